@@ -1,0 +1,115 @@
+//! Access logs: compiled formats and filters.
+
+use super::HeaderMatch;
+use std::sync::Arc;
+
+pub struct AccessLog {
+    pub sink: LogSink,
+    pub format: Arc<LogFormat>,
+    pub filter: Option<LogFilter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSink {
+    Stdout,
+    Stderr,
+    File(std::path::PathBuf),
+}
+
+/// A compiled format; the telemetry module evaluates it.
+#[derive(Clone, Debug)]
+pub enum LogFormat {
+    /// Literal text and operators in turn.
+    Text(Box<[LogPart]>),
+    /// Keys in order; operators that yield a number stay numbers, absent values are null.
+    Json(Box<[(Box<str>, Box<[LogPart]>)]>, bool),
+}
+
+#[derive(Clone, Debug)]
+pub enum LogPart {
+    Text(Box<str>),
+    Operator(LogOperator, Option<u32>),
+}
+
+/// Envoy's command operators. The optional number beside an operator cuts its length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogOperator {
+    /// strftime format, empty for ISO 8601 with milliseconds.
+    StartTime(Box<str>),
+    /// Request header, alternative header.
+    Req(Box<str>, Option<Box<str>>),
+    Resp(Box<str>, Option<Box<str>>),
+    Trailer(Box<str>, Option<Box<str>>),
+    Protocol,
+    ResponseCode,
+    ResponseCodeDetails,
+    ConnectionTerminationDetails,
+    ResponseFlags,
+    ResponseFlagsLong,
+    UpstreamTransportFailureReason,
+    BytesReceived,
+    BytesSent,
+    UpstreamWireBytesSent,
+    UpstreamWireBytesReceived,
+    DownstreamWireBytesSent,
+    DownstreamWireBytesReceived,
+    /// Milliseconds.
+    Duration,
+    RequestDuration,
+    ResponseDuration,
+    ResponseTxDuration,
+    UpstreamHost,
+    UpstreamCluster,
+    UpstreamClusterRaw,
+    UpstreamLocalAddress,
+    UpstreamRemoteAddress,
+    UpstreamRequestAttemptCount,
+    DownstreamLocalAddress,
+    DownstreamLocalAddressWithoutPort,
+    DownstreamLocalPort,
+    DownstreamRemoteAddress,
+    DownstreamRemoteAddressWithoutPort,
+    DownstreamDirectRemoteAddress,
+    DownstreamPeerUriSan,
+    DownstreamLocalUriSan,
+    DownstreamPeerSubject,
+    DownstreamTlsVersion,
+    DownstreamTlsCipher,
+    RequestedServerName,
+    RouteName,
+    VirtualClusterName,
+    FilterChainName,
+    ConnectionId,
+    StreamId,
+    Hostname,
+    GrpcStatus,
+    Environment(Box<str>),
+    /// Known to Envoy, without a value here (`DYNAMIC_METADATA`, `FILTER_STATE`): `-`.
+    Absent(Box<str>),
+}
+
+/// When a line is written.
+#[derive(Clone, Debug)]
+pub enum LogFilter {
+    All(Box<[LogFilter]>),
+    Any(Box<[LogFilter]>),
+    Not(Box<LogFilter>),
+    /// Status code compared with a number.
+    Status(Comparison, u32),
+    /// Milliseconds.
+    Duration(Comparison, u32),
+    /// Envoy's short names; empty: any flag.
+    ResponseFlags(Box<[Box<str>]>),
+    Header(Box<HeaderMatch>),
+    /// (numerator, denominator).
+    Sample(u32, u32),
+    GrpcStatus(Box<[u32]>, bool),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Eq,
+    Ge,
+    Le,
+    Ne,
+}

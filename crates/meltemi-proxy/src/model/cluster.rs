@@ -1,0 +1,185 @@
+//! Clusters: how endpoints are found, chosen, connected to and protected.
+
+use super::{ClientTls, EndpointSet, Http2Options};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
+
+pub struct Cluster {
+    pub id: super::ClusterId,
+    pub config: Arc<ClusterConfig>,
+    /// Replaced by an EDS or DNS update while `config` stays.
+    pub endpoints: Arc<EndpointSet>,
+    /// Survives updates of the cluster's configuration and endpoints.
+    pub shared: Arc<ClusterShared>,
+}
+
+pub struct ClusterConfig {
+    pub name: Box<str>,
+    pub alt_stat_name: Option<Box<str>>,
+    pub discovery: Discovery,
+    pub balancer: Balancer,
+    pub connect_timeout: Duration,
+    /// Bytes buffered for one connection (Envoy 1 MiB).
+    pub buffer_limit: u32,
+    /// `[default, high]`.
+    pub circuit_breakers: [CircuitBreakers; 2],
+    pub outlier: Option<OutlierDetection>,
+    pub transport: TransportChoice,
+    pub protocol: UpstreamProtocol,
+    pub http2: Http2Options,
+    /// Of a pooled connection without a request (`idle_timeout`, Envoy 1 h).
+    pub idle_timeout: Option<Duration>,
+    pub max_connection_duration: Option<Duration>,
+    pub max_requests_per_connection: Option<u32>,
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Local address to bind upstream sockets to (`upstream_bind_config`).
+    pub bind_address: Option<IpAddr>,
+    /// `metadata.filter_metadata.istio.services[0]`: for Istio's metrics.
+    pub service: Option<IstioService>,
+    /// `healthy_panic_threshold` in percent; 0 turns panic routing off (Envoy 50).
+    pub panic_threshold: u32,
+    pub locality_weighted: bool,
+    pub overprovisioning_percent: u32,
+    pub close_on_host_removal: bool,
+    pub hash: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IstioService {
+    pub host: Box<str>,
+    pub name: Box<str>,
+    pub namespace: Box<str>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Discovery {
+    Static,
+    /// `service_name` to ask for.
+    Eds(Box<str>),
+    StrictDns(DnsOptions),
+    LogicalDns(DnsOptions),
+    /// Connect to the connection's original destination.
+    OriginalDst {
+        /// `use_http_header`: `x-envoy-original-dst-host` decides.
+        header: Option<Box<str>>,
+        port_override: Option<u16>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsOptions {
+    /// Name and port to resolve, with the template endpoint's weight.
+    pub names: Vec<(Box<str>, u16)>,
+    pub refresh: Duration,
+    pub respect_ttl: bool,
+    pub lookup: DnsFamily,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsFamily {
+    Auto,
+    V4Only,
+    V6Only,
+    V4Preferred,
+    All,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Balancer {
+    RoundRobin,
+    /// Power of `choices` (2 unless configured).
+    LeastRequest {
+        choices: u32,
+    },
+    Random,
+    RingHash {
+        minimum: u64,
+        maximum: u64,
+        /// Hash the endpoint's host name, not its address.
+        use_hostname: bool,
+    },
+    /// `table_size` is prime (Envoy 65,537).
+    Maglev {
+        table_size: u64,
+        use_hostname: bool,
+    },
+    /// ORIGINAL_DST.
+    ClusterProvided,
+}
+
+/// Limits shared by all workers (Envoy: 1024, 1024, 1024, 3).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CircuitBreakers {
+    pub max_connections: u32,
+    pub max_pending_requests: u32,
+    pub max_requests: u32,
+    pub max_retries: u32,
+    /// Percent of active requests that may be retries, and their minimum concurrency.
+    pub retry_budget: Option<(f64, u32)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutlierDetection {
+    pub consecutive_5xx: u32,
+    pub enforcing_consecutive_5xx: u32,
+    pub consecutive_gateway_failure: u32,
+    pub enforcing_consecutive_gateway_failure: u32,
+    pub consecutive_local_origin_failure: u32,
+    pub enforcing_consecutive_local_origin_failure: u32,
+    pub split_local_origin: bool,
+    pub interval: Duration,
+    pub base_ejection_time: Duration,
+    pub max_ejection_time: Duration,
+    pub max_ejection_percent: u32,
+}
+
+#[derive(Clone, Debug)]
+pub enum UpstreamProtocol {
+    Http1,
+    Http2,
+    /// Whatever the downstream request speaks (`use_downstream_protocol_config`).
+    Downstream,
+    /// ALPN decides, HTTP/1.1 without (`auto_config`).
+    Alpn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpKeepalive {
+    pub probes: Option<u32>,
+    pub time: Option<Duration>,
+    pub interval: Option<Duration>,
+}
+
+/// The transport socket, by the endpoint's `envoy.transport_socket_match` metadata.
+pub struct TransportChoice {
+    /// First match wins; an empty match accepts every endpoint.
+    pub matches: Vec<TransportMatch>,
+    pub default: UpstreamTransport,
+}
+
+pub struct TransportMatch {
+    pub name: Box<str>,
+    pub criteria: Vec<(Box<str>, Box<str>)>,
+    pub transport: UpstreamTransport,
+}
+
+#[derive(Clone)]
+pub enum UpstreamTransport {
+    Plain,
+    Tls(Arc<ClientTls>),
+}
+
+/// Counters that all workers share.
+#[derive(Default)]
+pub struct ClusterShared {
+    pub connections: AtomicU32,
+    pub pending: AtomicU32,
+    pub requests: AtomicU32,
+    pub retries: AtomicU32,
+    /// Endpoints ejected at present.
+    pub ejected: AtomicU32,
+    /// For STRICT/LOGICAL DNS: milliseconds since start of the last good answer.
+    pub resolved_at: AtomicU64,
+}

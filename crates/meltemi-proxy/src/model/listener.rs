@@ -1,0 +1,199 @@
+//! Listeners, the inspection they do, and the filter chains they choose from.
+
+use super::{AccessLog, ClusterId, HashPolicy, HttpManager, ServerTls};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// All listeners, and where a redirected connection finds its own.
+#[derive(Default)]
+pub struct ListenerTable {
+    /// In the order of their names.
+    pub all: Vec<Arc<Listener>>,
+    /// Every listener by each of its addresses, for `use_original_dst` hand-off: exact
+    /// address first, then the unspecified address of the same family with the same port.
+    pub by_address: HashMap<SocketAddr, Arc<Listener>>,
+}
+
+impl ListenerTable {
+    /// The listener that a connection to `destination` is handed to (Envoy's
+    /// `use_original_dst`), or `None` when the accepting listener keeps it.
+    pub fn for_destination(&self, destination: SocketAddr) -> Option<&Arc<Listener>> {
+        self.by_address.get(&destination).or_else(|| {
+            let any: IpAddr = match destination {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+            };
+            self.by_address
+                .get(&SocketAddr::new(any, destination.port()))
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Unspecified,
+    Inbound,
+    Outbound,
+}
+
+pub struct Listener {
+    pub name: Box<str>,
+    /// `address` and `additional_addresses`.
+    pub addresses: Vec<SocketAddr>,
+    /// `bind_to_port`; false for listeners reached only by hand-off.
+    pub bind: bool,
+    pub transparent: bool,
+    pub direction: Direction,
+    /// `use_original_dst`: look for the listener of the original destination.
+    pub hand_off: bool,
+    /// The original-destination listener filter: recover the address before redirection.
+    pub original_dst: bool,
+    pub tls_inspector: Option<InspectorPorts>,
+    pub http_inspector: Option<InspectorPorts>,
+    /// `listener_filters_timeout`; `None` waits without bound (Envoy: 0).
+    pub inspect_timeout: Option<Duration>,
+    /// When inspection times out: go on with what is known, or close.
+    pub continue_on_inspect_timeout: bool,
+    pub chains: ChainTable,
+    /// Read-buffer limit in bytes (`per_connection_buffer_limit_bytes`, 1 MiB by default).
+    pub buffer_limit: u32,
+    /// Written when a connection ends without a filter chain of its own.
+    pub access_logs: Box<[AccessLog]>,
+    /// Hash of the source protobuf: tells whether an update changed this listener.
+    pub hash: u64,
+}
+
+/// Ports on which an inspector does not run (`filter_disabled` destination-port ranges).
+#[derive(Clone, Debug, Default)]
+pub struct InspectorPorts {
+    /// Half-open `[start, end)`.
+    pub disabled: Vec<std::ops::Range<u32>>,
+}
+
+impl InspectorPorts {
+    pub fn enabled(&self, destination_port: u16) -> bool {
+        !self
+            .disabled
+            .iter()
+            .any(|range| range.contains(&u32::from(destination_port)))
+    }
+}
+
+/// What a filter chain is chosen by. Filled in by the inspectors.
+#[derive(Clone, Debug)]
+pub struct ConnectionFacts {
+    /// Original destination if recovered, else the local address.
+    pub destination: SocketAddr,
+    /// The peer's address.
+    pub source: SocketAddr,
+    /// SNI in lower case.
+    pub server_name: Option<Box<str>>,
+    pub transport: Transport,
+    /// From the ClientHello, or `http/1.0`, `http/1.1`, `h2c` by the HTTP inspector.
+    pub application_protocols: Vec<Box<[u8]>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    RawBuffer,
+    Tls,
+}
+
+/// Filter chains with Envoy's matching order: destination port, destination prefix,
+/// server name, transport protocol, application protocols, directly connected source,
+/// source type, source prefix, source port. At each step the most specific wins.
+#[derive(Default)]
+pub struct ChainTable {
+    pub chains: Vec<(ChainMatch, Arc<FilterChain>)>,
+    pub default: Option<Arc<FilterChain>>,
+}
+
+/// One `FilterChainMatch`; an empty field matches everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChainMatch {
+    pub destination_port: Option<u16>,
+    pub destination_prefixes: Vec<IpPrefix>,
+    /// Lower case; `*.example.com` is kept as `.example.com` with `wildcard` set.
+    pub server_names: Vec<ServerName>,
+    pub transport: Option<Transport>,
+    pub application_protocols: Vec<Box<[u8]>>,
+    pub direct_source_prefixes: Vec<IpPrefix>,
+    pub source_type: SourceType,
+    pub source_prefixes: Vec<IpPrefix>,
+    pub source_ports: Vec<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerName {
+    pub name: Box<str>,
+    pub wildcard: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceType {
+    #[default]
+    Any,
+    SameIpOrLoopback,
+    External,
+}
+
+/// An address prefix, `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpPrefix {
+    pub address: IpAddr,
+    pub length: u8,
+}
+
+impl IpPrefix {
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.address, ip) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(self.length))
+                    .unwrap_or(0);
+                u32::from(net) & mask == u32::from(ip) & mask
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.length))
+                    .unwrap_or(0);
+                u128::from(net) & mask == u128::from(ip) & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+pub struct FilterChain {
+    pub name: Box<str>,
+    /// Terminate TLS with this; `None` reads plaintext (or relays TLS untouched).
+    pub tls: Option<Arc<ServerTls>>,
+    /// `transport_socket_connect_timeout`: bound on the TLS handshake.
+    pub handshake_timeout: Option<Duration>,
+    /// Istio's `istio-peer-exchange` over TCP precedes the terminal filter.
+    pub peer_exchange: bool,
+    /// Report Istio's TCP metrics (`istio.stats` network filter).
+    pub istio_stats: bool,
+    pub terminal: Terminal,
+}
+
+/// The network filter that consumes the connection.
+pub enum Terminal {
+    Http(Arc<HttpManager>),
+    Tcp(Arc<TcpProxy>),
+}
+
+pub struct TcpProxy {
+    pub stat_prefix: Box<str>,
+    /// At least one; weights are as configured.
+    pub clusters: Box<[(ClusterId, u32)]>,
+    pub total_weight: u32,
+    /// `None` disables it; Envoy's default is one hour.
+    pub idle_timeout: Option<Duration>,
+    pub max_connect_attempts: u32,
+    pub max_connection_duration: Option<Duration>,
+    pub hash_policy: Box<[HashPolicy]>,
+    pub access_logs: Box<[AccessLog]>,
+}

@@ -1,0 +1,138 @@
+//! Small matchers and header operations shared by routes, faults and policies.
+
+use http::{HeaderName, HeaderValue};
+use regex::Regex;
+use std::time::Duration;
+
+/// Envoy's `StringMatcher`. `ignore_case` holds for all but the expression.
+#[derive(Clone, Debug)]
+pub enum StringMatch {
+    Exact(Box<str>, bool),
+    Prefix(Box<str>, bool),
+    Suffix(Box<str>, bool),
+    Contains(Box<str>, bool),
+    /// Matches the whole value, as Envoy's RE2 `FullMatch`.
+    Regex(Regex),
+}
+
+#[derive(Clone, Debug)]
+pub enum PathMatch {
+    Exact(Box<str>),
+    Prefix(Box<str>),
+    /// `path_separated_prefix`, without a trailing slash.
+    SeparatedPrefix(Box<str>),
+    /// The whole path without the query.
+    Regex(Regex),
+    /// `connect_matcher`.
+    Connect,
+}
+
+#[derive(Clone, Debug)]
+pub struct HeaderMatch {
+    pub name: MatchName,
+    pub test: HeaderTest,
+    pub invert: bool,
+    pub treat_missing_as_empty: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MatchName {
+    Method,
+    Authority,
+    Scheme,
+    Path,
+    Header(HeaderName),
+}
+
+#[derive(Clone, Debug)]
+pub enum HeaderTest {
+    /// `present_match`.
+    Present(bool),
+    Value(StringMatch),
+    /// Half-open `[start, end)`.
+    Range(i64, i64),
+}
+
+#[derive(Clone, Debug)]
+pub struct QueryMatch {
+    pub name: Box<str>,
+    /// `None`: present, whatever its value.
+    pub value: Option<StringMatch>,
+}
+
+/// `request_headers_to_add`/`_to_remove` of one level. Removal comes first.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderOps {
+    pub remove: Box<[HeaderName]>,
+    pub add: Box<[HeaderAdd]>,
+}
+
+impl HeaderOps {
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.add.is_empty()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct HeaderAdd {
+    pub name: AddName,
+    pub value: HeaderText,
+    pub action: AddAction,
+    pub keep_empty: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddName {
+    Authority,
+    Header(HeaderName),
+}
+
+/// A header value: constant, or with Envoy's `%OPERATOR%`s.
+#[derive(Clone, Debug)]
+pub enum HeaderText {
+    Literal(HeaderValue),
+    Format(std::sync::Arc<super::LogFormat>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddAction {
+    AppendIfExistsOrAdd,
+    AddIfAbsent,
+    OverwriteIfExistsOrAdd,
+    OverwriteIfExists,
+}
+
+/// The fault filter's configuration (`HTTPFault`).
+#[derive(Clone, Debug, Default)]
+pub struct Fault {
+    pub delay: Option<FaultDelay>,
+    pub abort: Option<FaultAbort>,
+    /// Only requests that match all of these.
+    pub headers: Box<[HeaderMatch]>,
+    /// Only for these upstream clusters' names; empty: all.
+    pub upstream_cluster: Option<Box<str>>,
+    pub downstream_nodes: Box<[Box<str>]>,
+    pub max_active_faults: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FaultDelay {
+    /// `None`: from the header `x-envoy-fault-delay-request` (`header_delay`).
+    pub fixed: Option<Duration>,
+    /// (numerator, denominator).
+    pub fraction: (u32, u32),
+}
+
+#[derive(Clone, Debug)]
+pub struct FaultAbort {
+    pub kind: AbortKind,
+    pub fraction: (u32, u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbortKind {
+    Http(u16),
+    Grpc(u32),
+    /// From `x-envoy-fault-abort-request` / `-grpc-request`.
+    Header,
+}

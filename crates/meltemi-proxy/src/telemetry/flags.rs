@@ -1,0 +1,82 @@
+//! Response flags: why an exchange ended as it did, in Envoy's short names.
+
+/// A set of flags of one exchange or connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags(pub u32);
+
+macro_rules! flags {
+    ($($name:ident = $bit:literal, $short:literal, $long:literal;)*) => {
+        impl Flags {
+            $(#[doc = $long] pub const $name: Flags = Flags(1 << $bit);)*
+        }
+
+        /// Every flag: (flag, short name, long name), in Envoy's order.
+        pub const ALL_FLAGS: &[(Flags, &str, &str)] = &[$((Flags::$name, $short, $long),)*];
+    };
+}
+
+flags! {
+    FAILED_LOCAL_HEALTH_CHECK = 0, "LH", "FailedLocalHealthCheck";
+    NO_HEALTHY_UPSTREAM = 1, "UH", "NoHealthyUpstream";
+    UPSTREAM_REQUEST_TIMEOUT = 2, "UT", "UpstreamRequestTimeout";
+    LOCAL_RESET = 3, "LR", "LocalReset";
+    UPSTREAM_REMOTE_RESET = 4, "UR", "UpstreamRemoteReset";
+    UPSTREAM_CONNECTION_FAILURE = 5, "UF", "UpstreamConnectionFailure";
+    UPSTREAM_CONNECTION_TERMINATION = 6, "UC", "UpstreamConnectionTermination";
+    UPSTREAM_OVERFLOW = 7, "UO", "UpstreamOverflow";
+    NO_ROUTE_FOUND = 8, "NR", "NoRouteFound";
+    DELAY_INJECTED = 9, "DI", "DelayInjected";
+    FAULT_INJECTED = 10, "FI", "FaultInjected";
+    RATE_LIMITED = 11, "RL", "RateLimited";
+    UNAUTHORIZED_EXTERNAL_SERVICE = 12, "UAEX", "UnauthorizedExternalService";
+    DOWNSTREAM_CONNECTION_TERMINATION = 13, "DC", "DownstreamConnectionTermination";
+    UPSTREAM_RETRY_LIMIT_EXCEEDED = 14, "URX", "UpstreamRetryLimitExceeded";
+    STREAM_IDLE_TIMEOUT = 15, "SI", "StreamIdleTimeout";
+    DOWNSTREAM_PROTOCOL_ERROR = 16, "DPE", "DownstreamProtocolError";
+    UPSTREAM_MAX_STREAM_DURATION_REACHED = 17, "UMSDR", "UpstreamMaxStreamDurationReached";
+    NO_CLUSTER_FOUND = 18, "NC", "NoClusterFound";
+    OVERLOAD_MANAGER = 19, "OM", "OverloadManagerTerminated";
+    DURATION_TIMEOUT = 20, "DT", "DurationTimeout";
+    UPSTREAM_PROTOCOL_ERROR = 21, "UPE", "UpstreamProtocolError";
+}
+
+impl Flags {
+    pub fn insert(&mut self, other: Flags) {
+        self.0 |= other.0;
+    }
+
+    pub fn contains(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Short names joined by commas, `-` when there are none (`%RESPONSE_FLAGS%`).
+    pub fn write_short(self, out: &mut String) {
+        self.write(out, |flag| flag.1)
+    }
+
+    /// Long names, as `%RESPONSE_FLAGS_LONG%`.
+    pub fn write_long(self, out: &mut String) {
+        self.write(out, |flag| flag.2)
+    }
+
+    fn write(
+        self,
+        out: &mut String,
+        name: fn(&(Flags, &'static str, &'static str)) -> &'static str,
+    ) {
+        let start = out.len();
+        for flag in ALL_FLAGS.iter().filter(|flag| self.contains(flag.0)) {
+            if out.len() > start {
+                out.push(',');
+            }
+            out.push_str(name(flag));
+        }
+        if out.len() == start {
+            out.push('-');
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What is known of one HTTP exchange or one TCP connection when it ends: the material
+//! of access logs and metrics. The data path fills it in as it goes.
+
+use super::Flags;
+use crate::model::{ClusterConfig, ConnectionFacts, Endpoint, Route, Workload};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// Facts of a downstream connection, shared by its exchanges.
+pub struct ConnectionInfo {
+    /// Unique in the process.
+    pub id: u64,
+    pub facts: ConnectionFacts,
+    /// The socket's own local address (after redirection).
+    pub local: SocketAddr,
+    pub direction: crate::model::Direction,
+    pub filter_chain: Box<str>,
+    /// `Some` once TLS is established.
+    pub tls: Option<TlsInfo>,
+}
+
+/// The peer as TLS showed it.
+#[derive(Clone, Debug, Default)]
+pub struct TlsInfo {
+    /// `TLSv1.3`.
+    pub version: &'static str,
+    pub cipher: &'static str,
+    pub alpn: Option<Box<[u8]>>,
+    /// First URI SAN of the peer's certificate (its SPIFFE id).
+    pub peer_uri: Option<Arc<str>>,
+    pub peer_dns: Vec<Arc<str>>,
+    /// RFC 2253 subject.
+    pub peer_subject: Option<Arc<str>>,
+    /// SHA-256 of the peer's certificate, lower-case hex.
+    pub peer_hash: Option<Arc<str>>,
+    /// Our own first URI SAN.
+    pub local_uri: Option<Arc<str>>,
+}
+
+impl TlsInfo {
+    /// Istio's `connection_security_policy` is `mutual_tls` when the peer showed a
+    /// certificate.
+    pub fn mutual(&self) -> bool {
+        self.peer_uri.is_some() || self.peer_subject.is_some()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http10,
+    Http11,
+    Http2,
+    Tcp,
+}
+
+impl Protocol {
+    /// As `%PROTOCOL%`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Http10 => "HTTP/1.0",
+            Protocol::Http11 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+            Protocol::Tcp => "-",
+        }
+    }
+}
+
+/// One HTTP exchange or one TCP connection.
+pub struct StreamInfo {
+    pub connection: Arc<ConnectionInfo>,
+    pub protocol: Protocol,
+    pub started: Instant,
+    pub started_at: SystemTime,
+    /// 0 until known.
+    pub status: u16,
+    pub flags: Flags,
+    /// Envoy's response code details (`via_upstream`, `route_not_found`, ...).
+    pub details: &'static str,
+    /// Body bytes.
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+    pub request_complete: Option<Instant>,
+    pub first_upstream_byte: Option<Instant>,
+    pub last_upstream_byte: Option<Instant>,
+    pub cluster: Option<Arc<ClusterConfig>>,
+    pub endpoint: Option<Arc<Endpoint>>,
+    pub upstream_local: Option<SocketAddr>,
+    /// Host shown for ORIGINAL_DST clusters, which have no configured endpoint.
+    pub upstream_remote: Option<SocketAddr>,
+    pub upstream_failure: Option<Arc<str>>,
+    /// Upstream connection used mTLS, and the principal it showed.
+    pub upstream_peer: Option<Arc<str>>,
+    pub attempts: u32,
+    pub route: Option<Arc<Route>>,
+    /// gRPC status from trailers or a trailers-only head; `Some` for gRPC only.
+    pub grpc_status: Option<u32>,
+    pub grpc: bool,
+    /// gRPC messages, counted when the grpc_stats filter is on.
+    pub request_messages: u64,
+    pub response_messages: u64,
+    /// The peer as its metadata header told (downstream for inbound, upstream for outbound).
+    pub peer: Option<Arc<PeerInfo>>,
+    /// Downstream address after `x-forwarded-for` rules.
+    pub client: SocketAddr,
+    /// Head as the client sent it, with the proxy's normalisation.
+    pub request: RequestHead,
+    pub response_headers: http::HeaderMap,
+}
+
+/// The parts of a request head that logs and metrics need.
+#[derive(Clone, Debug, Default)]
+pub struct RequestHead {
+    pub method: Option<http::Method>,
+    pub authority: Box<str>,
+    /// Path with query, as routed.
+    pub path: Box<str>,
+    pub scheme: &'static str,
+    /// Empty unless a log format or filter names request headers.
+    pub headers: http::HeaderMap,
+}
+
+/// Istio peer metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerInfo {
+    pub workload: Option<Workload>,
+    pub app: Box<str>,
+    pub version: Box<str>,
+    pub principal: Box<str>,
+}
