@@ -9,7 +9,10 @@ pub(crate) const DESCRIPTION_HTML: &str = "<a href=\"https://en.wikipedia.org/wi
     comedies, with a major part of the humour coming from slapstick and mistaken identity, in addition to puns and word play.";
 
 pub(crate) const REVIEWS: [(&str, &str); 2] = [
-    ("Reviewer1", "An extremely entertaining play by Shakespeare. The slapstick humour is refreshing!"),
+    (
+        "Reviewer1",
+        "An extremely entertaining play by Shakespeare. The slapstick humour is refreshing!",
+    ),
     (
         "Reviewer2",
         "Absolutely fun and entertaining. The play lacks thematic depth when compared to other plays by Shakespeare.",

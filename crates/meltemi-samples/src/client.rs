@@ -45,12 +45,22 @@ impl Client {
     ///
     /// # Errors
     /// No connection, no answer in time, or a body beyond 1 MiB.
-    pub(crate) async fn get(&self, url: &str, headers: &HeaderMap, limit: Duration) -> Result<Answer> {
+    pub(crate) async fn get(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        limit: Duration,
+    ) -> Result<Answer> {
         let mut request = Request::get(url).body(Empty::new()).context("request")?;
-        request.headers_mut().extend(headers.iter().map(|(k, v)| (k.clone(), v.clone())));
+        request
+            .headers_mut()
+            .extend(headers.iter().map(|(k, v)| (k.clone(), v.clone())));
         let exchange = async {
             let (head, body) = self.0.request(request).await?.into_parts();
-            let body = Limited::new(body, MAX_BODY).collect().await.map_err(|e| anyhow!(e))?;
+            let body = Limited::new(body, MAX_BODY)
+                .collect()
+                .await
+                .map_err(|e| anyhow!(e))?;
             let served_by = head.headers.get(SERVED_BY).and_then(|v| v.to_str().ok());
             anyhow::Ok(Answer {
                 status: head.status,
@@ -59,6 +69,9 @@ impl Client {
             })
         };
         let timeout = tokio::time::timeout(limit, exchange);
-        timeout.await.with_context(|| format!("GET {url}: no answer in {limit:?}"))?.with_context(|| format!("GET {url}"))
+        timeout
+            .await
+            .with_context(|| format!("GET {url}: no answer in {limit:?}"))?
+            .with_context(|| format!("GET {url}"))
     }
 }

@@ -58,10 +58,18 @@ mod tests {
     #[test]
     fn only_the_listed_headers_are_handed_on() {
         let mut incoming = HeaderMap::new();
-        for (name, value) in [("x-request-id", "1"), ("host", "a"), ("end-user", "jason"), ("accept", "x")] {
+        for (name, value) in [
+            ("x-request-id", "1"),
+            ("host", "a"),
+            ("end-user", "jason"),
+            ("accept", "x"),
+        ] {
             incoming.insert(HeaderName::from_static(name), value.parse().unwrap());
         }
-        assert_eq!(headers(&incoming).keys().collect::<Vec<_>>(), ["x-request-id"]);
+        assert_eq!(
+            headers(&incoming).keys().collect::<Vec<_>>(),
+            ["x-request-id"]
+        );
         assert_eq!(headers_and_user(&incoming)["end-user"], "jason");
     }
 }

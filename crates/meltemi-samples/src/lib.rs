@@ -24,6 +24,9 @@ mod server;
 mod tcp_echo;
 mod websocket;
 
+#[cfg(test)]
+mod contract_tests;
+
 pub use files::{bookinfo_files, routing_files};
 
 use anyhow::{Result, bail};
@@ -64,6 +67,9 @@ pub async fn run(name: &str, args: &[String]) -> Result<()> {
         "helloworld" => helloworld::run(options()?).await,
         "tcp-echo" => tcp_echo::run(options()?).await,
         "sleep" | "curl" => idle::run(options()?).await,
-        _ => bail!("no sample is called {name:?}; there are {}", NAMES.join(", ")),
+        _ => bail!(
+            "no sample is called {name:?}; there are {}",
+            NAMES.join(", ")
+        ),
     }
 }

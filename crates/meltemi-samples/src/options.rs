@@ -21,12 +21,18 @@ impl Env {
 
     #[cfg(test)]
     pub(crate) fn of(pairs: &[(&str, &str)]) -> Env {
-        Env(pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+        Env(pairs
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect())
     }
 
     /// The value of `name`; an empty one counts as unset.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|v| !v.is_empty())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|v| !v.is_empty())
     }
 
     /// The name this process answers under: the pod's name, as Kubernetes sets `HOSTNAME`.
@@ -63,9 +69,17 @@ impl Options {
     /// An option that does not exist, lacks its value, or has one that cannot be read.
     pub(crate) fn parse(args: &[String], env: Env) -> Result<Options> {
         let mut options = Options {
-            port: env.get("PORT").map(parse_port).transpose().context("PORT")?,
+            port: env
+                .get("PORT")
+                .map(parse_port)
+                .transpose()
+                .context("PORT")?,
             version: env.get("SERVICE_VERSION").map(str::to_string),
-            address: env.get("BIND_ADDRESS").map(str::parse).transpose().context("BIND_ADDRESS")?,
+            address: env
+                .get("BIND_ADDRESS")
+                .map(str::parse)
+                .transpose()
+                .context("BIND_ADDRESS")?,
             positional: Vec::new(),
             env,
         };
@@ -84,7 +98,10 @@ impl Options {
             }
             let value = match inline {
                 Some(value) => value,
-                None => args.next().with_context(|| format!("{name} needs a value"))?.clone(),
+                None => args
+                    .next()
+                    .with_context(|| format!("{name} needs a value"))?
+                    .clone(),
             };
             match name {
                 "--port" => options.port = Some(parse_port(&value).context("--port")?),
@@ -122,7 +139,8 @@ impl Options {
 }
 
 fn parse_port(text: &str) -> Result<u16> {
-    text.parse().with_context(|| format!("{text:?} is not a port (0 to 65535)"))
+    text.parse()
+        .with_context(|| format!("{text:?} is not a port (0 to 65535)"))
 }
 
 #[cfg(test)]
@@ -141,7 +159,13 @@ mod tests {
         assert_eq!(options.port(9080).unwrap(), 2);
         assert_eq!(options.version(&["v1", "v2", "v3"]).unwrap(), "v2");
         let options = parse(&[], &env).unwrap();
-        assert_eq!((options.port(9080).unwrap(), options.version(&["v1", "v3"]).unwrap()), (1, "v3".to_string()));
+        assert_eq!(
+            (
+                options.port(9080).unwrap(),
+                options.version(&["v1", "v3"]).unwrap()
+            ),
+            (1, "v3".to_string())
+        );
         assert_eq!(parse(&["8000"], &env).unwrap().port(9080).unwrap(), 8000);
     }
 
@@ -150,14 +174,23 @@ mod tests {
         assert!(parse(&["--colour", "red"], &[]).is_err());
         assert!(parse(&["--port"], &[]).is_err());
         assert!(parse(&["--port", "x"], &[]).is_err());
-        assert!(parse(&["--version", "v9"], &[]).unwrap().version(&["v1"]).is_err());
+        assert!(
+            parse(&["--version", "v9"], &[])
+                .unwrap()
+                .version(&["v1"])
+                .is_err()
+        );
         assert!(parse(&["1", "2"], &[]).unwrap().port(1).is_err());
     }
 
     #[test]
     fn service_addresses_follow_the_originals_variables() {
         assert_eq!(Env::default().service_url("reviews"), "http://reviews:9080");
-        let env = Env::of(&[("REVIEWS_HOSTNAME", "r"), ("REVIEWS_SERVICE_PORT", "1"), ("SERVICES_DOMAIN", "ns.svc")]);
+        let env = Env::of(&[
+            ("REVIEWS_HOSTNAME", "r"),
+            ("REVIEWS_SERVICE_PORT", "1"),
+            ("SERVICES_DOMAIN", "ns.svc"),
+        ]);
         assert_eq!(env.service_url("reviews"), "http://r.ns.svc:1");
     }
 }

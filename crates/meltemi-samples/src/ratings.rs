@@ -1,24 +1,32 @@
 //! ratings: stars, held in memory, settable by POST. The faulty versions are those of the
 //! original: `v-faulty` fails half of the requests, `v-delayed` delays half of them by 7 s,
 //! `v-unavailable` answers 503 every other minute, `v-unhealthy` does so and says so in its
-//! health check.
+//! health check. v2 of the original has a database; ours plays it from memory and, like the
+//! original, takes no POST.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::books;
 use crate::options::Options;
 use crate::reply::{self, Reply};
 use crate::server::{self, Stop};
-use tokio::net::TcpListener;
 
-const VERSIONS: &[&str] = &["v1", "v2", "v-faulty", "v-delayed", "v-unavailable", "v-unhealthy"];
+const VERSIONS: &[&str] = &[
+    "v1",
+    "v2",
+    "v-faulty",
+    "v-delayed",
+    "v-unavailable",
+    "v-unhealthy",
+];
 /// Products whose ratings are kept; bounds what POST can store.
 const MAX_PRODUCTS: usize = 1000;
 const DELAY: Duration = Duration::from_secs(7);
@@ -28,6 +36,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, PartialEq)]
 enum Behaviour {
     Healthy,
+    ReadOnly,
     Faulty,
     Delayed,
     Unavailable { reported: bool },
@@ -46,17 +55,27 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 }
 
 pub(crate) async fn serve(options: &Options, listener: TcpListener, stop: Stop) -> Result<()> {
-    if let Some(kind) = options.env.get("DB_TYPE") {
-        bail!("DB_TYPE={kind} is not supported: this sample keeps its ratings in memory");
+    for name in ["DB_TYPE", "MONGO_DB_URL"] {
+        if options.env.get(name).is_some() {
+            tracing::warn!(
+                "{name} has no effect: this sample has no database, its ratings are in memory"
+            );
+        }
     }
     let behaviour = match options.version(VERSIONS)?.as_str() {
+        "v2" => Behaviour::ReadOnly,
         "v-faulty" => Behaviour::Faulty,
         "v-delayed" => Behaviour::Delayed,
         "v-unavailable" => Behaviour::Unavailable { reported: false },
         "v-unhealthy" => Behaviour::Unavailable { reported: true },
         _ => Behaviour::Healthy,
     };
-    let ratings = Arc::new(Ratings { behaviour, begun: Instant::now(), posted: Mutex::default(), pod: options.env.pod() });
+    let ratings = Arc::new(Ratings {
+        behaviour,
+        begun: Instant::now(),
+        posted: Mutex::default(),
+        pod: options.env.pod(),
+    });
     server::serve(listener, stop, move |request| {
         let ratings = ratings.clone();
         async move { reply::served_by(ratings.answer(request).await, &ratings.pod, None) }
@@ -98,7 +117,10 @@ impl Ratings {
 
     fn health(&self) -> Reply {
         if self.behaviour == (Behaviour::Unavailable { reported: true }) && self.is_down() {
-            return reply::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "status": "Ratings is not healthy" }));
+            return reply::json(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &json!({ "status": "Ratings is not healthy" }),
+            );
         }
         reply::json(StatusCode::OK, &json!({ "status": "Ratings is healthy" }))
     }
@@ -116,6 +138,12 @@ impl Ratings {
     }
 
     async fn post(&self, id: i64, request: Request<Incoming>) -> Reply {
+        if self.behaviour == Behaviour::ReadOnly {
+            return reply::error(
+                StatusCode::NOT_IMPLEMENTED,
+                "Post not implemented for database backed ratings",
+            );
+        }
         let body = match reply::read_body(request).await {
             Ok(body) => body,
             Err(refusal) => return refusal,
@@ -126,7 +154,10 @@ impl Ratings {
         {
             let mut posted = self.posted.lock().unwrap_or_else(|e| e.into_inner());
             if posted.len() >= MAX_PRODUCTS && !posted.contains_key(&id) {
-                return reply::error(StatusCode::INSUFFICIENT_STORAGE, "ratings of 1000 products are stored already");
+                return reply::error(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "ratings of 1000 products are stored already",
+                );
             }
             posted.insert(id, ratings);
         }

@@ -19,7 +19,9 @@ pub(crate) const SERVED_BY: &str = "x-served-by";
 pub(crate) fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply
 }
 
@@ -67,9 +69,10 @@ pub(crate) fn served_by(mut reply: Reply, pod: &str, upstream: Option<&str>) -> 
 pub(crate) async fn read_body(request: Request<Incoming>) -> Result<Bytes, Reply> {
     match Limited::new(request.into_body(), MAX_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(e) if e.is::<http_body_util::LengthLimitError>() => {
-            Err(error(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 1 MiB"))
-        }
+        Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is longer than 1 MiB",
+        )),
         Err(_) => Err(error(StatusCode::BAD_REQUEST, "the body broke off")),
     }
 }

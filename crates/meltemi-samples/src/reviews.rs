@@ -37,7 +37,9 @@ pub(crate) async fn serve(options: &Options, listener: TcpListener, stop: Stop) 
         Some(value) => value.eq_ignore_ascii_case("true"),
         None => version != "v1",
     };
-    let color = env.get("STAR_COLOR").unwrap_or(if version == "v3" { "red" } else { "black" });
+    let color = env
+        .get("STAR_COLOR")
+        .unwrap_or(if version == "v3" { "red" } else { "black" });
     let reviews = Arc::new(Reviews {
         client: Client::new(),
         ratings_url: env.service_url("ratings"),
@@ -69,7 +71,10 @@ impl Reviews {
             Some(_) => self.ratings(id, &request).await,
             None => (Value::Null, None),
         };
-        let reviews: Vec<Value> = books::REVIEWS.iter().map(|review| self.review(review, &ratings)).collect();
+        let reviews: Vec<Value> = books::REVIEWS
+            .iter()
+            .map(|review| self.review(review, &ratings))
+            .collect();
         // The id is a string and an unset cluster the string "null", as in the original.
         let body = json!({
             "id": id.to_string(),
@@ -77,7 +82,11 @@ impl Reviews {
             "clustername": self.cluster.as_deref().unwrap_or("null"),
             "reviews": reviews,
         });
-        reply::served_by(reply::json(StatusCode::OK, &body), &self.pod, upstream.as_deref())
+        reply::served_by(
+            reply::json(StatusCode::OK, &body),
+            &self.pod,
+            upstream.as_deref(),
+        )
     }
 
     fn review(&self, (reviewer, text): &(&str, &str), ratings: &Value) -> Value {
@@ -96,11 +105,22 @@ impl Reviews {
         // The original's limits: the black-starred version waits longer than productpage
         // does, which the fault-injection task of Istio's documentation relies on.
         let black = self.stars.as_deref() == Some("black");
-        let limit = if black { Duration::from_secs(10) } else { Duration::from_millis(2500) };
+        let limit = if black {
+            Duration::from_secs(10)
+        } else {
+            Duration::from_millis(2500)
+        };
         let url = format!("{}/ratings/{id}", self.ratings_url);
-        match self.client.get(&url, &forward::headers_and_user(request.headers()), limit).await {
+        match self
+            .client
+            .get(&url, &forward::headers_and_user(request.headers()), limit)
+            .await
+        {
             Ok(answer) if answer.status == StatusCode::OK => {
-                let ratings = answer.json.map(|mut body| body["ratings"].take()).unwrap_or_default();
+                let ratings = answer
+                    .json
+                    .and_then(|mut body| Some(body.get_mut("ratings")?.take()))
+                    .unwrap_or_default();
                 (ratings, answer.served_by)
             }
             Ok(answer) => {

@@ -86,7 +86,11 @@ where
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
-        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let slot = slots
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let stream = tokio::select! {
             () = stopped(&mut stop) => break,
             accepted = listener.accept() => match accepted {
@@ -122,8 +126,14 @@ where
         tracing::debug!("TCP_NODELAY: {e}");
     }
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    server.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(256);
     let service = service_fn(move |request: Request<Incoming>| {
         let handler = handler.clone();
         async move { Ok::<_, Infallible>(logged(request, handler).await) }
@@ -147,7 +157,11 @@ where
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Reply>,
 {
-    let (method, path, begun) = (request.method().clone(), request.uri().clone(), Instant::now());
+    let (method, path, begun) = (
+        request.method().clone(),
+        request.uri().clone(),
+        Instant::now(),
+    );
     let reply = handler(request).await;
     let (status, took) = (reply.status().as_u16(), begun.elapsed().as_micros());
     if path.path() == "/health" {
