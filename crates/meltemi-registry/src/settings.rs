@@ -1,0 +1,43 @@
+//! What the registry has to know about the mesh.
+
+use crate::Range16;
+
+/// Settings of the mesh that names, identities and addresses depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The services' domain: `NAME.NAMESPACE.svc.DOMAIN`.
+    pub domain: String,
+    pub trust_domain: String,
+    pub cluster_id: String,
+    /// Cluster IPs for Services without one.
+    pub service_range: Range16,
+    /// Addresses for ServiceEntry hosts without one; Istio's range.
+    pub automatic_range: Range16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            domain: "cluster.local".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
+            cluster_id: "Kubernetes".to_owned(),
+            service_range: Range16([10, 99]),
+            automatic_range: Range16([240, 240]),
+        }
+    }
+}
+
+impl Settings {
+    /// A Kubernetes service's full name.
+    pub fn hostname(&self, name: &str, namespace: &str) -> String {
+        format!("{name}.{namespace}.svc.{}", self.domain)
+    }
+
+    /// The SPIFFE id of a service account.
+    pub fn identity(&self, namespace: &str, service_account: &str) -> String {
+        format!(
+            "spiffe://{}/ns/{namespace}/sa/{service_account}",
+            self.trust_domain
+        )
+    }
+}
