@@ -1,0 +1,25 @@
+//! The kinds users write: Istio's networking and security kinds, MeshConfig, and the
+//! Kubernetes kinds a mesh reads; reading and validating one object, and telling which of its
+//! fields are accepted but not honoured yet.
+//!
+//! Nothing here knows about files or about other objects; that is `meltemi-config`'s.
+
+#![warn(missing_docs)]
+
+mod decode;
+mod field_path;
+pub mod k8s;
+mod kind;
+pub mod mesh;
+pub mod networking;
+mod object;
+pub mod proto;
+pub mod security;
+mod suggest;
+
+pub use decode::{DecodeError, decode, identify};
+pub use field_path::{FieldPath, Segment};
+pub use kind::{Kind, Support};
+pub use object::{Meta, Object, ObjectKey, Origin, Spec};
+pub use proto::{Bytes, Duration};
+pub use suggest::{did_you_mean, nearest};

@@ -1,0 +1,345 @@
+//! From a document (JSON value) to a typed object, with the path of what is wrong.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::Segment as SerdeSegment;
+
+use crate::suggest::did_you_mean;
+use crate::{FieldPath, Kind, Meta, Object, ObjectKey, Segment, Spec, k8s};
+
+/// Why a document is not an object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}; {remedy}")]
+pub struct DecodeError {
+    /// Which object, when that much could be read.
+    pub key: Option<ObjectKey>,
+    /// Where.
+    pub path: FieldPath,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+    /// The document is of a kind that Meltemi does not know: a warning, not an error.
+    pub unknown_kind: bool,
+}
+
+impl DecodeError {
+    fn new(key: Option<ObjectKey>, path: FieldPath, message: String, remedy: String) -> Self {
+        Self {
+            key,
+            path,
+            message,
+            remedy,
+            unknown_kind: false,
+        }
+    }
+}
+
+/// Reads kind, namespace and name of a document without its content.
+///
+/// # Errors
+/// When one of them is missing or not text, or the kind is not known (`unknown_kind`).
+pub fn identify(value: &Value, default_namespace: &str) -> Result<ObjectKey, DecodeError> {
+    let text = |path: &[&str], remedy: &str| -> Result<String, DecodeError> {
+        let field = path.iter().fold(FieldPath::root(), |p, s| p.field(*s));
+        match path.iter().try_fold(value, |v, s| v.get(*s)) {
+            None | Some(Value::Null) => Err(DecodeError::new(
+                None,
+                field,
+                "is missing".into(),
+                remedy.into(),
+            )),
+            Some(Value::String(s)) if s.is_empty() => Err(DecodeError::new(
+                None,
+                field,
+                "is empty".into(),
+                remedy.into(),
+            )),
+            Some(Value::String(s)) => Ok(s.clone()),
+            Some(other) => Err(DecodeError::new(
+                None,
+                field,
+                format!("is {}, not text", kind_of(other)),
+                "put it in quotes".into(),
+            )),
+        }
+    };
+    if !value.is_object() {
+        return Err(DecodeError::new(
+            None,
+            FieldPath::root(),
+            format!("the document is {}, not an object", kind_of(value)),
+            "write apiVersion, kind, metadata and spec".into(),
+        ));
+    }
+    let api_version = text(
+        &["apiVersion"],
+        "write for example apiVersion: networking.istio.io/v1",
+    )?;
+    let kind_name = text(&["kind"], "write for example kind: VirtualService")?;
+    let Some(kind) = Kind::of(&api_version, &kind_name) else {
+        return Err(unknown_kind(&api_version, &kind_name));
+    };
+    let name = match text(&["metadata", "name"], "give the object a name") {
+        Err(_) if kind == Kind::MeshConfig && value.pointer("/metadata/name").is_none() => {
+            "istio".to_owned()
+        }
+        other => other?,
+    };
+    let namespace = if !kind.namespaced() {
+        String::new()
+    } else {
+        match value.pointer("/metadata/namespace") {
+            None | Some(Value::Null) if kind == Kind::MeshConfig => "istio-system".to_owned(),
+            None | Some(Value::Null) => default_namespace.to_owned(),
+            Some(Value::String(s)) if s.is_empty() => default_namespace.to_owned(),
+            Some(_) => text(&["metadata", "namespace"], "name a namespace")?,
+        }
+    };
+    Ok(ObjectKey {
+        kind,
+        namespace,
+        name,
+    })
+}
+
+fn unknown_kind(api_version: &str, kind: &str) -> DecodeError {
+    let same_name = Kind::ALL.into_iter().find(|k| k.as_str() == kind);
+    let remedy = match same_name {
+        Some(known) => format!("{known} is known as {}", versions(known)),
+        None => did_you_mean(kind, Kind::ALL.iter().map(|k| k.as_str())),
+    };
+    DecodeError {
+        key: None,
+        path: FieldPath::root().field("kind"),
+        message: format!(
+            "{kind} of {api_version} is not a kind that Meltemi supports; it is left out"
+        ),
+        remedy,
+        unknown_kind: true,
+    }
+}
+
+fn versions(kind: Kind) -> String {
+    let prefix = if kind.group().is_empty() {
+        String::new()
+    } else {
+        format!("{}/", kind.group())
+    };
+    let all: Vec<String> = kind
+        .versions()
+        .iter()
+        .map(|v| format!("{prefix}{v}"))
+        .collect();
+    all.join(", ")
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Reads a document. `null` counts as absent, as in proto JSON and in Kubernetes.
+///
+/// # Errors
+/// The first field that is unknown or has the wrong type, with its path.
+pub fn decode(value: &Value, default_namespace: &str) -> Result<Object, DecodeError> {
+    let key = identify(value, default_namespace)?;
+    let mut value = value.clone();
+    drop_nulls(&mut value);
+    if !key.kind.is_kubernetes() {
+        refuse_unknown_top_level(&value, &key)?;
+    }
+    let meta = meta(&value, &key)?;
+    let spec = spec(value, &key)?;
+    Ok(Object { meta, spec })
+}
+
+fn refuse_unknown_top_level(value: &Value, key: &ObjectKey) -> Result<(), DecodeError> {
+    const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+    for name in value.as_object().into_iter().flat_map(|m| m.keys()) {
+        if !KNOWN.contains(&name.as_str()) {
+            return Err(DecodeError::new(
+                Some(key.clone()),
+                FieldPath::root().field(name),
+                format!("unknown field {name:?}"),
+                did_you_mean(name, KNOWN),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn meta(value: &Value, key: &ObjectKey) -> Result<Meta, DecodeError> {
+    let metadata = value
+        .get("metadata")
+        .cloned()
+        .unwrap_or(Value::Object(Default::default()));
+    let metadata: k8s::ObjectMeta = typed(metadata, key, &["metadata"])?;
+    Ok(Meta {
+        kind: key.kind,
+        api_version: value
+            .get("apiVersion")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        name: key.name.clone(),
+        namespace: key.namespace.clone(),
+        labels: metadata.labels.unwrap_or_default(),
+        annotations: metadata.annotations.unwrap_or_default(),
+        creation_timestamp: metadata.creation_timestamp.map(|t| t.0),
+        resource_version: 0,
+        origin: None,
+    })
+}
+
+fn spec(mut value: Value, key: &ObjectKey) -> Result<Spec, DecodeError> {
+    fn custom<T: DeserializeOwned>(
+        value: &mut Value,
+        key: &ObjectKey,
+    ) -> Result<Arc<T>, DecodeError> {
+        let spec = value
+            .get_mut("spec")
+            .map(Value::take)
+            .unwrap_or(Value::Object(Default::default()));
+        typed(spec, key, &["spec"]).map(Arc::new)
+    }
+    fn native<T: DeserializeOwned>(value: Value, key: &ObjectKey) -> Result<Arc<T>, DecodeError> {
+        typed(value, key, &[]).map(Arc::new)
+    }
+    Ok(match key.kind {
+        Kind::VirtualService => Spec::VirtualService(custom(&mut value, key)?),
+        Kind::DestinationRule => Spec::DestinationRule(custom(&mut value, key)?),
+        Kind::Gateway => Spec::Gateway(custom(&mut value, key)?),
+        Kind::ServiceEntry => Spec::ServiceEntry(custom(&mut value, key)?),
+        Kind::WorkloadEntry => Spec::WorkloadEntry(custom(&mut value, key)?),
+        Kind::WorkloadGroup => Spec::WorkloadGroup(custom(&mut value, key)?),
+        Kind::Sidecar => Spec::Sidecar(custom(&mut value, key)?),
+        Kind::PeerAuthentication => Spec::PeerAuthentication(custom(&mut value, key)?),
+        Kind::MeshConfig => Spec::MeshConfig(custom(&mut value, key)?),
+        Kind::Service => Spec::Service(native(value, key)?),
+        Kind::Endpoints => Spec::Endpoints(native(value, key)?),
+        Kind::EndpointSlice => Spec::EndpointSlice(native(value, key)?),
+        Kind::Pod => Spec::Pod(native(value, key)?),
+        Kind::Deployment => Spec::Deployment(native(value, key)?),
+        Kind::StatefulSet => Spec::StatefulSet(native(value, key)?),
+        Kind::ServiceAccount => Spec::ServiceAccount(native(value, key)?),
+        Kind::Namespace => Spec::Namespace(native(value, key)?),
+        Kind::ConfigMap => Spec::ConfigMap(native(value, key)?),
+        Kind::Secret => Spec::Secret(native(value, key)?),
+        Kind::EnvoyFilter
+        | Kind::ProxyConfig
+        | Kind::RequestAuthentication
+        | Kind::AuthorizationPolicy
+        | Kind::Telemetry
+        | Kind::WasmPlugin
+        | Kind::TrafficExtension
+        | Kind::Ingress => Spec::Unsupported(Arc::new(value)),
+    })
+}
+
+fn typed<T: DeserializeOwned>(
+    value: Value,
+    key: &ObjectKey,
+    at: &[&str],
+) -> Result<T, DecodeError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let mut path = at.iter().fold(FieldPath::root(), |p, s| p.field(*s));
+        for segment in error.path() {
+            match segment {
+                SerdeSegment::Seq { index } => path.0.push(Segment::Index(*index)),
+                SerdeSegment::Map { key } => path.0.push(Segment::Field(key.clone())),
+                SerdeSegment::Enum { variant } => path.0.push(Segment::Field(variant.clone())),
+                SerdeSegment::Unknown => {}
+            }
+        }
+        let (message, remedy) = explain(&error.into_inner().to_string());
+        DecodeError::new(Some(key.clone()), path, message, remedy)
+    })
+}
+
+/// Turns serde's sentence into a message and a remedy.
+fn explain(text: &str) -> (String, String) {
+    let quoted = |part: &str| -> Vec<String> {
+        part.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    };
+    for what in ["unknown field", "unknown variant"] {
+        if let Some(rest) = text.strip_prefix(what) {
+            let names = quoted(rest);
+            let (Some(name), known) = (names.first(), names.get(1..).unwrap_or_default()) else {
+                break;
+            };
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let message = match what {
+                "unknown field" => format!("unknown field {name:?}"),
+                _ => format!("{name:?} is not one of the values"),
+            };
+            let remedy = if known.is_empty() {
+                "remove it".to_owned()
+            } else {
+                did_you_mean(name, known)
+            };
+            return (message, remedy);
+        }
+    }
+    if let Some((found, expected)) = text
+        .strip_prefix("invalid type: ")
+        .and_then(|t| t.split_once(", expected "))
+    {
+        return (
+            format!("wrong type: {found}"),
+            format!("write {}", plain_expected(expected)),
+        );
+    }
+    if let Some((found, expected)) = text
+        .strip_prefix("invalid value: ")
+        .and_then(|t| t.split_once(", expected "))
+    {
+        return (
+            format!("wrong value: {found}"),
+            format!("write {}", plain_expected(expected)),
+        );
+    }
+    match text.split_once("; ") {
+        Some((message, remedy)) => (message.to_owned(), remedy.to_owned()),
+        None => (text.to_owned(), "correct it".to_owned()),
+    }
+}
+
+fn plain_expected(expected: &str) -> String {
+    match expected {
+        "a string" => "text (in quotes)".to_owned(),
+        "u16" => "a number from 0 to 65535".to_owned(),
+        "u32" | "u64" | "usize" => "a whole number, 0 or more".to_owned(),
+        "i32" | "i64" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a map" => "a map".to_owned(),
+        other if other.starts_with("struct ") => "an object with fields".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}

@@ -1,0 +1,354 @@
+//! Every kind Meltemi knows by name: group, versions, plural, short names, scope.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How far a kind is supported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// Read and honoured.
+    Honoured,
+    /// Recognised and reported; leaving it out does not weaken security.
+    NotYet,
+    /// Recognised and refused: ignoring a policy would let through what it forbids.
+    RefusedPolicy,
+}
+
+/// A kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the variants are the kinds' own names")]
+pub enum Kind {
+    VirtualService,
+    DestinationRule,
+    Gateway,
+    ServiceEntry,
+    WorkloadEntry,
+    WorkloadGroup,
+    Sidecar,
+    EnvoyFilter,
+    ProxyConfig,
+    PeerAuthentication,
+    RequestAuthentication,
+    AuthorizationPolicy,
+    Telemetry,
+    WasmPlugin,
+    TrafficExtension,
+    MeshConfig,
+    Service,
+    Endpoints,
+    EndpointSlice,
+    Pod,
+    Deployment,
+    StatefulSet,
+    ServiceAccount,
+    Namespace,
+    ConfigMap,
+    Secret,
+    Ingress,
+}
+
+struct Info {
+    name: &'static str,
+    group: &'static str,
+    versions: &'static [&'static str],
+    plural: &'static str,
+    short: &'static [&'static str],
+    namespaced: bool,
+    support: Support,
+}
+
+const fn info(
+    name: &'static str,
+    group: &'static str,
+    versions: &'static [&'static str],
+    plural: &'static str,
+    short: &'static [&'static str],
+) -> Info {
+    Info {
+        name,
+        group,
+        versions,
+        plural,
+        short,
+        namespaced: true,
+        support: Support::Honoured,
+    }
+}
+
+const fn not_yet(info: Info) -> Info {
+    Info {
+        support: Support::NotYet,
+        ..info
+    }
+}
+
+const fn refused(info: Info) -> Info {
+    Info {
+        support: Support::RefusedPolicy,
+        ..info
+    }
+}
+
+const NETWORKING: &str = "networking.istio.io";
+const SECURITY: &str = "security.istio.io";
+const NETWORKING_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+const SECURITY_VERSIONS: &[&str] = &["v1", "v1beta1"];
+const V1: &[&str] = &["v1"];
+
+impl Kind {
+    /// All kinds, in the order in which they are listed to users.
+    pub const ALL: [Self; 27] = [
+        Self::VirtualService,
+        Self::DestinationRule,
+        Self::Gateway,
+        Self::ServiceEntry,
+        Self::WorkloadEntry,
+        Self::WorkloadGroup,
+        Self::Sidecar,
+        Self::EnvoyFilter,
+        Self::ProxyConfig,
+        Self::PeerAuthentication,
+        Self::RequestAuthentication,
+        Self::AuthorizationPolicy,
+        Self::Telemetry,
+        Self::WasmPlugin,
+        Self::TrafficExtension,
+        Self::MeshConfig,
+        Self::Service,
+        Self::Endpoints,
+        Self::EndpointSlice,
+        Self::Pod,
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::ServiceAccount,
+        Self::Namespace,
+        Self::ConfigMap,
+        Self::Secret,
+        Self::Ingress,
+    ];
+
+    const fn info(self) -> Info {
+        const N: &[&str] = NETWORKING_VERSIONS;
+        match self {
+            Self::VirtualService => {
+                info("VirtualService", NETWORKING, N, "virtualservices", &["vs"])
+            }
+            Self::DestinationRule => info(
+                "DestinationRule",
+                NETWORKING,
+                N,
+                "destinationrules",
+                &["dr"],
+            ),
+            Self::Gateway => info("Gateway", NETWORKING, N, "gateways", &["gw"]),
+            Self::ServiceEntry => info("ServiceEntry", NETWORKING, N, "serviceentries", &["se"]),
+            Self::WorkloadEntry => info("WorkloadEntry", NETWORKING, N, "workloadentries", &["we"]),
+            Self::WorkloadGroup => info("WorkloadGroup", NETWORKING, N, "workloadgroups", &["wg"]),
+            Self::Sidecar => info("Sidecar", NETWORKING, N, "sidecars", &["sc"]),
+            Self::EnvoyFilter => not_yet(info(
+                "EnvoyFilter",
+                NETWORKING,
+                &["v1alpha3"],
+                "envoyfilters",
+                &["ef"],
+            )),
+            Self::ProxyConfig => not_yet(info(
+                "ProxyConfig",
+                NETWORKING,
+                &["v1beta1"],
+                "proxyconfigs",
+                &["pc"],
+            )),
+            Self::PeerAuthentication => info(
+                "PeerAuthentication",
+                SECURITY,
+                SECURITY_VERSIONS,
+                "peerauthentications",
+                &["pa"],
+            ),
+            Self::RequestAuthentication => refused(info(
+                "RequestAuthentication",
+                SECURITY,
+                SECURITY_VERSIONS,
+                "requestauthentications",
+                &["ra"],
+            )),
+            Self::AuthorizationPolicy => refused(info(
+                "AuthorizationPolicy",
+                SECURITY,
+                SECURITY_VERSIONS,
+                "authorizationpolicies",
+                &["ap"],
+            )),
+            Self::Telemetry => not_yet(info(
+                "Telemetry",
+                "telemetry.istio.io",
+                &["v1", "v1alpha1"],
+                "telemetries",
+                &["telemetry"],
+            )),
+            Self::WasmPlugin => not_yet(info(
+                "WasmPlugin",
+                "extensions.istio.io",
+                &["v1alpha1"],
+                "wasmplugins",
+                &[],
+            )),
+            Self::TrafficExtension => not_yet(info(
+                "TrafficExtension",
+                "extensions.istio.io",
+                &["v1alpha1"],
+                "trafficextensions",
+                &[],
+            )),
+            Self::MeshConfig => info(
+                "MeshConfig",
+                "mesh.istio.io",
+                &["v1alpha1"],
+                "meshconfigs",
+                &["mc"],
+            ),
+            Self::Service => info("Service", "", V1, "services", &["svc"]),
+            Self::Endpoints => info("Endpoints", "", V1, "endpoints", &["ep"]),
+            Self::EndpointSlice => info(
+                "EndpointSlice",
+                "discovery.k8s.io",
+                V1,
+                "endpointslices",
+                &["eps"],
+            ),
+            Self::Pod => info("Pod", "", V1, "pods", &["po"]),
+            Self::Deployment => info("Deployment", "apps", V1, "deployments", &["deploy"]),
+            Self::StatefulSet => info("StatefulSet", "apps", V1, "statefulsets", &["sts"]),
+            Self::ServiceAccount => info("ServiceAccount", "", V1, "serviceaccounts", &["sa"]),
+            Self::Namespace => Info {
+                namespaced: false,
+                ..info("Namespace", "", V1, "namespaces", &["ns"])
+            },
+            Self::ConfigMap => info("ConfigMap", "", V1, "configmaps", &["cm"]),
+            Self::Secret => info("Secret", "", V1, "secrets", &[]),
+            Self::Ingress => not_yet(info(
+                "Ingress",
+                "networking.k8s.io",
+                V1,
+                "ingresses",
+                &["ing"],
+            )),
+        }
+    }
+
+    /// `VirtualService`.
+    pub const fn as_str(self) -> &'static str {
+        self.info().name
+    }
+
+    /// API group; empty for Kubernetes' core group.
+    pub const fn group(self) -> &'static str {
+        self.info().group
+    }
+
+    /// Accepted versions, the preferred one first; they share one schema.
+    pub const fn versions(self) -> &'static [&'static str] {
+        self.info().versions
+    }
+
+    /// `virtualservices`.
+    pub const fn plural(self) -> &'static str {
+        self.info().plural
+    }
+
+    /// `vs`.
+    pub const fn short_names(self) -> &'static [&'static str] {
+        self.info().short
+    }
+
+    /// Whether its objects live in a namespace.
+    pub const fn namespaced(self) -> bool {
+        self.info().namespaced
+    }
+
+    /// How far it is supported.
+    pub const fn support(self) -> Support {
+        self.info().support
+    }
+
+    /// Whether it is one of Kubernetes' own kinds, of which unknown fields are warnings.
+    pub const fn is_kubernetes(self) -> bool {
+        matches!(
+            self,
+            Self::Service
+                | Self::Endpoints
+                | Self::EndpointSlice
+                | Self::Pod
+                | Self::Deployment
+                | Self::StatefulSet
+                | Self::ServiceAccount
+                | Self::Namespace
+                | Self::ConfigMap
+                | Self::Secret
+                | Self::Ingress
+        )
+    }
+
+    /// `networking.istio.io/v1`.
+    pub fn api_version(self) -> String {
+        let info = self.info();
+        let version = info.versions.first().copied().unwrap_or_default();
+        if info.group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{}/{version}", info.group)
+        }
+    }
+
+    /// The kind of a document, by its `apiVersion` and `kind`. The same kind name in another
+    /// group (Gateway API's `Gateway`, Knative's `Service`) is another kind.
+    pub fn of(api_version: &str, kind: &str) -> Option<Self> {
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        Self::ALL.into_iter().find(|k| {
+            let info = k.info();
+            info.name == kind && info.group == group && info.versions.contains(&version)
+        })
+    }
+
+    /// The kind a user means on the command line: name, plural, short name or
+    /// `plural.group`, in any case.
+    pub fn from_user(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        Self::ALL.into_iter().find(|k| {
+            let info = k.info();
+            info.name.to_ascii_lowercase() == text
+                || info.plural == text
+                || info.short.contains(&text.as_str())
+                || text
+                    .split_once('.')
+                    .is_some_and(|(plural, group)| plural == info.plural && group == info.group)
+        })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_and_unambiguous() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of(&kind.api_version(), kind.as_str()), Some(kind));
+            assert_eq!(Kind::from_user(kind.as_str()), Some(kind));
+            assert_eq!(Kind::from_user(kind.plural()), Some(kind));
+            for short in kind.short_names() {
+                assert_eq!(Kind::from_user(short), Some(kind), "{short}");
+            }
+        }
+        assert_eq!(Kind::of("gateway.networking.k8s.io/v1", "Gateway"), None);
+        assert_eq!(Kind::of("serving.knative.dev/v1", "Service"), None);
+    }
+}
