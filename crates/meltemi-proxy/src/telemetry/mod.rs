@@ -1,8 +1,40 @@
 //! What the proxy reports: counters, Istio's metrics, access logs.
 
+mod expose;
 mod flags;
 mod info;
+mod istio;
+pub mod log;
+pub mod peer;
 pub mod stats;
 
+pub use expose::{prometheus, stats_json, stats_text};
 pub use flags::*;
 pub use info::*;
+pub use peer::set_local_workload;
+
+use crate::model::{AccessLog, HttpManager};
+
+/// The end of an HTTP exchange: access logs and Istio's metrics. Call it exactly once.
+pub fn finish_http(info: &StreamInfo, manager: &HttpManager) {
+    log::write_all(&manager.access_logs, info);
+    if manager.istio_stats {
+        istio::record_http(info);
+    }
+}
+
+/// The end of a TCP connection: access logs and, if asked for, Istio's metrics. Call it
+/// exactly once, after [`open_tcp`].
+pub fn finish_tcp(info: &StreamInfo, logs: &[AccessLog], istio_stats: bool) {
+    log::write_all(logs, info);
+    if istio_stats {
+        istio::close_tcp(info);
+    }
+}
+
+/// A TCP connection has its upstream: counts it as opened in Istio's metrics.
+pub fn open_tcp(info: &StreamInfo, istio_stats: bool) {
+    if istio_stats {
+        istio::open_tcp(info);
+    }
+}

@@ -111,6 +111,14 @@ fn register(name: &str, kind: Kind, slots: u32) -> u32 {
     slot
 }
 
+/// Separates the parts of a scoped name; shown as a dot.
+pub(super) const SEPARATOR: char = '\u{1f}';
+
+/// `scope.name.rest`, with the boundaries kept: names such as clusters' hold dots.
+fn scoped(scope: &str, name: &str, rest: &str) -> String {
+    format!("{scope}{SEPARATOR}{name}{SEPARATOR}{rest}")
+}
+
 /// A number that only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter(u32);
@@ -119,6 +127,12 @@ impl Counter {
     /// The counter of that name; the same one for the same name.
     pub fn new(name: &str) -> Self {
         Self(register(name, Kind::Counter, 1))
+    }
+
+    /// `cluster.NAME.REST`, `listener.NAME.REST`, `http.PREFIX.REST`, `tcp.PREFIX.REST`:
+    /// Prometheus shows the middle part as a label.
+    pub fn scoped(scope: &str, name: &str, rest: &str) -> Self {
+        Self::new(&scoped(scope, name, rest))
     }
 
     pub fn inc(self) {
@@ -142,6 +156,11 @@ pub struct Gauge(u32);
 impl Gauge {
     pub fn new(name: &str) -> Self {
         Self(register(name, Kind::Gauge, 1))
+    }
+
+    /// As [`Counter::scoped`].
+    pub fn scoped(scope: &str, name: &str, rest: &str) -> Self {
+        Self::new(&scoped(scope, name, rest))
     }
 
     pub fn inc(self) {
@@ -188,6 +207,11 @@ pub struct Histogram(u32);
 impl Histogram {
     pub fn new(name: &str) -> Self {
         Self(register(name, Kind::Histogram, BUCKETS.len() as u32 + 2))
+    }
+
+    /// As [`Counter::scoped`].
+    pub fn scoped(scope: &str, name: &str, rest: &str) -> Self {
+        Self::new(&scoped(scope, name, rest))
     }
 
     pub fn record(self, value: f64) {

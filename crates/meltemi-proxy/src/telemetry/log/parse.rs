@@ -1,0 +1,216 @@
+//! Envoy's access-log format strings to [`LogFormat`].
+
+use crate::model::{LogFormat, LogOperator, LogPart};
+
+/// Compiles a text format.
+///
+/// # Errors
+/// Names the operator that is unknown or malformed and its position.
+pub fn parse_text(format: &str) -> Result<LogFormat, String> {
+    Ok(LogFormat::Text(parts(format)?))
+}
+
+/// Compiles a JSON format: an object whose values are format strings, or objects of such.
+/// Nested keys are joined with a dot when `sort`ing is off as Envoy keeps them nested;
+/// numbers and booleans are kept as literals.
+///
+/// # Errors
+/// Names the key and what is wrong with its value.
+pub fn parse_json(object: &serde_json::Value) -> Result<LogFormat, String> {
+    let object = object
+        .as_object()
+        .ok_or("a JSON access-log format must be an object")?;
+    let mut fields = Vec::with_capacity(object.len());
+    for (key, value) in object {
+        let parts = match value {
+            serde_json::Value::String(format) => {
+                parts(format).map_err(|error| format!("{key}: {error}"))?
+            }
+            serde_json::Value::Number(_) | serde_json::Value::Bool(_) => {
+                [LogPart::Text(value.to_string().into())].into()
+            }
+            _ => return Err(format!("{key}: nested objects and lists are not supported")),
+        };
+        fields.push((Box::from(key.as_str()), parts));
+    }
+    Ok(LogFormat::Json(fields.into(), true))
+}
+
+fn parts(format: &str) -> Result<Box<[LogPart]>, String> {
+    let mut parts = Vec::new();
+    let mut text = String::new();
+    let mut rest = format;
+    while let Some(start) = rest.find('%') {
+        text.push_str(&rest[..start]);
+        rest = &rest[start + 1..];
+        if let Some(after) = rest.strip_prefix('%') {
+            text.push('%');
+            rest = after;
+            continue;
+        }
+        let end = operator_end(rest)
+            .ok_or_else(|| format!("operator \"%{rest}\" has no closing \"%\""))?;
+        if !text.is_empty() {
+            parts.push(LogPart::Text(std::mem::take(&mut text).into()));
+        }
+        parts.push(operator(&rest[..end])?);
+        rest = &rest[end + 1..];
+    }
+    text.push_str(rest);
+    if !text.is_empty() {
+        parts.push(LogPart::Text(text.into()));
+    }
+    Ok(parts.into())
+}
+
+/// Position of the closing `%`: one within parentheses belongs to a time format.
+fn operator_end(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '%' if depth <= 0 => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn operator(text: &str) -> Result<LogPart, String> {
+    let (name, argument, tail) = match text.split_once('(') {
+        Some((name, rest)) => {
+            let close = rest
+                .rfind(')')
+                .ok_or_else(|| format!("operator \"%{text}%\" has no \")\""))?;
+            (name, Some(&rest[..close]), &rest[close + 1..])
+        }
+        None => match text.split_once(':') {
+            Some((name, length)) => (name, None, &text[text.len() - length.len() - 1..]),
+            None => (text, None, ""),
+        },
+    };
+    let limit = match tail.strip_prefix(':') {
+        Some(length) => Some(
+            length
+                .parse::<u32>()
+                .map_err(|_| format!("operator \"%{text}%\": length \"{length}\" is no number"))?,
+        ),
+        None if tail.is_empty() => None,
+        None => return Err(format!("operator \"%{text}%\": unexpected \"{tail}\"")),
+    };
+    let headers = || -> Result<(Box<str>, Option<Box<str>>), String> {
+        let argument = argument.filter(|argument| !argument.is_empty());
+        let argument =
+            argument.ok_or_else(|| format!("operator \"%{text}%\" needs a header name"))?;
+        let lower = argument.to_ascii_lowercase();
+        Ok(match lower.split_once('?') {
+            Some((first, second)) => (first.into(), Some(second.into())),
+            None => (lower.into(), None),
+        })
+    };
+    use LogOperator as Op;
+    let operator = match name {
+        "START_TIME" => Op::StartTime(argument.unwrap_or("").into()),
+        "REQ" => headers().map(|(name, other)| Op::Req(name, other))?,
+        "RESP" => headers().map(|(name, other)| Op::Resp(name, other))?,
+        "TRAILER" => headers().map(|(name, other)| Op::Trailer(name, other))?,
+        "PROTOCOL" => Op::Protocol,
+        "RESPONSE_CODE" => Op::ResponseCode,
+        "RESPONSE_CODE_DETAILS" => Op::ResponseCodeDetails,
+        "CONNECTION_TERMINATION_DETAILS" => Op::ConnectionTerminationDetails,
+        "RESPONSE_FLAGS" => Op::ResponseFlags,
+        "RESPONSE_FLAGS_LONG" => Op::ResponseFlagsLong,
+        "UPSTREAM_TRANSPORT_FAILURE_REASON" => Op::UpstreamTransportFailureReason,
+        "BYTES_RECEIVED" => Op::BytesReceived,
+        "BYTES_SENT" => Op::BytesSent,
+        "DURATION" => Op::Duration,
+        "REQUEST_DURATION" => Op::RequestDuration,
+        "RESPONSE_DURATION" => Op::ResponseDuration,
+        "RESPONSE_TX_DURATION" => Op::ResponseTxDuration,
+        "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => Op::UpstreamHost,
+        "UPSTREAM_CLUSTER" => Op::UpstreamCluster,
+        "UPSTREAM_CLUSTER_RAW" => Op::UpstreamClusterRaw,
+        "UPSTREAM_LOCAL_ADDRESS" => Op::UpstreamLocalAddress,
+        "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Op::UpstreamRequestAttemptCount,
+        "DOWNSTREAM_LOCAL_ADDRESS" => Op::DownstreamLocalAddress,
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Op::DownstreamLocalAddressWithoutPort,
+        "DOWNSTREAM_LOCAL_PORT" => Op::DownstreamLocalPort,
+        "DOWNSTREAM_REMOTE_ADDRESS" => Op::DownstreamRemoteAddress,
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Op::DownstreamRemoteAddressWithoutPort,
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Op::DownstreamDirectRemoteAddress,
+        "DOWNSTREAM_PEER_URI_SAN" => Op::DownstreamPeerUriSan,
+        "DOWNSTREAM_LOCAL_URI_SAN" => Op::DownstreamLocalUriSan,
+        "DOWNSTREAM_PEER_SUBJECT" => Op::DownstreamPeerSubject,
+        "DOWNSTREAM_TLS_VERSION" => Op::DownstreamTlsVersion,
+        "DOWNSTREAM_TLS_CIPHER" => Op::DownstreamTlsCipher,
+        "REQUESTED_SERVER_NAME" => Op::RequestedServerName,
+        "ROUTE_NAME" => Op::RouteName,
+        "FILTER_CHAIN_NAME" => Op::FilterChainName,
+        "CONNECTION_ID" => Op::ConnectionId,
+        "HOSTNAME" => Op::Hostname,
+        "GRPC_STATUS" | "GRPC_STATUS_NUMBER" => Op::GrpcStatus,
+        "ENVIRONMENT" => {
+            let variable = argument.ok_or_else(|| format!("operator \"%{text}%\" needs a name"))?;
+            Op::Environment(std::env::var(variable).unwrap_or_default().into())
+        }
+        "DYNAMIC_METADATA"
+        | "FILTER_STATE"
+        | "VIRTUAL_CLUSTER_NAME"
+        | "CLUSTER_METADATA"
+        | "UPSTREAM_METADATA"
+        | "METADATA"
+        | "UPSTREAM_FILTER_STATE" => Op::Absent(text.into()),
+        _ => {
+            return Err(format!(
+                "access-log operator \"%{name}%\" is not supported; remove it from the format"
+            ));
+        }
+    };
+    Ok(LogPart::Operator(operator, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(format: &str) -> Box<[LogPart]> {
+        match parse_text(format).unwrap() {
+            LogFormat::Text(parts) => parts,
+            LogFormat::Json(..) => panic!("not a text format"),
+        }
+    }
+
+    #[test]
+    fn operators_with_arguments_and_lengths() {
+        let parts = text("a%%b %REQ(X-A?:PATH):10% %START_TIME(%Y-%m%)%");
+        let LogPart::Operator(LogOperator::Req(name, Some(other)), Some(10)) = &parts[1] else {
+            panic!("{parts:?}")
+        };
+        assert_eq!((&**name, &**other), ("x-a", ":path"));
+        assert!(matches!(&parts[0], LogPart::Text(t) if &**t == "a%b "));
+        assert!(matches!(
+            &parts[3],
+            LogPart::Operator(LogOperator::StartTime(f), None) if &**f == "%Y-%m%"
+        ));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (format, word) in [
+            ("%NOPE%", "NOPE"),
+            ("%REQ(%", "closing"),
+            ("%REQ()%", "header name"),
+            ("%DURATION:x%", "no number"),
+            ("100%", "closing"),
+        ] {
+            let error = parse_text(format).unwrap_err();
+            assert!(error.contains(word), "{format}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_default_format_parses() {
+        assert!(parse_text(super::super::DEFAULT_FORMAT).is_ok());
+    }
+}

@@ -1,0 +1,306 @@
+//! Evaluation of a compiled format on one exchange.
+
+use crate::model::{Address, LogFormat, LogOperator, LogPart};
+use crate::telemetry::StreamInfo;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// The format's text for this exchange, without a line end of its own.
+pub fn render(format: &LogFormat, info: &StreamInfo) -> String {
+    let mut out = String::new();
+    append(&mut out, format, info);
+    out
+}
+
+/// Appends one line (a JSON format gets a line end).
+pub fn append(out: &mut String, format: &LogFormat, info: &StreamInfo) {
+    match format {
+        LogFormat::Text(parts) => {
+            for part in parts {
+                match part {
+                    LogPart::Text(text) => out.push_str(text),
+                    LogPart::Operator(operator, limit) => {
+                        write_limited(out, operator, *limit, info)
+                    }
+                }
+            }
+        }
+        LogFormat::Json(fields, omit_empty_quotes) => {
+            append_json(out, fields, *omit_empty_quotes, info)
+        }
+    }
+}
+
+type Field = (Box<str>, Box<[LogPart]>);
+
+fn append_json(out: &mut String, fields: &[Field], numbers: bool, info: &StreamInfo) {
+    out.push('{');
+    let mut value = String::new();
+    for (i, (key, parts)) in fields.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        quote(out, key);
+        out.push(':');
+        value.clear();
+        match &parts[..] {
+            [LogPart::Operator(operator, limit)] => {
+                write_limited(&mut value, operator, *limit, info);
+                if value == "-" {
+                    out.push_str("null");
+                } else if numbers && is_number(operator) {
+                    out.push_str(&value);
+                } else {
+                    quote(out, &value);
+                }
+            }
+            parts => {
+                for part in parts {
+                    match part {
+                        LogPart::Text(text) => value.push_str(text),
+                        LogPart::Operator(operator, limit) => {
+                            write_limited(&mut value, operator, *limit, info)
+                        }
+                    }
+                }
+                quote(out, &value);
+            }
+        }
+    }
+    out.push_str("}\n");
+}
+
+fn is_number(operator: &LogOperator) -> bool {
+    use LogOperator as Op;
+    matches!(
+        operator,
+        Op::ResponseCode
+            | Op::BytesReceived
+            | Op::BytesSent
+            | Op::Duration
+            | Op::RequestDuration
+            | Op::ResponseDuration
+            | Op::ResponseTxDuration
+            | Op::UpstreamRequestAttemptCount
+            | Op::ConnectionId
+            | Op::DownstreamLocalPort
+    )
+}
+
+fn quote(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+fn write_limited(out: &mut String, operator: &LogOperator, limit: Option<u32>, info: &StreamInfo) {
+    let start = out.len();
+    write(out, operator, info);
+    if let Some(limit) = limit {
+        let mut end = start + limit as usize;
+        if end < out.len() {
+            while !out.is_char_boundary(end) {
+                end -= 1;
+            }
+            out.truncate(end);
+        }
+    }
+}
+
+fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) {
+    use LogOperator as Op;
+    let connection = &info.connection;
+    let tls = connection.tls.as_ref();
+    let cluster = info.cluster.as_ref();
+    match operator {
+        Op::StartTime(format) => start_time(out, format, info),
+        Op::Req(name, other) => {
+            if !request_header(out, name, info) {
+                match other {
+                    Some(other) if request_header(out, other, info) => {}
+                    _ => out.push('-'),
+                }
+            }
+        }
+        Op::Resp(name, other) | Op::Trailer(name, other) => {
+            let value = info
+                .response_headers
+                .get(&**name)
+                .or_else(|| info.response_headers.get(&**other.as_ref()?));
+            match value {
+                Some(value) => clean(out, value.as_bytes()),
+                None => out.push('-'),
+            }
+        }
+        Op::Protocol => out.push_str(info.protocol.as_str()),
+        Op::ResponseCode => number(out, info.status.into()),
+        Op::ResponseCodeDetails if !info.details.is_empty() => out.push_str(info.details),
+        Op::ResponseFlags => info.flags.write_short(out),
+        Op::ResponseFlagsLong => info.flags.write_long(out),
+        Op::UpstreamTransportFailureReason => text(out, info.upstream_failure.as_deref()),
+        Op::BytesReceived => number(out, info.bytes_received),
+        Op::BytesSent => number(out, info.bytes_sent),
+        Op::Duration => millis(out, info.started, Some(Instant::now())),
+        Op::RequestDuration => millis(out, info.started, info.request_complete),
+        Op::ResponseDuration => millis(out, info.started, info.first_upstream_byte),
+        Op::ResponseTxDuration => match info.first_upstream_byte {
+            Some(first) => millis(out, first, info.last_upstream_byte),
+            None => out.push('-'),
+        },
+        Op::UpstreamHost | Op::UpstreamRemoteAddress => {
+            match (&info.endpoint, info.upstream_remote) {
+                (_, Some(address)) => socket(out, address),
+                (Some(endpoint), None) => match &endpoint.address {
+                    Address::Socket(address) => socket(out, *address),
+                    Address::Pipe(path) => {
+                        let _ = write!(out, "{}", path.display());
+                    }
+                },
+                (None, None) => out.push('-'),
+            }
+        }
+        Op::UpstreamCluster => text(
+            out,
+            cluster.map(|c| c.alt_stat_name.as_deref().unwrap_or(&c.name)),
+        ),
+        Op::UpstreamClusterRaw => text(out, cluster.map(|c| &*c.name)),
+        Op::UpstreamLocalAddress => match info.upstream_local {
+            Some(address) => socket(out, address),
+            None => out.push('-'),
+        },
+        Op::UpstreamRequestAttemptCount => number(out, info.attempts.into()),
+        Op::DownstreamLocalAddress => socket(out, connection.facts.destination),
+        Op::DownstreamLocalAddressWithoutPort => {
+            let _ = write!(out, "{}", connection.facts.destination.ip());
+        }
+        Op::DownstreamLocalPort => number(out, connection.facts.destination.port().into()),
+        Op::DownstreamRemoteAddress => socket(out, info.client),
+        Op::DownstreamRemoteAddressWithoutPort => {
+            let _ = write!(out, "{}", info.client.ip());
+        }
+        Op::DownstreamDirectRemoteAddress => socket(out, connection.facts.source),
+        Op::DownstreamPeerUriSan => text(out, tls.and_then(|t| t.peer_uri.as_deref())),
+        Op::DownstreamLocalUriSan => text(out, tls.and_then(|t| t.local_uri.as_deref())),
+        Op::DownstreamPeerSubject => text(out, tls.and_then(|t| t.peer_subject.as_deref())),
+        Op::DownstreamTlsVersion => text(out, tls.map(|t| t.version)),
+        Op::DownstreamTlsCipher => text(out, tls.map(|t| t.cipher)),
+        Op::RequestedServerName => text(out, connection.facts.server_name.as_deref()),
+        Op::RouteName => text(
+            out,
+            info.route
+                .as_ref()
+                .map(|r| &*r.name)
+                .filter(|n| !n.is_empty()),
+        ),
+        Op::FilterChainName => text(
+            out,
+            Some(&*connection.filter_chain).filter(|n| !n.is_empty()),
+        ),
+        Op::ConnectionId => number(out, connection.id),
+        Op::Hostname => out.push_str(hostname()),
+        Op::GrpcStatus => match info.grpc_status {
+            Some(status) => number(out, status.into()),
+            None => out.push('-'),
+        },
+        Op::Environment(value) => text(out, Some(&**value).filter(|v| !v.is_empty())),
+        _ => out.push('-'),
+    }
+}
+
+fn text(out: &mut String, value: Option<&str>) {
+    match value {
+        Some(value) => clean(out, value.as_bytes()),
+        None => out.push('-'),
+    }
+}
+
+fn number(out: &mut String, value: u64) {
+    let _ = write!(out, "{value}");
+}
+
+fn millis(out: &mut String, from: Instant, to: Option<Instant>) {
+    match to {
+        Some(to) => {
+            let _ = write!(out, "{}", to.saturating_duration_since(from).as_millis());
+        }
+        None => out.push('-'),
+    }
+}
+
+fn socket(out: &mut String, address: SocketAddr) {
+    let _ = write!(out, "{address}");
+}
+
+fn request_header(out: &mut String, name: &str, info: &StreamInfo) -> bool {
+    let request = &info.request;
+    let value = match name {
+        ":method" => request
+            .method
+            .as_ref()
+            .map(|method| method.as_str().as_bytes()),
+        ":authority" => Some(request.authority.as_bytes()),
+        ":path" => Some(request.path.as_bytes()),
+        ":scheme" => Some(request.scheme.as_bytes()),
+        name => request.headers.get(name).map(http::HeaderValue::as_bytes),
+    };
+    match value.filter(|value| !value.is_empty()) {
+        Some(value) => {
+            clean(out, value);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Text of a peer without what would forge or garble a line: control characters are
+/// written as `\xNN`, bytes that are not UTF-8 are replaced.
+fn clean(out: &mut String, value: &[u8]) {
+    for c in String::from_utf8_lossy(value).chars() {
+        if c.is_control() {
+            let _ = write!(out, "\\x{:02x}", c as u32);
+        } else {
+            out.push(c);
+        }
+    }
+}
+
+fn start_time(out: &mut String, format: &str, info: &StreamInfo) {
+    let Ok(timestamp) = jiff::Timestamp::try_from(info.started_at) else {
+        out.push('-');
+        return;
+    };
+    if format.is_empty() {
+        let _ = write!(out, "{timestamp:.3}");
+        return;
+    }
+    // Envoy's %3f, %6f, %9f are digits of the fraction; %s and the rest are strftime's.
+    let format = format
+        .trim_end_matches('%')
+        .replace("%3f", "%f3")
+        .replace("%f3", &format!("{:03}", timestamp.subsec_millisecond()));
+    match jiff::fmt::strtime::format(&format, &timestamp.to_zoned(jiff::tz::TimeZone::UTC)) {
+        Ok(text) => out.push_str(&text),
+        Err(_) => out.push('-'),
+    }
+}
+
+fn hostname() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_else(|_| "-".to_owned())
+    })
+}
