@@ -120,7 +120,10 @@ impl ResourceSet {
     /// The part of this set that a subscription asks for; the set itself when
     /// that is everything.
     pub fn select(&self, subscription: &Subscription) -> Self {
-        if self.iter().all(|resource| subscription.matches(&resource.name)) {
+        if self
+            .iter()
+            .all(|resource| subscription.matches(&resource.name))
+        {
             return self.clone();
         }
         self.iter()
@@ -199,7 +202,10 @@ mod tests {
         let set = ResourceSet::new(vec![resource("a", "1"), resource("b", "2")]);
         let selected = set.select(&Subscription::names(["b", "z"]));
         assert_eq!(selected.iter().map(|r| &*r.name).collect::<Vec<_>>(), ["b"]);
-        assert_eq!(set.select(&Subscription::wildcard()).version(), set.version());
+        assert_eq!(
+            set.select(&Subscription::wildcard()).version(),
+            set.version()
+        );
     }
 
     #[test]

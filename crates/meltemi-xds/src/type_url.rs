@@ -12,8 +12,7 @@ pub const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfigur
 /// Certificates, keys and trust bundles.
 pub const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 /// Filter configurations that are discovered apart from their listener.
-pub const EXTENSION_CONFIG: &str =
-    "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
+pub const EXTENSION_CONFIG: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
 /// Istio's DNS name table, see [`crate::nds`].
 pub const NAME_TABLE: &str = "type.googleapis.com/istio.networking.nds.v1.NameTable";
 

@@ -1,0 +1,1 @@
+//! The two protocols' states, without a transport.
