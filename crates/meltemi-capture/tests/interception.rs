@@ -1,5 +1,7 @@
 //! Real namespaces, real rules: what reaches whom, and what the sidecar sees.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use meltemi_capture::{

@@ -1,0 +1,193 @@
+//! Starting one process from the single-threaded sandbox (or from the command line, to enter).
+
+use super::confine::{Failure, confine};
+use super::protocol::{EXTRA_FD, NETNS_FD, Role};
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{ForkResult, Pid, fork, pipe2};
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+/// Forks and runs `child`, which ends in exec; returns once exec succeeded, or with the step
+/// that failed. The caller must be single-threaded.
+pub(crate) fn fork_exec(child: impl FnOnce() -> Failure) -> Result<Pid, String> {
+    let (mut report, outcome) = {
+        let (read, write) =
+            pipe2(OFlag::O_CLOEXEC).map_err(|error| format!("make a pipe: {error}"))?;
+        (File::from(read), File::from(write))
+    };
+    // SAFETY: the process is single-threaded, so the child may allocate and lock like any other.
+    match unsafe { fork() }.map_err(|error| format!("fork: {error}"))? {
+        ForkResult::Child => {
+            drop(report);
+            let (step, error) = child();
+            let mut outcome = outcome;
+            // Nobody is left to tell if this fails; the exit code remains.
+            let _ = write!(outcome, "{step}: {error}");
+            // SAFETY: ends the child at once, without running the parent's destructors.
+            unsafe { libc::_exit(127) }
+        }
+        ForkResult::Parent { child } => {
+            drop(outcome);
+            let mut text = String::new();
+            report
+                .read_to_string(&mut text)
+                .map_err(|error| format!("start a process: {error}"))?;
+            if text.is_empty() {
+                return Ok(child);
+            }
+            // It has exited or is about to; leave no zombie behind.
+            let _ = nix::sys::wait::waitpid(child, None);
+            Err(text)
+        }
+    }
+}
+
+/// In the child: place, privileges, descriptors, exec. Returns only the failure.
+pub(crate) fn become_process(
+    role: &Role,
+    netns: Option<BorrowedFd<'_>>,
+    argv: &[String],
+    env: &[(String, String)],
+    cwd: Option<&Path>,
+    fds: Vec<OwnedFd>,
+) -> Failure {
+    let failed = |step: &str| {
+        let step = step.to_owned();
+        move |error: nix::errno::Errno| (step, io::Error::from(error))
+    };
+    let prepared = || -> Result<Vec<(String, String)>, Failure> {
+        nix::unistd::setsid().map_err(failed("start a session"))?;
+        default_signals();
+        let mut env = env.to_vec();
+        if let Role::Application(view) = role {
+            let netns = netns.ok_or_else(|| {
+                (
+                    "join the network namespace".to_owned(),
+                    io::ErrorKind::InvalidInput.into(),
+                )
+            })?;
+            nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET)
+                .map_err(failed("join the network namespace"))?;
+            env.extend(confine(view)?);
+        }
+        let null = File::open("/dev/null").map_err(|error| ("open /dev/null".to_owned(), error))?;
+        let mut wanted = vec![(0, null.into_raw_fd())];
+        let mut fds = fds.into_iter().map(IntoRawFd::into_raw_fd);
+        wanted.extend([1, 2].into_iter().zip(&mut fds));
+        if matches!(role, Role::Sidecar) {
+            wanted.extend(netns.map(|netns| (NETNS_FD, netns.as_raw_fd())));
+        }
+        wanted.extend((EXTRA_FD..).zip(fds));
+        place(&wanted).map_err(|error| ("pass descriptors".to_owned(), error))?;
+        Ok(env)
+    };
+    match prepared() {
+        Ok(env) => exec(argv, &env, cwd),
+        Err(failure) => failure,
+    }
+}
+
+/// Duplicates each descriptor to its number, whatever numbers they have now.
+fn place(wanted: &[(RawFd, RawFd)]) -> io::Result<()> {
+    let above = wanted
+        .iter()
+        .map(|(number, _)| number + 1)
+        .max()
+        .unwrap_or(0)
+        .max(16);
+    let check = |result: libc::c_int| {
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(result)
+        }
+    };
+    let mut moved = Vec::with_capacity(wanted.len());
+    for &(number, fd) in wanted {
+        // First out of the way of all target numbers, so that none is overwritten before use.
+        // SAFETY: plain system calls on open descriptors.
+        moved.push((
+            number,
+            check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, above) })?,
+        ));
+    }
+    for (number, fd) in moved {
+        // SAFETY: as above; dup2 clears close-on-exec.
+        check(unsafe { libc::dup2(fd, number) })?;
+    }
+    Ok(())
+}
+
+/// Default dispositions and an empty mask, as a program expects them.
+pub(crate) fn default_signals() {
+    for signal in nix::sys::signal::Signal::iterator() {
+        // SIGKILL and SIGSTOP refuse, rightly.
+        // SAFETY: the default action is no handler.
+        let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
+    }
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// Replaces the process. Returns only when that fails.
+pub(crate) fn exec(argv: &[String], env: &[(String, String)], cwd: Option<&Path>) -> Failure {
+    let Some(program) = argv.first() else {
+        return ("run".into(), io::Error::other("the command is empty"));
+    };
+    if let Some(cwd) = cwd
+        && let Err(error) = nix::unistd::chdir(cwd)
+    {
+        return (
+            format!("change to directory {}", cwd.display()),
+            error.into(),
+        );
+    }
+    let path = env
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map_or("/usr/local/bin:/usr/bin:/bin", |(_, value)| value);
+    let strings = |texts: Vec<String>| {
+        texts
+            .into_iter()
+            .map(CString::new)
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let arguments = strings(argv.to_vec());
+    let variables = strings(
+        env.iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
+    );
+    let (Ok(arguments), Ok(variables)) = (arguments, variables) else {
+        return (
+            format!("run {program}"),
+            io::Error::other("an argument or variable contains a NUL byte"),
+        );
+    };
+    let mut failure = io::Error::from_raw_os_error(libc::ENOENT);
+    for candidate in candidates(program, path) {
+        let Ok(file) = CString::new(candidate.as_os_str().as_encoded_bytes()) else {
+            continue;
+        };
+        let Err(error) = nix::unistd::execve(&file, &arguments, &variables);
+        // A directory of the PATH that lacks the program, or may not be searched, is no news.
+        if candidate.symlink_metadata().is_ok() {
+            failure = error.into();
+        }
+    }
+    (format!("run {program}"), failure)
+}
+
+fn candidates(program: &str, path: &str) -> Vec<PathBuf> {
+    if program.contains('/') {
+        return vec![program.into()];
+    }
+    path.split(':')
+        .map(|directory| {
+            Path::new(if directory.is_empty() { "." } else { directory }).join(program)
+        })
+        .collect()
+}
