@@ -42,6 +42,7 @@ pub const NAMES: &[&str] = &[
     "helloworld",
     "tcp-echo",
     "sleep",
+    "curl",
 ];
 
 /// The arguments that every sample understands, for a command's help text.

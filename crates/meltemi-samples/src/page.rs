@@ -57,7 +57,7 @@ pub(crate) fn index(user: Option<&str>) -> String {
 fn document(user: Option<&str>, body: &str, footer: &str) -> String {
     let login = match user {
         Some(user) => format!("<span class=user>{}</span> <a href=\"/logout\">Sign out</a>", escape(user)),
-        None => "<form method=post action=\"/login\"><input name=username placeholder=\"User name, for example jason\" \
+        None => "<form method=post action=\"/login\"><input name=username placeholder=\"User name, e.g. jason\" \
             aria-label=\"User name\" maxlength=64 required autocomplete=username> <button>Sign in</button></form>"
             .to_string(),
     };

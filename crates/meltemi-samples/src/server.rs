@@ -25,8 +25,10 @@ use crate::reply::Reply;
 const MAX_CONNECTIONS: usize = 1024;
 /// How long a stop waits for requests in flight.
 const DRAIN: Duration = Duration::from_secs(5);
-/// A client has this long to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client has this long to send its next request's head. It ends idle connections too, so
+/// it is longer than the hour for which proxies keep theirs: the side that opened a
+/// connection shall close it, or a request may meet a connection that is just going away.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
 /// Turns true once, when the process shall stop.
 pub(crate) type Stop = watch::Receiver<bool>;

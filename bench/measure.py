@@ -1,0 +1,138 @@
+"""Processes on fixed cores, their CPU time and memory, and the load generators' figures."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+PROXY_CORE, LOAD_CORE = 0, 1
+TICKS = os.sysconf("SC_CLK_TCK")
+START_LIMIT = 30
+
+
+class Failed(Exception):
+    """A run that brought no figure, with its reason."""
+
+
+class Process:
+    """A pinned child process; ended at the end of the `with` block."""
+
+    def __init__(self, command, core, log):
+        self.command, self.core, self.log = command, core, log
+
+    def __enter__(self):
+        pin = lambda: os.sched_setaffinity(0, {self.core})
+        with open(self.log, "w") as log:
+            self.begun = time.monotonic()
+            self.child = subprocess.Popen(self.command, stdout=log, stderr=log, preexec_fn=pin, start_new_session=True)
+        return self
+
+    def __exit__(self, *_):
+        self.child.send_signal(signal.SIGTERM)
+        try:
+            self.child.wait(5)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+
+    def ready(self, port):
+        """Seconds from the start until a request to `port` is answered with 200."""
+        while True:
+            if self.child.poll() is not None:
+                raise Failed(f"ended with status {self.child.returncode}: {self.last_words()}")
+            if answers(port, "/"):
+                return time.monotonic() - self.begun
+            if time.monotonic() - self.begun > START_LIMIT:
+                raise Failed(f"not ready after {START_LIMIT} s: {self.last_words()}")
+            time.sleep(0.002)
+
+    def listening(self, port):
+        """Waits until something accepts on `port`, whatever protocol it speaks."""
+        while not accepts(port):
+            if self.child.poll() is not None or time.monotonic() - self.begun > START_LIMIT:
+                raise Failed(f"does not listen on {port}: {self.last_words()}")
+            time.sleep(0.002)
+
+    def last_words(self):
+        with open(self.log, errors="replace") as log:
+            lines = [line.strip() for line in log if line.strip()]
+        return lines[-1][:300] if lines else "it printed nothing"
+
+    def cpu(self):
+        """CPU seconds used so far, user and system, all threads."""
+        with open(f"/proc/{self.child.pid}/stat") as stat:
+            fields = stat.read().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory(self):
+        """Resident and anonymous megabytes once the process has come to rest."""
+        for _ in range(30):
+            before = self.cpu()
+            time.sleep(1)
+            if self.cpu() - before < 0.03:
+                break
+        with open(f"/proc/{self.child.pid}/status") as status:
+            text = status.read()
+        size = lambda field: int(re.search(field + r":\s+(\d+)", text)[1]) / 1024
+        return size("VmRSS"), size("RssAnon")
+
+
+def accepts(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.connect()
+        return True
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def answers(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def generator(command, seconds):
+    pin = lambda: os.sched_setaffinity(0, {LOAD_CORE})
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, preexec_fn=pin)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{command[0]} did not end")
+    if run.returncode:
+        raise Failed(f"{os.path.basename(command[0])}: {(run.stderr or run.stdout).strip()[-200:]}")
+    return run.stdout
+
+
+def wrk(port, seconds, connections=64):
+    """As fast as it goes, over HTTP/1.1: requests, failures, requests a second."""
+    out = generator(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://127.0.0.1:{port}/"], seconds)
+    failed = re.findall(r"Non-2xx or 3xx responses: (\d+)|(?:connect|read|write|timeout) (\d+)", out)
+    return {
+        "requests": int(re.search(r"(\d+) requests in", out)[1]),
+        "failed": sum(int(a or b) for a, b in failed),
+        "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),
+    }
+
+
+def h2load(port, seconds, connections=16, streams=10):
+    """As fast as it goes, over HTTP/2 without TLS."""
+    out = generator(["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}", f"http://127.0.0.1:{port}/"], seconds)
+    failed, errored = re.search(r"(\d+) failed, (\d+) errored", out).groups()
+    good = int(re.search(r"status codes: (\d+) 2xx", out)[1])
+    return {"requests": good, "failed": int(failed) + int(errored), "rate": good / seconds}
+
+
+def open_loop(bench, port, seconds, rate):
+    """At a constant rate: requests, failures, latency from the time a request was due."""
+    command = [bench, "load", "--port", str(port), "--rate", str(rate), "--seconds", str(seconds)]
+    return json.loads(generator(command, seconds))
