@@ -6,8 +6,11 @@
 
 #![warn(missing_docs)]
 
+mod check;
 mod decode;
 mod field_path;
+mod finding;
+mod honoured;
 pub mod k8s;
 mod kind;
 pub mod mesh;
@@ -16,10 +19,17 @@ mod object;
 pub mod proto;
 pub mod security;
 mod suggest;
+mod typed;
+mod validate;
 
+pub use check::check;
 pub use decode::{DecodeError, decode, identify};
 pub use field_path::{FieldPath, Segment};
+pub use finding::{Finding, Severity};
+pub use honoured::{NotHonoured, UnknownField, not_honoured, unknown_fields};
 pub use kind::{Kind, Support};
 pub use object::{Meta, Object, ObjectKey, Origin, Spec};
 pub use proto::{Bytes, Duration};
 pub use suggest::{did_you_mean, nearest};
+pub use typed::Typed;
+pub use validate::validate;

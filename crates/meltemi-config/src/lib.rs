@@ -1,0 +1,21 @@
+//! Configuration on disk: YAML with positions, the versioned store of objects, the watched
+//! directories it comes from, edits to them, and references between objects.
+//!
+//! Nothing here knows about proxies; `meltemi-registry` and `meltemi-discovery` read the store.
+
+#![warn(missing_docs)]
+
+mod assemble;
+mod editor;
+mod error;
+mod file;
+mod load;
+pub mod source;
+mod store;
+pub mod yaml;
+
+pub use editor::{Action, Applied, Editor, Outcome, to_yaml};
+pub use error::ConfigError;
+pub use load::{ReadOptions, Trust};
+pub use source::{Directory, DirectorySource, Published, SourceOptions};
+pub use store::{Change, ChangeKind, Objects, ROOT_NAMESPACE};

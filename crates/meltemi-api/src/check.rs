@@ -1,0 +1,49 @@
+//! Everything that can be said of one object without looking at others.
+
+use serde_json::Value;
+
+use crate::{
+    FieldPath, Finding, Object, Severity, Support, did_you_mean, not_honoured, unknown_fields,
+    validate,
+};
+
+/// Validates `object`, decoded from `value`, and reports what of it is not known or not
+/// honoured yet.
+pub fn check(value: &Value, object: &Object) -> Vec<Finding> {
+    let kind = object.meta.kind;
+    let at_kind = FieldPath::root().field("kind");
+    match kind.support() {
+        Support::NotYet => {
+            return vec![Finding::warning(
+                at_kind,
+                format!("{kind} is not supported yet; the object has no effect"),
+                "leave it out, or accept that it does nothing",
+            )];
+        }
+        Support::RefusedPolicy => {
+            return vec![Finding::error(
+                at_kind,
+                format!("{kind} is not supported yet, and a policy must not be ignored"),
+                "remove it; traffic it would refuse is let through until it is supported",
+            )];
+        }
+        Support::Honoured => {}
+    }
+    let mut findings = validate(object);
+    findings.extend(unknown_fields(value, object).into_iter().map(|unknown| {
+        let remedy = did_you_mean(&unknown.name, unknown.known.iter().map(String::as_str));
+        Finding::warning(
+            unknown.path,
+            format!("unknown field {:?} has no effect", unknown.name),
+            remedy,
+        )
+    }));
+    findings.extend(not_honoured(value, kind).into_iter().map(|field| {
+        let message = "this field is accepted but has no effect yet";
+        match field.severity {
+            Severity::Info => Finding::info(field.path, message, "nothing to do"),
+            _ => Finding::warning(field.path, message, "do not rely on it, or leave it out"),
+        }
+    }));
+    findings
+}

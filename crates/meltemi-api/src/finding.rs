@@ -1,0 +1,85 @@
+//! What validation and analysis say of an object.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::FieldPath;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The object is refused; its last good version stays in force.
+    Error,
+    /// The object is taken; something in it will not do what it says.
+    Warning,
+    /// The object is taken; something in it is of no consequence here.
+    Info,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        })
+    }
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Istio's message code (`IST0101`) where it has one.
+    pub code: Option<&'static str>,
+    /// Where in the object.
+    pub path: FieldPath,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Finding {
+    /// A reason to refuse the object.
+    pub fn error(path: FieldPath, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Severity::Error, path, message, remedy)
+    }
+
+    /// A reason to be careful.
+    pub fn warning(path: FieldPath, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, path, message, remedy)
+    }
+
+    /// Something worth knowing.
+    pub fn info(path: FieldPath, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Severity::Info, path, message, remedy)
+    }
+
+    fn new(
+        severity: Severity,
+        path: FieldPath,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity,
+            code: None,
+            path,
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// With Istio's message code.
+    #[must_use]
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self {
+            code: Some(code),
+            ..self
+        }
+    }
+}

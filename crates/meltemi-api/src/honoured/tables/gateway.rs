@@ -1,0 +1,18 @@
+//! Gateway.
+
+use super::super::Table;
+
+pub(super) const TABLE: Table = Table {
+    honoured: &["apiVersion", "kind", "metadata", "status", "spec"],
+    except: &[
+        "spec.servers[].defaultEndpoint",
+        "spec.servers[].tls.caCrl",
+        "spec.servers[].tls.verifyCertificateSpki",
+        "spec.servers[].tls.verifyCertificateHash",
+        "spec.servers[].tls.cipherSuites",
+        "spec.servers[].tls.ecdhCurves",
+        "spec.servers[].tls.credentialNames",
+        "spec.servers[].tls.tlsCertificates",
+    ],
+    harmless: &[],
+};

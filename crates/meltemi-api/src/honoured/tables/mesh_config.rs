@@ -1,0 +1,47 @@
+//! MeshConfig.
+
+use super::super::Table;
+
+pub(super) const TABLE: Table = Table {
+    honoured: &[
+        "apiVersion",
+        "kind",
+        "metadata",
+        "status",
+        "spec.accessLogEncoding",
+        "spec.accessLogFile",
+        "spec.accessLogFormat",
+        "spec.connectTimeout",
+        "spec.defaultConfig.concurrency",
+        "spec.defaultConfig.drainDuration",
+        "spec.defaultConfig.gatewayTopology.numTrustedProxies",
+        "spec.defaultConfig.holdApplicationUntilProxyStarts",
+        "spec.defaultConfig.meshId",
+        "spec.defaultConfig.proxyMetadata",
+        "spec.defaultConfig.terminationDrainDuration",
+        "spec.defaultDestinationRuleExportTo",
+        "spec.defaultHttpRetryPolicy",
+        "spec.defaultServiceExportTo",
+        "spec.defaultVirtualServiceExportTo",
+        "spec.dnsRefreshRate",
+        "spec.enableAutoMtls",
+        "spec.enablePrometheusMerge",
+        "spec.h2UpgradePolicy",
+        "spec.localityLbSetting",
+        "spec.outboundTrafficPolicy.mode",
+        "spec.protocolDetectionTimeout",
+        "spec.rootNamespace",
+        "spec.tcpKeepalive",
+        "spec.trustDomain",
+    ],
+    except: &[],
+    harmless: &[
+        "spec.defaultConfig.binaryPath",
+        "spec.defaultConfig.configPath",
+        "spec.defaultConfig.discoveryAddress",
+        "spec.defaultConfig.image",
+        "spec.ingressControllerMode",
+        "spec.ingressSelector",
+        "spec.ingressService",
+    ],
+};

@@ -1,0 +1,56 @@
+//! From a Rust type to its kind: what makes typed iteration over objects possible.
+
+use std::sync::Arc;
+
+use crate::mesh::MeshConfig;
+use crate::networking::{
+    DestinationRule, Gateway, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, WorkloadGroup,
+};
+use crate::security::PeerAuthentication;
+use crate::{Kind, Spec, k8s};
+
+/// A type that is the content of one kind.
+pub trait Typed: Sized {
+    /// Its kind.
+    const KIND: Kind;
+
+    /// The content, when `spec` is of this kind.
+    fn of(spec: &Spec) -> Option<&Arc<Self>>;
+}
+
+macro_rules! typed {
+    ($($kind:ident: $ty:ty),* $(,)?) => { $(
+        impl Typed for $ty {
+            const KIND: Kind = Kind::$kind;
+
+            fn of(spec: &Spec) -> Option<&Arc<Self>> {
+                match spec {
+                    Spec::$kind(content) => Some(content),
+                    _ => None,
+                }
+            }
+        }
+    )* };
+}
+
+typed! {
+    VirtualService: VirtualService,
+    DestinationRule: DestinationRule,
+    Gateway: Gateway,
+    ServiceEntry: ServiceEntry,
+    WorkloadEntry: WorkloadEntry,
+    WorkloadGroup: WorkloadGroup,
+    Sidecar: Sidecar,
+    PeerAuthentication: PeerAuthentication,
+    MeshConfig: MeshConfig,
+    Service: k8s::Service,
+    Endpoints: k8s::Endpoints,
+    EndpointSlice: k8s::EndpointSlice,
+    Pod: k8s::Pod,
+    Deployment: k8s::Deployment,
+    StatefulSet: k8s::StatefulSet,
+    ServiceAccount: k8s::ServiceAccount,
+    Namespace: k8s::Namespace,
+    ConfigMap: k8s::ConfigMap,
+    Secret: k8s::Secret,
+}

@@ -1,0 +1,73 @@
+//! Directories as the source of objects: read, watched, validated, and published.
+//!
+//! A change becomes visible about 50 ms after the last write of a burst (500 ms at most after
+//! the first). Only changed files are read again. What is wrong with one file or object is
+//! reported and leaves the rest alone: a broken object's last good version stays in force, also
+//! over a restart when a place to keep it is given.
+
+mod catalog;
+mod last_good;
+mod scan;
+mod watch;
+
+pub(crate) use catalog::read_bounded;
+pub(crate) use scan::{Found, is_configuration, walk};
+pub use watch::DirectorySource;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meltemi_api::ObjectKey;
+
+use crate::load::ReadOptions;
+use crate::{ConfigError, Objects};
+
+/// A directory of YAML and JSON files, read with all its sub-directories except hidden ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Where it is. It need not exist yet.
+    pub path: PathBuf,
+    /// How its documents are read.
+    pub read: ReadOptions,
+}
+
+/// How a source works.
+#[derive(Debug, Clone)]
+pub struct SourceOptions {
+    /// Quiet time after a change before files are read.
+    pub debounce: Duration,
+    /// Longest time from a change until files are read.
+    pub max_debounce: Duration,
+    /// Time between looks at the directories where the kernel cannot tell of changes: no
+    /// watches left, or a directory that does not exist yet.
+    pub rescan: Duration,
+    /// File that keeps the objects in force over a restart; none keeps them in memory only.
+    pub last_good: Option<PathBuf>,
+    /// Names of files in a directory's root that hold no objects.
+    pub exclude: Vec<String>,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            debounce: Duration::from_millis(50),
+            max_debounce: Duration::from_millis(500),
+            rescan: Duration::from_secs(1),
+            last_good: None,
+            exclude: vec!["meltemi.yaml".into(), "meltemi.yml".into()],
+        }
+    }
+}
+
+/// What a source says at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// The objects in force.
+    pub objects: Objects,
+    /// What refuses objects.
+    pub errors: Vec<ConfigError>,
+    /// What is worth knowing but refuses nothing.
+    pub warnings: Vec<ConfigError>,
+    /// Objects whose last good version is in force because what is written is wrong.
+    pub held: Vec<ObjectKey>,
+}
