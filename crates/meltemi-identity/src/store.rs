@@ -1,0 +1,216 @@
+//! The control plane's store: one file, one process at a time.
+//!
+//! Holds the CA's key and root. Other rooms may keep what has to survive a
+//! restart in tables of their own, through [`Store::database`].
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition};
+
+/// Name of the store's file in its directory.
+const FILE: &str = "store.redb";
+
+const CA: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("ca");
+const ROOT_CERTIFICATE: &str = "root.crt";
+const ROOT_KEY: &str = "root.key";
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// File or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Someone else could have read the CA's key.
+    #[error(
+        "{path} can be accessed by others (mode {mode:o}); it holds the key of the mesh's CA: \
+         run `chmod {wanted:o} {path}` if you trust everybody who could read it, or remove it \
+         to start with a new CA"
+    )]
+    Exposed {
+        /// File or directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+        /// What they have to be.
+        wanted: u32,
+    },
+    /// Another process has it open.
+    #[error(
+        "{path} is in use by another process: is the same configuration directory already running?"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its content makes no sense.
+    #[error(
+        "{path} is damaged ({problem}); move it away to start with a new CA, whereupon running \
+         workloads have to be restarted"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        problem: String,
+    },
+}
+
+/// The open store; clones share it.
+#[derive(Clone)]
+pub struct Store {
+    database: Arc<Database>,
+    path: Arc<Path>,
+}
+
+impl Store {
+    /// Opens `store.redb` in a directory; creates both (0700, 0600) when missing.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; each says which file and what to do.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { path, source }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(io(directory))?;
+        guard(directory, 0o700)?;
+        let path = directory.join(FILE);
+        if !path.try_exists().map_err(io(&path))? {
+            create(directory, &path)?;
+        }
+        guard(&path, 0o600)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(io(&path))?;
+        Ok(Self {
+            database: Arc::new(database(file, &path)?),
+            path: path.into(),
+        })
+    }
+
+    /// For tables of other rooms. The table `ca` is taken.
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The root certificate and its key (PKCS #8), both DER.
+    pub(crate) fn load_root(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.try_load_root().map_err(|error| self.damaged(error))
+    }
+
+    fn try_load_root(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, redb::Error> {
+        let read = self.database.begin_read()?;
+        let table = match read.open_table(CA) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let certificate = table.get(ROOT_CERTIFICATE)?;
+        let key = table.get(ROOT_KEY)?;
+        Ok(certificate
+            .zip(key)
+            .map(|(certificate, key)| (certificate.value().to_vec(), key.value().to_vec())))
+    }
+
+    /// Both in one transaction: there is never one without the other.
+    pub(crate) fn save_root(&self, certificate: &[u8], key: &[u8]) -> Result<(), StoreError> {
+        self.try_save_root(certificate, key)
+            .map_err(|error| self.damaged(error))
+    }
+
+    fn try_save_root(&self, certificate: &[u8], key: &[u8]) -> Result<(), redb::Error> {
+        let write = self.database.begin_write()?;
+        {
+            let mut table = write.open_table(CA)?;
+            table.insert(ROOT_CERTIFICATE, certificate)?;
+            table.insert(ROOT_KEY, key)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    pub(crate) fn damaged(&self, problem: impl std::fmt::Display) -> StoreError {
+        StoreError::Damaged {
+            path: self.path.to_path_buf(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// Refuses what others than the owner may access.
+fn guard(path: &Path, wanted: u32) -> Result<(), StoreError> {
+    let metadata = std::fs::metadata(path).map_err(|source| StoreError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(StoreError::Exposed {
+            path: path.to_owned(),
+            mode,
+            wanted,
+        });
+    }
+    Ok(())
+}
+
+/// Makes an empty store under another name and links it to its own: whoever
+/// sees the file sees a complete one, and of two creators one wins.
+fn create(directory: &Path, path: &Path) -> Result<(), StoreError> {
+    let temporary = directory.join(format!(".{FILE}.{}", std::process::id()));
+    let io = |source| StoreError::Io {
+        path: temporary.clone(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io)?;
+    drop(database(file, &temporary)?);
+    let linked = match std::fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    };
+    std::fs::remove_file(&temporary).map_err(io)?;
+    linked.map_err(io)
+}
+
+fn database(file: File, path: &Path) -> Result<Database, StoreError> {
+    // The backend takes the lock that keeps other processes out.
+    FileBackend::new(file)
+        .and_then(|backend| Database::builder().create_with_backend(backend))
+        .map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+                path: path.to_owned(),
+            },
+            error => StoreError::Damaged {
+                path: path.to_owned(),
+                problem: error.to_string(),
+            },
+        })
+}

@@ -1,0 +1,382 @@
+//! A workload's certificate: asked for, published, and renewed in time.
+
+mod ca;
+mod files;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData, SanType};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{info, warn};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::authority::validity;
+use crate::{BundleError, SpiffeError, SpiffeId, TrustBundle, spiffe_id_of};
+
+pub use ca::{CaEndpoint, CaTls, Credential};
+
+/// Pauses between attempts: the first one and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The clock is looked at this often: while a machine sleeps, timers stand still
+/// and certificates do not.
+const CLOCK_CHECK: Duration = Duration::from_secs(30);
+
+/// How to get a workload's certificate.
+#[derive(Clone)]
+pub struct WorkloadOptions {
+    /// Where the CA is.
+    pub endpoint: CaEndpoint,
+    /// What the CA knows us by.
+    pub credential: Credential,
+    /// The identity the CA is expected to give; another one is an error. None
+    /// accepts what it gives.
+    pub id: Option<SpiffeId>,
+    /// Lifetime to ask for (Istio's `SECRET_TTL`, 24 h). The CA may give less.
+    pub ttl: Duration,
+    /// The certificate is renewed when this part of its lifetime is left, and up
+    /// to one hundredth of it earlier or later (Istio's
+    /// `SECRET_GRACE_PERIOD_RATIO`, 0.5, and its jitter of 0.01).
+    pub grace_ratio: f64,
+}
+
+impl WorkloadOptions {
+    /// 24 hours, renewed at half of them, whatever identity the CA gives.
+    pub fn new(endpoint: CaEndpoint, credential: Credential) -> Self {
+        Self {
+            endpoint,
+            credential,
+            id: None,
+            ttl: Duration::from_secs(24 * 3600),
+            grace_ratio: 0.5,
+        }
+    }
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The CA cannot be reached.
+    #[error("the CA at {endpoint} cannot be reached: {problem}")]
+    Unreachable {
+        /// Where it should be.
+        endpoint: String,
+        /// What the transport says.
+        problem: String,
+    },
+    /// The CA refused.
+    #[error("the CA refused: {0}")]
+    Refused(String),
+    /// What the CA sent, or a file holds, is not usable.
+    #[error("unusable certificate: {0}")]
+    Unusable(String),
+    /// The trust bundle is not usable.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The certificate has no SPIFFE id.
+    #[error(transparent)]
+    Id(#[from] SpiffeError),
+    /// The certificate is for somebody else.
+    #[error("the CA issued a certificate for {found}, expected {expected}")]
+    OtherId {
+        /// [`WorkloadOptions::id`].
+        expected: SpiffeId,
+        /// What came.
+        found: SpiffeId,
+    },
+    /// The credential cannot be read.
+    #[error("{source_name}: {problem}")]
+    Credential {
+        /// File or variable.
+        source_name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Making the key or the request failed.
+    #[error("making the certificate request failed: {0}")]
+    Request(#[from] rcgen::Error),
+}
+
+/// A certificate with all that belongs to it.
+pub struct WorkloadIdentity {
+    /// Who the workload is.
+    pub id: SpiffeId,
+    /// Leaf and intermediates.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The leaf's key. It exists in memory only.
+    pub key: PrivateKeyDer<'static>,
+    /// What peers are verified with.
+    pub roots: TrustBundle,
+    /// Valid from.
+    pub not_before: SystemTime,
+    /// Valid until.
+    pub not_after: SystemTime,
+    /// Counts from 1; a renewal has the next number.
+    pub generation: u64,
+}
+
+impl std::fmt::Debug for WorkloadIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkloadIdentity")
+            .field("id", &self.id)
+            .field("not_after", &self.not_after)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the renewal is going.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CertificateState {
+    /// When the certificate in use ends.
+    pub not_after: SystemTime,
+    /// When the next one is asked for; none when it never is.
+    pub next_renewal: Option<SystemTime>,
+    /// Failed attempts since the last success.
+    pub failures: u32,
+    /// Why the last attempt failed; none after a success.
+    pub last_error: Option<String>,
+}
+
+/// Keeps a workload's certificate fresh until it is dropped.
+pub struct WorkloadCertificates {
+    identity: watch::Receiver<Arc<WorkloadIdentity>>,
+    state: watch::Receiver<CertificateState>,
+    _stop: Option<DropGuard>,
+}
+
+impl WorkloadCertificates {
+    /// Gets the first certificate, trying again with growing pauses for as long
+    /// as `patience` lasts (for ever when none), and then keeps it fresh on the
+    /// current tokio runtime.
+    ///
+    /// # Errors
+    /// The last failure, when patience has run out.
+    pub async fn start(
+        options: WorkloadOptions,
+        patience: Option<Duration>,
+    ) -> Result<Self, CertificateError> {
+        let deadline = patience.map(|patience| tokio::time::Instant::now() + patience);
+        let mut pause = FIRST_PAUSE;
+        let first = loop {
+            let error = match request(&options, 1).await {
+                Ok(first) => break first,
+                Err(error) => error,
+            };
+            let wait = jittered(pause);
+            if deadline.is_some_and(|deadline| tokio::time::Instant::now() + wait >= deadline) {
+                return Err(error);
+            }
+            warn!("no certificate yet: {error}");
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        info!(id = %first.id, "got a certificate");
+        let (identities, identity) = watch::channel(Arc::new(first));
+        let (states, state) = watch::channel(CertificateState {
+            not_after: identity.borrow().not_after,
+            next_renewal: None,
+            failures: 0,
+            last_error: None,
+        });
+        let stop = CancellationToken::new();
+        let guard = stop.clone().drop_guard();
+        tokio::spawn(async move {
+            stop.run_until_cancelled(renew(options, identities, states))
+                .await;
+        });
+        Ok(Self {
+            identity,
+            state,
+            _stop: Some(guard),
+        })
+    }
+
+    /// A certificate from files that somebody else looks after: certificate and
+    /// intermediates, key, and roots, all PEM. It is not renewed.
+    ///
+    /// # Errors
+    /// When a file is missing or they do not belong together.
+    pub fn from_files(
+        certificate: &Path,
+        key: &Path,
+        roots: &Path,
+    ) -> Result<Self, CertificateError> {
+        let identity = files::load(certificate, key, roots)?;
+        let state = CertificateState {
+            not_after: identity.not_after,
+            next_renewal: None,
+            failures: 0,
+            last_error: None,
+        };
+        // Receivers keep the last value after their sender is gone.
+        Ok(Self {
+            identity: watch::channel(Arc::new(identity)).1,
+            state: watch::channel(state).1,
+            _stop: None,
+        })
+    }
+
+    /// The certificate in use, and each one that replaces it.
+    pub fn identity(&self) -> watch::Receiver<Arc<WorkloadIdentity>> {
+        self.identity.clone()
+    }
+
+    /// Expiry, next renewal and last error.
+    pub fn state(&self) -> watch::Receiver<CertificateState> {
+        self.state.clone()
+    }
+}
+
+async fn renew(
+    options: WorkloadOptions,
+    identities: watch::Sender<Arc<WorkloadIdentity>>,
+    states: watch::Sender<CertificateState>,
+) {
+    loop {
+        let current = Arc::clone(&identities.borrow());
+        let now = SystemTime::now();
+        // Of the lifetime that is left now: what lies before is the allowance
+        // for slow clocks, not lifetime.
+        let lifetime = current.not_after.duration_since(now).unwrap_or_default();
+        let jitter = (fastrand::f64() * 2.0 - 1.0) * 0.01;
+        let used = (1.0 - options.grace_ratio + jitter).clamp(0.0, 1.0);
+        let due = now + lifetime.mul_f64(used);
+        states.send_modify(|state| {
+            *state = CertificateState {
+                not_after: current.not_after,
+                next_renewal: Some(due),
+                failures: 0,
+                last_error: None,
+            };
+        });
+        sleep_until(due).await;
+
+        // Short lifetimes leave no room for long pauses.
+        let longest = LONGEST_PAUSE.min(lifetime / 8).max(FIRST_PAUSE);
+        let mut pause = FIRST_PAUSE;
+        let next = loop {
+            let error = match request(&options, current.generation + 1).await {
+                Ok(next) => break next,
+                Err(error) => error.to_string(),
+            };
+            let wait = jittered(pause);
+            let expired = SystemTime::now() >= current.not_after;
+            warn!(
+                id = %current.id,
+                expired,
+                "renewing the certificate failed, the old one stays in use: {error}"
+            );
+            states.send_modify(|state| {
+                state.failures = state.failures.saturating_add(1);
+                state.next_renewal = Some(SystemTime::now() + wait);
+                state.last_error = Some(error);
+            });
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(longest);
+        };
+        info!(id = %next.id, generation = next.generation, "renewed the certificate");
+        identities.send_replace(Arc::new(next));
+    }
+}
+
+async fn sleep_until(due: SystemTime) {
+    while let Ok(left) = due.duration_since(SystemTime::now()) {
+        if left.is_zero() {
+            break;
+        }
+        tokio::time::sleep(left.min(CLOCK_CHECK)).await;
+    }
+}
+
+/// Half of a pause is random, so that the workloads of a mesh do not come all
+/// at once.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+/// Makes a key and has the CA certify it.
+async fn request(
+    options: &WorkloadOptions,
+    generation: u64,
+) -> Result<WorkloadIdentity, CertificateError> {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    if let Some(id) = &options.id {
+        // The CA decides; other CAs than ours want to see the name.
+        params.subject_alt_names = vec![SanType::URI(id.to_string().as_str().try_into()?)];
+    }
+    let csr = params.serialize_request(&key)?.pem()?;
+    let chain = ca::create_certificate(options, csr).await?;
+
+    // As Istio's agent: the last element is the root or roots, whole.
+    let [certificates @ .., roots] = &chain[..] else {
+        return Err(CertificateError::Unusable(
+            "the CA sent no chain".to_owned(),
+        ));
+    };
+    let roots = TrustBundle::from_pem(roots.as_bytes())?;
+    let mut chain = Vec::new();
+    for element in certificates {
+        for certificate in CertificateDer::pem_slice_iter(element.as_bytes()) {
+            let certificate = certificate
+                .map_err(|error| CertificateError::Unusable(format!("malformed PEM: {error}")))?;
+            chain.push(certificate);
+        }
+    }
+    let identity = assemble(chain, &key, roots, generation)?;
+    match &options.id {
+        Some(expected) if *expected != identity.id => Err(CertificateError::OtherId {
+            expected: expected.clone(),
+            found: identity.id,
+        }),
+        _ => Ok(identity),
+    }
+}
+
+/// Puts the parts together after looking whether they fit.
+fn assemble(
+    chain: Vec<CertificateDer<'static>>,
+    key: &KeyPair,
+    roots: TrustBundle,
+    generation: u64,
+) -> Result<WorkloadIdentity, CertificateError> {
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return Err(CertificateError::Unusable(
+            "there is no certificate".to_owned(),
+        ));
+    };
+    let (_, parsed) = X509Certificate::from_der(leaf)
+        .map_err(|error| CertificateError::Unusable(error.to_string()))?;
+    if parsed.public_key().raw != key.subject_public_key_info() {
+        return Err(CertificateError::Unusable(
+            "it belongs to another key".to_owned(),
+        ));
+    }
+    crate::authority::verify(&roots, leaf, intermediates, webpki::KeyUsage::client_auth())
+        .map_err(|problem| {
+            CertificateError::Unusable(format!("the trust bundle does not verify it: {problem}"))
+        })?;
+    let (not_before, not_after) = validity(leaf).map_err(CertificateError::Unusable)?;
+    Ok(WorkloadIdentity {
+        id: spiffe_id_of(leaf)?,
+        key: key
+            .serialize_der()
+            .try_into()
+            .map_err(|problem: &'static str| CertificateError::Unusable(problem.to_owned()))?,
+        chain,
+        roots,
+        not_before,
+        not_after,
+        generation,
+    })
+}
