@@ -1,0 +1,57 @@
+//! One file a command. A command returns its exit code: 0 done, 1 refused or not ready,
+//! 2 wrong usage; `run` and `exec` return the program's own.
+
+pub mod apply;
+pub mod completion;
+pub mod control_plane;
+pub mod delete;
+pub mod diff;
+pub mod down;
+pub mod exec;
+pub mod get;
+pub mod logs;
+pub mod proxy;
+pub mod proxy_config;
+pub mod run;
+pub mod sample;
+pub mod sandbox;
+pub mod status;
+pub mod up;
+
+use anyhow::Context;
+use std::future::Future;
+
+pub type Outcome = anyhow::Result<std::process::ExitCode>;
+
+/// An error of the command line rather than of the work: exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Runs a command's future on a runtime of its own thread.
+pub fn block_on<F: Future<Output = Outcome>>(future: F) -> Outcome {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?
+        .block_on(future)
+}
+
+/// Logs to standard error by the filter, `RUST_LOG` first.
+pub fn log_to_stderr(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter));
+    // A second call in one process keeps the first subscriber.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init();
+}
