@@ -65,6 +65,13 @@ pub enum StoreError {
     },
 }
 
+/// A self-signed root, all DER.
+pub(crate) struct StoredRoot {
+    pub certificate: Vec<u8>,
+    /// PKCS #8.
+    pub key: Vec<u8>,
+}
+
 /// The open store; clones share it.
 #[derive(Clone)]
 pub struct Store {
@@ -114,12 +121,12 @@ impl Store {
         &self.path
     }
 
-    /// The root certificate and its key (PKCS #8), both DER.
-    pub(crate) fn load_root(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    /// The root, when there is one.
+    pub(crate) fn load_root(&self) -> Result<Option<StoredRoot>, StoreError> {
         self.try_load_root().map_err(|error| self.damaged(error))
     }
 
-    fn try_load_root(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, redb::Error> {
+    fn try_load_root(&self) -> Result<Option<StoredRoot>, redb::Error> {
         let read = self.database.begin_read()?;
         let table = match read.open_table(CA) {
             Ok(table) => table,
@@ -128,23 +135,24 @@ impl Store {
         };
         let certificate = table.get(ROOT_CERTIFICATE)?;
         let key = table.get(ROOT_KEY)?;
-        Ok(certificate
-            .zip(key)
-            .map(|(certificate, key)| (certificate.value().to_vec(), key.value().to_vec())))
+        Ok(certificate.zip(key).map(|(certificate, key)| StoredRoot {
+            certificate: certificate.value().to_vec(),
+            key: key.value().to_vec(),
+        }))
     }
 
     /// Both in one transaction: there is never one without the other.
-    pub(crate) fn save_root(&self, certificate: &[u8], key: &[u8]) -> Result<(), StoreError> {
-        self.try_save_root(certificate, key)
+    pub(crate) fn save_root(&self, root: &StoredRoot) -> Result<(), StoreError> {
+        self.try_save_root(root)
             .map_err(|error| self.damaged(error))
     }
 
-    fn try_save_root(&self, certificate: &[u8], key: &[u8]) -> Result<(), redb::Error> {
+    fn try_save_root(&self, root: &StoredRoot) -> Result<(), redb::Error> {
         let write = self.database.begin_write()?;
         {
             let mut table = write.open_table(CA)?;
-            table.insert(ROOT_CERTIFICATE, certificate)?;
-            table.insert(ROOT_KEY, key)?;
+            table.insert(ROOT_CERTIFICATE, &*root.certificate)?;
+            table.insert(ROOT_KEY, &*root.key)?;
         }
         write.commit()?;
         Ok(())

@@ -78,3 +78,14 @@ pub const SOTW_PATH: &str =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 /// Name of the gRPC service.
 pub const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+
+/// Longest error message that a client sends and a server keeps.
+const MAX_ERROR_BYTES: usize = 16 * 1024;
+
+/// The beginning of an error message, whole characters only.
+pub fn truncate(message: &str) -> &str {
+    let end = (0..=message.len().min(MAX_ERROR_BYTES))
+        .rev()
+        .find(|end| message.is_char_boundary(*end));
+    &message[..end.unwrap_or_default()]
+}

@@ -17,6 +17,7 @@ use rustls_pki_types::CertificateDer;
 use tracing::info;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::store::StoredRoot;
 use crate::{BundleError, Store, StoreError, TrustBundle, TrustDomain};
 
 pub use sign::{Issued, ServingCertificate, SignError};
@@ -105,11 +106,11 @@ impl Authority {
     /// # Errors
     /// When the store fails, or what it holds is no CA.
     pub fn self_signed(store: &Store, options: AuthorityOptions) -> Result<Self, AuthorityError> {
-        let (certificate, key) = match store.load_root()? {
+        let StoredRoot { certificate, key } = match store.load_root()? {
             Some(root) => root,
             None => {
                 let root = make_root(&options.trust_domain)?;
-                store.save_root(&root.0, &root.1)?;
+                store.save_root(&root)?;
                 info!(store = %store.path().display(), "made a new root certificate");
                 root
             }
@@ -211,7 +212,7 @@ pub(crate) fn verify(
     .map_err(|error| error.to_string())
 }
 
-fn make_root(trust_domain: &TrustDomain) -> Result<(Vec<u8>, Vec<u8>), AuthorityError> {
+fn make_root(trust_domain: &TrustDomain) -> Result<StoredRoot, AuthorityError> {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -233,7 +234,10 @@ fn make_root(trust_domain: &TrustDomain) -> Result<(Vec<u8>, Vec<u8>), Authority
         KeyUsagePurpose::DigitalSignature,
     ];
     let certificate = params.self_signed(&key)?;
-    Ok((certificate.der().to_vec(), key.serialize_der()))
+    Ok(StoredRoot {
+        certificate: certificate.der().to_vec(),
+        key: key.serialize_der(),
+    })
 }
 
 /// When a certificate ends.

@@ -8,9 +8,7 @@ use envoy_types::pb::google::rpc;
 
 use super::update::{RawResource, Verdict};
 use crate::Subscription;
-
-/// Longest error message sent to a server.
-const MAX_ERROR_BYTES: usize = 16 * 1024;
+use crate::wire::truncate;
 
 /// What the owner has accepted of one type; outlives streams.
 #[derive(Default)]
@@ -132,8 +130,7 @@ impl Delivered {
 }
 
 fn nack(problems: &[String]) -> rpc::Status {
-    let mut message = problems.join("; ");
-    message.truncate(message.floor_char_boundary(MAX_ERROR_BYTES));
+    let message = truncate(&problems.join("; ")).to_owned();
     rpc::Status {
         // The code Envoy uses for a rejected configuration.
         code: tonic::Code::Internal.into(),

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub use peer::{PeerAddress, PeerCredentials, PeerInfo};
 pub use protocol::MAX_NAMES;
 pub use serve::{TlsSource, bind_unix, serve_tcp, serve_unix};
-pub use source::{Ack, MAX_ERROR_BYTES, Nack, Push, ResourceSource};
+pub use source::{Ack, Nack, Push, ResourceSource};
 pub use stream::MAX_TYPES;
 
 use crate::wire;

@@ -99,12 +99,9 @@ pub struct Nack<'a> {
     pub nonce: &'a str,
     /// gRPC status code the proxy gave (`google.rpc.Status.code`).
     pub code: i32,
-    /// What the proxy says is wrong, at most [`MAX_ERROR_BYTES`] of it.
+    /// What the proxy says is wrong, at most 16 KiB of it.
     pub message: &'a str,
     /// Names of the resources in the rejected response. xDS does not tell which
     /// of them were at fault; the message usually does.
     pub resource_names: &'a [std::sync::Arc<str>],
 }
-
-/// Longest part of a NACK's message that is kept.
-pub const MAX_ERROR_BYTES: usize = 16 * 1024;

@@ -11,8 +11,9 @@ use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
 use super::protocol::{Header, MAX_NAMES, TypeState};
-use super::source::{Ack, MAX_ERROR_BYTES, Nack, Push};
+use super::source::{Ack, Nack, Push};
 use super::{PeerInfo, ResourceSource};
+use crate::wire::truncate;
 use crate::{ResourceSet, Subscription, type_url as types};
 
 /// Most types one stream may ask for. It bounds the responses a stream can have
@@ -204,7 +205,7 @@ impl<S: ResourceSource, T: TypeState> Stream<S, T> {
             .state
             .subscribe(&header.type_url, request, first, stale)
             .map_err(Status::invalid_argument)?;
-        if first && header.type_url == types::ENDPOINT {
+        if first && header.type_url == types::ENDPOINT && !self.rewarm.is_empty() {
             let waiting: Vec<_> = std::mem::take(&mut self.rewarm).into_iter().collect();
             entry.state.rewarm(&waiting);
         }
@@ -363,8 +364,4 @@ impl<S: ResourceSource, T: TypeState> Drop for Stream<S, T> {
         debug!(stream = self.id, "stream closed");
         self.shared.source.disconnected(&self.proxy);
     }
-}
-
-fn truncate(message: &str) -> &str {
-    &message[..message.floor_char_boundary(MAX_ERROR_BYTES)]
 }
