@@ -129,7 +129,7 @@ async fn a_client_certificate_tells_the_server_the_identity() {
     let peer = connected.recv().await.unwrap();
     assert_eq!(peer.spiffe_id.as_deref(), Some(ID));
     assert!(matches!(peer.address, PeerAddress::Tcp(Some(_))));
-    assert_eq!(peer.authorization.as_deref(), Some("Bearer secret"));
+    assert_eq!(peer.bearer_token(), Some("secret"));
     assert!(!format!("{peer:?}").contains("Bearer"));
 
     drop((client, plain));

@@ -283,3 +283,81 @@ fn a_certificate_from_files_is_checked() {
             .contains("missing.pem")
     );
 }
+
+/// Over TLS no token is needed: the certificate in use asks for the next one.
+#[tokio::test]
+async fn a_certificate_renews_itself_over_mutual_tls() {
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+    let ca = Ca::start();
+    let first = within(WorkloadCertificates::start(ca.options(60), None))
+        .await
+        .unwrap();
+    let identity = Arc::clone(&first.identity().borrow());
+    let mut roots = RootCertStore::empty();
+    roots.roots.extend(ca.authority.roots().anchors());
+    let roots = Arc::new(roots);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let name = "istiod.istio-system.svc".to_owned();
+    let serving = ca
+        .authority
+        .serving_certificate(std::slice::from_ref(&name), Duration::from_secs(60))
+        .unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
+    let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(serving.chain, serving.key)
+        .unwrap();
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let mut client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+        .unwrap();
+    client.alpn_protocols = vec![b"h2".to_vec()];
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let service = CsrService::new(
+        Arc::clone(&ca.authority),
+        vec![Box::new(crate::MutualTls::new(Arc::clone(&ca.authority)))],
+        RateLimit::default(),
+    );
+    let (connections, incoming) = tokio::sync::mpsc::channel(1);
+    let accepting = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = connections.send(acceptor.accept(stream).await).await;
+        }
+    });
+    let server = tokio::spawn(async move {
+        let incoming = tokio_stream::wrappers::ReceiverStream::new(incoming);
+        Server::builder()
+            .add_routes(Routes::new(service))
+            .serve_with_incoming(incoming)
+            .await
+    });
+
+    let client = Arc::new(client);
+    let tls = CaTls {
+        config: Arc::new(move || Arc::clone(&client)),
+        server_name: name.try_into().unwrap(),
+    };
+    let endpoint = CaEndpoint::Tcp {
+        address,
+        tls: Some(tls),
+    };
+    let mut options = WorkloadOptions::new(endpoint, Credential::None);
+    options.id = Some(identity.id.clone());
+    let renewed = within(WorkloadCertificates::start(options, Some(Duration::ZERO)))
+        .await
+        .unwrap();
+    assert_eq!(renewed.identity().borrow().id, identity.id);
+    accepting.abort();
+    server.abort();
+}

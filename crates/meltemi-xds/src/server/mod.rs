@@ -13,6 +13,7 @@
 //! * after a reconnect, `initial_resource_versions` (delta) or `version_info`
 //!   (state of the world) reduce the first answer to the difference.
 
+mod bounded;
 mod delta;
 mod grpc;
 mod peer;

@@ -84,6 +84,14 @@ impl PeerInfo {
     }
 }
 
+impl PeerInfo {
+    /// The token of `authorization: Bearer TOKEN`, a secret.
+    pub fn bearer_token(&self) -> Option<&str> {
+        let (scheme, token) = self.authorization.as_deref()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
+}
+
 impl fmt::Debug for PeerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerInfo")

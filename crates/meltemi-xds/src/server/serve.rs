@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -19,6 +20,8 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
+use super::bounded::Bounded;
+
 /// Gives the TLS configuration for the next connection, so that a serving
 /// certificate can be renewed without closing anything. ALPN must offer `h2`.
 pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
@@ -27,6 +30,9 @@ pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 /// `--keepaliveInterval` is the same.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Open connections of one listener; further ones wait to be accepted. Each
+/// proxy has two.
+const MAX_CONNECTIONS: usize = 10_000;
 /// One proxy needs one ADS stream and a CSR call now and then.
 const MAX_STREAMS_A_CONNECTION: u32 = 64;
 /// TLS handshakes under way at once, and how long each may take.
@@ -82,9 +88,12 @@ pub async fn serve_unix(
     routes: Routes,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let incoming = stream::unfold(listener, async |listener| {
-        let accepted = listener.accept().await.map(|(stream, _)| stream);
-        Some((rest_on_error(accepted).await, listener))
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let incoming = stream::unfold((listener, permits), async |(listener, permits)| {
+        let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
+        let accepted = listener.accept().await;
+        let accepted = accepted.map(|(stream, _)| Bounded::new(stream, permit));
+        Some((rest_on_error(accepted).await, (listener, permits)))
     });
     serve(incoming.filter_map(std::future::ready), routes, shutdown).await
 }
@@ -100,9 +109,15 @@ pub async fn serve_tcp(
     routes: Routes,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let incoming = stream::unfold(listener, async |listener| {
-        let accepted = listener.accept().await.map(|(stream, _)| stream);
-        Some((rest_on_error(accepted).await, listener))
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let incoming = stream::unfold((listener, permits), async |(listener, permits)| {
+        let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
+        let accepted = listener.accept().await;
+        let accepted = accepted.and_then(|(stream, _)| {
+            stream.set_nodelay(true)?;
+            Ok(Bounded::new(stream, permit))
+        });
+        Some((rest_on_error(accepted).await, (listener, permits)))
     })
     .filter_map(std::future::ready);
     match tls {
@@ -129,7 +144,6 @@ where
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(Some(MAX_STREAMS_A_CONNECTION))
-        .tcp_nodelay(true)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await
@@ -148,11 +162,11 @@ async fn rest_on_error<IO>(accepted: io::Result<IO>) -> Option<io::Result<IO>> {
 }
 
 async fn handshake(
-    accepted: io::Result<TcpStream>,
+    accepted: io::Result<Bounded<TcpStream>>,
     config: Arc<ServerConfig>,
-) -> Option<io::Result<TlsStream<TcpStream>>> {
+) -> Option<io::Result<TlsStream<Bounded<TcpStream>>>> {
     let stream = accepted.ok()?;
-    let peer = stream.peer_addr();
+    let peer = stream.connect_info().remote_addr();
     let handshake = TlsAcceptor::from(config).accept(stream);
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => Some(Ok(stream)),
