@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 /// Cases on which both agree, per kind; to be raised, never lowered.
 const FLOORS: [(&str, usize); 8] = [
-    ("VirtualService", 0),
-    ("DestinationRule", 0),
-    ("Gateway", 0),
-    ("ServiceEntry", 0),
-    ("WorkloadEntry", 0),
-    ("WorkloadGroup", 0),
-    ("Sidecar", 0),
-    ("PeerAuthentication", 0),
+    ("VirtualService", 113),
+    ("DestinationRule", 61),
+    ("Gateway", 46),
+    ("ServiceEntry", 44),
+    ("WorkloadEntry", 9),
+    ("WorkloadGroup", 6),
+    ("Sidecar", 33),
+    ("PeerAuthentication", 12),
 ];
 
 #[derive(Deserialize)]
@@ -63,9 +63,15 @@ fn agrees_with_istio() {
             Ok(object) => {
                 let findings = validate(&object);
                 let has = |severity| findings.iter().any(|f| f.severity == severity);
-                let said: Vec<String> =
-                    findings.iter().map(|f| format!("{}: {}", f.path, f.message)).collect();
-                (!has(Severity::Error), has(Severity::Warning), said.join(" | "))
+                let said: Vec<String> = findings
+                    .iter()
+                    .map(|f| format!("{}: {}", f.path, f.message))
+                    .collect();
+                (
+                    !has(Severity::Error),
+                    has(Severity::Warning),
+                    said.join(" | "),
+                )
             }
         };
         let expected = case.valid && case.schema_valid != Some(false);

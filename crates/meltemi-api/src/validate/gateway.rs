@@ -21,7 +21,10 @@ pub(super) fn validate(spec: &Gateway, at: &FieldPath, report: &mut Report) {
         server_rules(server, &at, report);
         if let Some(port) = &server.port {
             let taken = spec.servers[..index].iter().any(|other| {
-                other.port.as_ref().is_some_and(|other| other.name == port.name)
+                other
+                    .port
+                    .as_ref()
+                    .is_some_and(|other| other.name == port.name)
             });
             if taken && !port.name.is_empty() {
                 let message = format!("the name {:?} is taken by another server", port.name);
@@ -37,7 +40,11 @@ fn server_rules(server: &Server, at: &FieldPath, report: &mut Report) {
         && !server.bind.starts_with("unix://")
     {
         let message = format!("{:?} is not an address", server.bind);
-        report.error(&at.field("bind"), message, "write an IP address, or leave it out");
+        report.error(
+            &at.field("bind"),
+            message,
+            "write an IP address, or leave it out",
+        );
     }
     if server.hosts.is_empty() {
         report.error(&at.field("hosts"), "is required", "name hosts, or \"*\"");
@@ -46,7 +53,11 @@ fn server_rules(server: &Server, at: &FieldPath, report: &mut Report) {
         namespaced_host(host, &at.field("hosts").index(index), report);
     }
     let Some(port) = &server.port else {
-        return report.error(&at.field("port"), "is required", "add number, name and protocol");
+        return report.error(
+            &at.field("port"),
+            "is required",
+            "add number, name and protocol",
+        );
     };
     port_rules(port, &at.field("port"), report);
     let protocol = port.protocol.to_ascii_uppercase();
@@ -57,16 +68,23 @@ fn server_rules(server: &Server, at: &FieldPath, report: &mut Report) {
         None => {}
         Some(tls) => {
             if protocol == "HTTP" || protocol == "HTTP2" || protocol == "GRPC" {
-                let only_redirect =
-                    ServerTlsSettings { https_redirect: tls.https_redirect, ..Default::default() };
+                let only_redirect = ServerTlsSettings {
+                    https_redirect: tls.https_redirect,
+                    ..Default::default()
+                };
                 if *tls != only_redirect {
                     let message = format!("{protocol} ports have no TLS");
                     report.error(&at, message, "use HTTPS, or remove tls");
                 }
             } else if !terminates {
-                report.error(&at, format!("{protocol} ports have no TLS"), "use TLS, or remove tls");
+                report.error(
+                    &at,
+                    format!("{protocol} ports have no TLS"),
+                    "use TLS, or remove tls",
+                );
             }
-            if tls.https_redirect && protocol != "HTTP" && protocol != "HTTP2" && protocol != "GRPC" {
+            if tls.https_redirect && protocol != "HTTP" && protocol != "HTTP2" && protocol != "GRPC"
+            {
                 report.warning(
                     &at.field("httpsRedirect"),
                     "is for plaintext HTTP servers",
@@ -92,7 +110,11 @@ fn port_rules(port: &Port, at: &FieldPath, report: &mut Report) {
     }
     if port.target_port != 0 {
         report.port(&at.field("targetPort"), port.target_port);
-        report.warning(&at.field("targetPort"), "has no effect in a Gateway", "remove it");
+        report.warning(
+            &at.field("targetPort"),
+            "has no effect in a Gateway",
+            "remove it",
+        );
     }
 }
 
@@ -114,7 +136,11 @@ fn namespaced_host(text: &str, at: &FieldPath, report: &mut Report) {
     report.check(at, wildcard_domain(host));
     if fqdn(host).is_ok() && !host.contains('.') {
         let message = format!("{host:?} is a short name");
-        report.error(at, message, "write the full name, for example reviews.default.svc.cluster.local");
+        report.error(
+            at,
+            message,
+            "write the full name, for example reviews.default.svc.cluster.local",
+        );
     }
 }
 
@@ -196,7 +222,11 @@ fn terminated(tls: &ServerTlsSettings, sources: &[&str], at: &FieldPath, report:
     }
     let required = |report: &mut Report, at: &FieldPath, name: &str, file: &str| {
         if file.is_empty() {
-            report.error(&at.field(name), format!("is required with {mode}"), "name the file");
+            report.error(
+                &at.field(name),
+                format!("is required with {mode}"),
+                "name the file",
+            );
         }
     };
     if tls.tls_certificates.is_empty() {
@@ -205,7 +235,12 @@ fn terminated(tls: &ServerTlsSettings, sources: &[&str], at: &FieldPath, report:
     }
     for (index, certificate) in tls.tls_certificates.iter().enumerate() {
         let at = at.field("tlsCertificates").index(index);
-        required(report, &at, "serverCertificate", &certificate.server_certificate);
+        required(
+            report,
+            &at,
+            "serverCertificate",
+            &certificate.server_certificate,
+        );
         required(report, &at, "privateKey", &certificate.private_key);
     }
     if client_ca && tls.ca_cert_credential_name.is_empty() {
@@ -233,13 +268,23 @@ const CIPHER_SUITES: [&str; 14] = [
 
 fn cipher_suites(suites: &[String], at: &FieldPath, report: &mut Report) {
     for (index, text) in suites.iter().enumerate() {
-        let name = text.trim_start_matches(['+', '-', '!', '[']).trim_end_matches(']');
+        let name = text
+            .trim_start_matches(['+', '-', '!', '['])
+            .trim_end_matches(']');
         let known = name.split('|').all(|one| CIPHER_SUITES.contains(&one));
         if !known && name != "ALL" {
             let message = format!("{text:?} is not a known cipher suite and is left out");
-            report.warning(&at.index(index), message, crate::did_you_mean(name, CIPHER_SUITES));
+            report.warning(
+                &at.index(index),
+                message,
+                crate::did_you_mean(name, CIPHER_SUITES),
+            );
         } else if suites[..index].contains(text) {
-            report.warning(&at.index(index), format!("{text:?} is there twice"), "remove one");
+            report.warning(
+                &at.index(index),
+                format!("{text:?} is there twice"),
+                "remove one",
+            );
         }
     }
 }

@@ -15,11 +15,22 @@ pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
         signed_port(port, &at.field(name), report);
     }
     if spec.proxy_http_port != 0 {
-        signed_port(Some(spec.proxy_http_port), &at.field("proxyHttpPort"), report);
+        signed_port(
+            Some(spec.proxy_http_port),
+            &at.field("proxyHttpPort"),
+            report,
+        );
     }
     report.duration(&at.field("connectTimeout"), spec.connect_timeout);
-    if spec.connect_timeout.is_some_and(|time| time > Duration::from_secs(3600)) {
-        report.error(&at.field("connectTimeout"), "is more than 1h", "write for example 10s");
+    if spec
+        .connect_timeout
+        .is_some_and(|time| time > Duration::from_secs(3600))
+    {
+        report.error(
+            &at.field("connectTimeout"),
+            "is more than 1h",
+            "write for example 10s",
+        );
     }
     let detection = &at.field("protocolDetectionTimeout");
     report.duration_or_zero(detection, spec.protocol_detection_timeout);
@@ -37,7 +48,11 @@ pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
     }
     for (index, settings) in spec.service_settings.iter().enumerate() {
         for (at_host, host) in settings.hosts.iter().enumerate() {
-            let at = at.field("serviceSettings").index(index).field("hosts").index(at_host);
+            let at = at
+                .field("serviceSettings")
+                .index(index)
+                .field("hosts")
+                .index(at_host);
             report.check(&at, wildcard_domain(host));
         }
     }
@@ -52,7 +67,10 @@ pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
         retries(policy, &at, report);
         for (name, set) in [
             ("perTryTimeout", policy.per_try_timeout.is_some()),
-            ("retryRemoteLocalities", policy.retry_remote_localities.is_some()),
+            (
+                "retryRemoteLocalities",
+                policy.retry_remote_localities.is_some(),
+            ),
         ] {
             if set {
                 report.warning(&at.field(name), "has no effect inbound", "remove it");
@@ -64,8 +82,14 @@ pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
     }
     for (name, list) in [
         ("defaultServiceExportTo", &spec.default_service_export_to),
-        ("defaultVirtualServiceExportTo", &spec.default_virtual_service_export_to),
-        ("defaultDestinationRuleExportTo", &spec.default_destination_rule_export_to),
+        (
+            "defaultVirtualServiceExportTo",
+            &spec.default_virtual_service_export_to,
+        ),
+        (
+            "defaultDestinationRuleExportTo",
+            &spec.default_destination_rule_export_to,
+        ),
     ] {
         report.export_to(&at.field(name), list, true);
     }
@@ -92,7 +116,10 @@ fn proxy_config(config: &ProxyConfig, at: &FieldPath, report: &mut Report) {
             report.error(&at, "has parts of a second", "round it to seconds");
         }
     }
-    report.duration_or_zero(&at.field("terminationDrainDuration"), config.termination_drain_duration);
+    report.duration_or_zero(
+        &at.field("terminationDrainDuration"),
+        config.termination_drain_duration,
+    );
     signed_port(config.proxy_admin_port, &at.field("proxyAdminPort"), report);
     signed_port(config.status_port, &at.field("statusPort"), report);
     if let Some(threads) = config.concurrency {

@@ -19,7 +19,9 @@ pub(super) fn is_label(text: &str) -> bool {
 /// Kubernetes' qualified name, without prefix.
 pub(super) fn is_qualified_name(text: &str) -> bool {
     (1..=63).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
 }
@@ -31,7 +33,10 @@ pub(super) fn fqdn(text: &str) -> Verdict {
         return wrong("an empty host".into(), "name a host");
     }
     if text.len() > 255 {
-        return wrong(format!("{text:?} is longer than 255 characters"), "shorten it");
+        return wrong(
+            format!("{text:?} is longer than 255 characters"),
+            "shorten it",
+        );
     }
     match labels.split('.').find(|label| !is_label(label)) {
         None => Ok(()),
@@ -79,7 +84,10 @@ pub(super) fn ip_or_subnet(text: &str) -> Verdict {
         None => (text, None),
     };
     let Ok(ip) = address.parse::<IpAddr>() else {
-        return wrong(format!("{text:?} is not an address"), "write for example 10.0.0.0/8");
+        return wrong(
+            format!("{text:?} is not an address"),
+            "write for example 10.0.0.0/8",
+        );
     };
     let bits = if ip.is_ipv4() { 32 } else { 128 };
     match prefix.map(str::parse::<u8>) {
@@ -109,11 +117,16 @@ pub(super) fn header(name: &str) -> Verdict {
     }
     let token = name.strip_prefix(':').unwrap_or(name);
     let valid = !token.is_empty()
-        && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        && token
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
     if valid {
         Ok(())
     } else {
-        wrong(format!("{name:?} is not a header name"), "use letters, digits and '-'")
+        wrong(
+            format!("{name:?} is not a header name"),
+            "use letters, digits and '-'",
+        )
     }
 }
 
@@ -137,7 +150,15 @@ mod tests {
         for good in ["*", "*.bar.com", "foo", "foo.bar.", "a-b.c"] {
             assert!(wildcard_domain(good).is_ok(), "{good}");
         }
-        for bad in ["*bar.com", "foo.*.com", "*.*.com", "", "-", "a..b", "foo_bar"] {
+        for bad in [
+            "*bar.com",
+            "foo.*.com",
+            "*.*.com",
+            "",
+            "-",
+            "a..b",
+            "foo_bar",
+        ] {
             assert!(wildcard_domain(bad).is_err(), "{bad}");
         }
         assert!(hosts_overlap("*.foo.bar", "*.bar"));

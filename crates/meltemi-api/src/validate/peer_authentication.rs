@@ -5,7 +5,10 @@ use crate::FieldPath;
 use crate::security::PeerAuthentication;
 
 pub(super) fn validate(spec: &PeerAuthentication, at: &FieldPath, report: &mut Report) {
-    let labels = spec.selector.as_ref().map(|selector| &selector.match_labels);
+    let labels = spec
+        .selector
+        .as_ref()
+        .map(|selector| &selector.match_labels);
     if let Some(labels) = labels {
         let at = at.field("selector");
         if labels.is_empty() {
@@ -26,6 +29,10 @@ pub(super) fn validate(spec: &PeerAuthentication, at: &FieldPath, report: &mut R
         );
     }
     if spec.port_level_mtls.contains_key(&0) {
-        report.error(&at.field("0"), "port 0 is not in 1..65535", "name a port of the workload");
+        report.error(
+            &at.field("0"),
+            "port 0 is not in 1..65535",
+            "name a port of the workload",
+        );
     }
 }

@@ -9,7 +9,12 @@ use crate::{Duration, FieldPath, Finding};
 pub(super) struct Report(pub Vec<Finding>);
 
 impl Report {
-    pub fn error(&mut self, path: &FieldPath, message: impl Into<String>, remedy: impl Into<String>) {
+    pub fn error(
+        &mut self,
+        path: &FieldPath,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.0.push(Finding::error(path.clone(), message, remedy));
     }
 
@@ -31,7 +36,11 @@ impl Report {
 
     pub fn port(&mut self, path: &FieldPath, port: u32) {
         if !(1..=65535).contains(&port) {
-            self.error(path, format!("port {port} is not in 1..65535"), "name a port");
+            self.error(
+                path,
+                format!("port {port} is not in 1..65535"),
+                "name a port",
+            );
         }
     }
 
@@ -42,7 +51,11 @@ impl Report {
             self.error(path, "must be 1ms or more", "leave it out for the default");
         }
         if duration.get().subsec_nanos() % 1_000_000 != 0 {
-            self.error(path, "has parts of a millisecond", "round it to milliseconds");
+            self.error(
+                path,
+                "has parts of a millisecond",
+                "round it to milliseconds",
+            );
         }
     }
 
@@ -61,7 +74,11 @@ impl Report {
 
     pub fn percent(&mut self, path: &FieldPath, value: f64) {
         if !(0.0..=100.0).contains(&value) {
-            self.error(path, format!("{value} is not in 0..100"), "write a percentage");
+            self.error(
+                path,
+                format!("{value} is not in 0..100"),
+                "write a percentage",
+            );
         }
     }
 
@@ -85,10 +102,18 @@ impl Report {
                 self.error(&at, "an empty label name", "name the label");
             }
             if key.contains('*') || value.contains('*') {
-                self.error(&at, "wildcards do not work in selectors", "write the exact value");
+                self.error(
+                    &at,
+                    "wildcards do not work in selectors",
+                    "write the exact value",
+                );
             }
             if value.len() > 63 {
-                self.error(&at, "a label's value has at most 63 characters", "shorten it");
+                self.error(
+                    &at,
+                    "a label's value has at most 63 characters",
+                    "shorten it",
+                );
             }
         }
     }
@@ -120,7 +145,11 @@ impl Report {
         for (index, entry) in export_to.iter().enumerate() {
             let at = path.index(index);
             if export_to[..index].contains(entry) {
-                self.error(&at, format!("{entry:?} is there for a second time"), "remove it");
+                self.error(
+                    &at,
+                    format!("{entry:?} is there for a second time"),
+                    "remove it",
+                );
             }
             match entry.as_str() {
                 "." | "*" => {}
@@ -130,7 +159,11 @@ impl Report {
                     "~ (nobody) cannot be combined with others",
                     "keep ~ alone or remove it",
                 ),
-                "~" => self.error(&at, "~ (nobody) is not allowed here", "use . or a namespace"),
+                "~" => self.error(
+                    &at,
+                    "~ (nobody) is not allowed here",
+                    "use . or a namespace",
+                ),
                 name if super::names::is_label(name) => {}
                 name => self.error(
                     &at,

@@ -49,7 +49,11 @@ fn hosts(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
         );
         if host.starts_with('*') && by_name && spec.endpoints.is_empty() {
             let message = format!("{host:?} cannot be resolved");
-            report.error(&at, message, "name endpoints, or use resolution DYNAMIC_DNS or NONE");
+            report.error(
+                &at,
+                message,
+                "name endpoints, or use resolution DYNAMIC_DNS or NONE",
+            );
         }
     }
 }
@@ -83,11 +87,14 @@ fn ports(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
         }
         opaque |= protocol.is_empty() || protocol == "TCP";
         let dynamic = ["HTTP", "HTTPS", "TLS", "GRPC", "HTTP2"];
-        if spec.resolution == ServiceResolution::DynamicDns
-            && !dynamic.contains(&protocol.as_str())
+        if spec.resolution == ServiceResolution::DynamicDns && !dynamic.contains(&protocol.as_str())
         {
             let message = "DYNAMIC_DNS learns the name from HTTP or TLS";
-            report.error(&at.field("protocol"), message, "use HTTP, TLS, GRPC or HTTP2");
+            report.error(
+                &at.field("protocol"),
+                message,
+                "use HTTP, TLS, GRPC or HTTP2",
+            );
         }
     }
     if opaque && spec.addresses.is_empty() {
@@ -104,7 +111,9 @@ fn ports(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
 }
 
 fn selector(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
-    let Some(selector) = &spec.workload_selector else { return };
+    let Some(selector) = &spec.workload_selector else {
+        return;
+    };
     let at = at.field("workloadSelector");
     if !spec.endpoints.is_empty() {
         report.error(&at, "excludes endpoints", "keep one of them");
@@ -114,7 +123,11 @@ fn selector(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
         report.warning(&at, message, "add labels");
     }
     if spec.resolution == ServiceResolution::None {
-        report.warning(&at, "has no effect with resolution NONE", "use resolution STATIC");
+        report.warning(
+            &at,
+            "has no effect with resolution NONE",
+            "use resolution STATIC",
+        );
     }
     report.selector(&at.field("labels"), &selector.labels);
 }
@@ -129,7 +142,11 @@ fn resolution(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
     }
     match spec.resolution {
         Resolution::None if !spec.endpoints.is_empty() => {
-            report.error(&field, "NONE has no endpoints", "use STATIC or DNS, or remove endpoints");
+            report.error(
+                &field,
+                "NONE has no endpoints",
+                "use STATIC or DNS, or remove endpoints",
+            );
         }
         Resolution::DnsRoundRobin if spec.endpoints.len() > 1 => {
             let message = "DNS_ROUND_ROBIN has at most one endpoint";
@@ -141,7 +158,11 @@ fn resolution(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
                 report.error(&at.field("hosts").index(index), message, "use DNS");
             }
             if !spec.endpoints.is_empty() {
-                report.error(&at.field("endpoints"), "DYNAMIC_DNS has none", "remove them");
+                report.error(
+                    &at.field("endpoints"),
+                    "DYNAMIC_DNS has none",
+                    "remove them",
+                );
             }
         }
         Resolution::Static if spec.endpoints.is_empty() && spec.workload_selector.is_none() => {
@@ -152,7 +173,12 @@ fn resolution(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
     }
 }
 
-fn endpoint_rules(endpoint: &WorkloadEntry, spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
+fn endpoint_rules(
+    endpoint: &WorkloadEntry,
+    spec: &ServiceEntry,
+    at: &FieldPath,
+    report: &mut Report,
+) {
     let address = at.field("address");
     let by_name = matches!(
         spec.resolution,
@@ -160,11 +186,19 @@ fn endpoint_rules(endpoint: &WorkloadEntry, spec: &ServiceEntry, at: &FieldPath,
     );
     if let Some(path) = endpoint.address.strip_prefix("unix://") {
         if by_name {
-            report.error(&address, "a socket is no name to resolve", "use resolution STATIC");
+            report.error(
+                &address,
+                "a socket is no name to resolve",
+                "use resolution STATIC",
+            );
         }
         report.check(&address, unix_path(path));
         if !endpoint.ports.is_empty() {
-            report.error(&at.field("ports"), "a Unix socket has no ports", "remove them");
+            report.error(
+                &at.field("ports"),
+                "a Unix socket has no ports",
+                "remove them",
+            );
         }
         if spec.ports.len() != 1 {
             let message = "an endpoint on a Unix socket serves one port";
@@ -186,7 +220,11 @@ fn endpoint_rules(endpoint: &WorkloadEntry, spec: &ServiceEntry, at: &FieldPath,
         if !spec.ports.iter().any(|port| port.name == *name) {
             let names = spec.ports.iter().map(|port| port.name.as_str());
             let message = format!("the service has no port named {name:?}");
-            report.error(&at.field("ports").field(name), message, crate::did_you_mean(name, names));
+            report.error(
+                &at.field("ports").field(name),
+                message,
+                crate::did_you_mean(name, names),
+            );
         }
     }
     workload::common(endpoint, at, report);

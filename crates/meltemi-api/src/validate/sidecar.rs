@@ -27,11 +27,20 @@ pub(super) fn validate(spec: &Sidecar, at: &FieldPath, report: &mut Report) {
         && spec.outbound_traffic_policy.is_none()
         && spec.inbound_connection_pool.is_none()
     {
-        report.error(at, "is empty", "add egress, ingress or outboundTrafficPolicy");
+        report.error(
+            at,
+            "is empty",
+            "add egress, ingress or outboundTrafficPolicy",
+        );
     }
     let mut ports = BTreeSet::new();
     for (index, listener) in spec.ingress.iter().enumerate() {
-        ingress(listener, &mut ports, &at.field("ingress").index(index), report);
+        ingress(
+            listener,
+            &mut ports,
+            &at.field("ingress").index(index),
+            report,
+        );
     }
     if let Some(limits) = &spec.inbound_connection_pool {
         pool(limits, &at.field("inboundConnectionPool"), report);
@@ -49,7 +58,11 @@ fn ingress(
     report: &mut Report,
 ) {
     let Some(port) = &listener.port else {
-        return report.error(&at.field("port"), "is required", "add number, name and protocol");
+        return report.error(
+            &at.field("port"),
+            "is required",
+            "add number, name and protocol",
+        );
     };
     listener_port(port, &at.field("port"), report);
     if !ports.insert(port.number) {
@@ -58,9 +71,17 @@ fn ingress(
     }
     if !listener.bind.is_empty() && listener.bind.parse::<IpAddr>().is_err() {
         let message = format!("{:?} is not an address", listener.bind);
-        report.error(&at.field("bind"), message, "write an IP address, or leave it out");
+        report.error(
+            &at.field("bind"),
+            message,
+            "write an IP address, or leave it out",
+        );
     }
-    default_endpoint(&listener.default_endpoint, &at.field("defaultEndpoint"), report);
+    default_endpoint(
+        &listener.default_endpoint,
+        &at.field("defaultEndpoint"),
+        report,
+    );
     if let Some(tls) = &listener.tls {
         ingress_tls(tls, port, &at.field("tls"), report);
     }
@@ -72,7 +93,11 @@ fn ingress(
 fn listener_port(port: &SidecarPort, at: &FieldPath, report: &mut Report) {
     report.port(&at.field("number"), port.number);
     if port.target_port != 0 {
-        report.warning(&at.field("targetPort"), "has no effect in a Sidecar", "remove it");
+        report.warning(
+            &at.field("targetPort"),
+            "has no effect in a Sidecar",
+            "remove it",
+        );
     }
 }
 
@@ -104,15 +129,26 @@ fn ingress_tls(tls: &ServerTlsSettings, port: &SidecarPort, at: &FieldPath, repo
         ("tlsCertificates", !tls.tls_certificates.is_empty()),
     ] {
         if set {
-            report.error(&at.field(name), "is not supported in a Sidecar", "remove it");
+            report.error(
+                &at.field(name),
+                "is not supported in a Sidecar",
+                "remove it",
+            );
         }
     }
-    if matches!(tls.mode, ServerTlsMode::IstioMutual | ServerTlsMode::AutoPassthrough) {
+    if matches!(
+        tls.mode,
+        ServerTlsMode::IstioMutual | ServerTlsMode::AutoPassthrough
+    ) {
         let message = format!("{} is not possible in a Sidecar", tls.mode);
         report.error(&at.field("mode"), message, "use SIMPLE or MUTUAL");
     }
     if !["HTTPS", "TLS"].contains(&port.protocol.to_ascii_uppercase().as_str()) {
-        report.error(at, "is for HTTPS and TLS ports", "change the port's protocol");
+        report.error(
+            at,
+            "is for HTTPS and TLS ports",
+            "change the port's protocol",
+        );
     }
     server_tls(tls, at, report);
 }
@@ -130,9 +166,16 @@ fn egress(spec: &Sidecar, at: &FieldPath, report: &mut Report) {
                     report.error(&at.field("bind"), "is there for a second time", "change it");
                 }
                 if listener.port.as_ref().is_some_and(|port| port.number != 0) {
-                    report.error(&at.field("port"), "a Unix socket has no port", "remove number");
+                    report.error(
+                        &at.field("port"),
+                        "a Unix socket has no port",
+                        "remove number",
+                    );
                 }
-                if !matches!(listener.capture_mode, CaptureMode::Default | CaptureMode::None) {
+                if !matches!(
+                    listener.capture_mode,
+                    CaptureMode::Default | CaptureMode::None
+                ) {
                     let message = "traffic is not captured to a Unix socket";
                     report.error(&at.field("captureMode"), message, "use NONE");
                 }
@@ -154,7 +197,11 @@ fn egress(spec: &Sidecar, at: &FieldPath, report: &mut Report) {
                     report.error(&at, message, "move it to the end");
                 }
                 if !listener.bind.is_empty() {
-                    report.error(&at.field("bind"), "needs a port", "add port, or remove bind");
+                    report.error(
+                        &at.field("bind"),
+                        "needs a port",
+                        "add port, or remove bind",
+                    );
                 }
             }
         }
@@ -169,14 +216,25 @@ fn hosts<'a>(
     report: &mut Report,
 ) {
     if listener.hosts.is_empty() {
-        report.error(at, "is required", "write for example ./* and istio-system/*");
+        report.error(
+            at,
+            "is required",
+            "write for example ./* and istio-system/*",
+        );
     }
-    let wildcards: BTreeSet<&str> =
-        listener.hosts.iter().filter_map(|host| host.strip_suffix("/*")).collect();
+    let wildcards: BTreeSet<&str> = listener
+        .hosts
+        .iter()
+        .filter_map(|host| host.strip_suffix("/*"))
+        .collect();
     for (index, text) in listener.hosts.iter().enumerate() {
         let at = at.index(index);
         let Some((namespace, host)) = text.split_once('/') else {
-            report.error(&at, format!("{text:?} names no namespace"), "write NAMESPACE/HOST");
+            report.error(
+                &at,
+                format!("{text:?} names no namespace"),
+                "write NAMESPACE/HOST",
+            );
             continue;
         };
         if !["*", ".", "~"].contains(&namespace) && !is_label(namespace) {
@@ -197,7 +255,9 @@ fn hosts<'a>(
 }
 
 fn outbound(policy: &OutboundTrafficPolicy, at: &FieldPath, report: &mut Report) {
-    let Some(proxy) = &policy.egress_proxy else { return };
+    let Some(proxy) = &policy.egress_proxy else {
+        return;
+    };
     let field = at.field("egressProxy");
     if policy.mode != crate::networking::OutboundTrafficPolicyMode::AllowAny {
         report.error(&field, "is for mode ALLOW_ANY", "set mode: ALLOW_ANY");

@@ -10,15 +10,27 @@ use crate::networking::{WorkloadEntry, WorkloadGroup};
 pub(super) fn entry(spec: &WorkloadEntry, at: &FieldPath, report: &mut Report) {
     if spec.address.is_empty() {
         if spec.network.is_empty() {
-            report.error(&at.field("address"), "is required", "write an address, or a network");
+            report.error(
+                &at.field("address"),
+                "is required",
+                "write an address, or a network",
+            );
         } else {
             let message = "is not set: traffic goes to the network's gateway";
-            report.warning(&at.field("address"), message, "set it when the workload is reachable");
+            report.warning(
+                &at.field("address"),
+                message,
+                "set it when the workload is reachable",
+            );
         }
     } else if let Some(path) = spec.address.strip_prefix("unix://") {
         report.check(&at.field("address"), unix_path(path));
         if !spec.ports.is_empty() {
-            report.error(&at.field("ports"), "a Unix socket has no ports", "remove them");
+            report.error(
+                &at.field("ports"),
+                "a Unix socket has no ports",
+                "remove them",
+            );
         }
     } else if spec.address.parse::<IpAddr>().is_err() {
         report.check(&at.field("address"), fqdn(&spec.address));
@@ -32,7 +44,11 @@ pub(super) fn common(spec: &WorkloadEntry, at: &FieldPath, report: &mut Report) 
     for (name, port) in &spec.ports {
         let at = at.field("ports").field(name);
         if !super::names::is_label(name) {
-            report.error(&at, format!("{name:?} is not a port's name"), "use letters, digits, '-'");
+            report.error(
+                &at,
+                format!("{name:?} is not a port's name"),
+                "use letters, digits, '-'",
+            );
         }
         report.port(&at, *port);
     }
@@ -64,7 +80,11 @@ pub(super) fn group(spec: &WorkloadGroup, at: &FieldPath, report: &mut Report) {
         probe.grpc.is_some(),
     ];
     if kinds.iter().filter(|set| **set).count() != 1 {
-        report.error(&at, "needs one of httpGet, tcpSocket, exec, grpc", "keep one of them");
+        report.error(
+            &at,
+            "needs one of httpGet, tcpSocket, exec, grpc",
+            "keep one of them",
+        );
     }
     if let Some(check) = &probe.http_get {
         let at = at.field("httpGet");
@@ -87,6 +107,10 @@ pub(super) fn group(spec: &WorkloadGroup, at: &FieldPath, report: &mut Report) {
     if let Some(check) = &probe.exec
         && (check.command.is_empty() || check.command.iter().any(String::is_empty))
     {
-        report.error(&at.field("exec").field("command"), "is required", "write the command");
+        report.error(
+            &at.field("exec").field("command"),
+            "is required",
+            "write the command",
+        );
     }
 }

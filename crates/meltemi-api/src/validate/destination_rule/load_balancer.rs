@@ -9,8 +9,12 @@ use crate::networking::{
 
 const REGION: &str = "topology.kubernetes.io/region";
 /// Topology labels, which zone-aware balancing handles by itself.
-const TOPOLOGY: [&str; 4] =
-    [REGION, "topology.kubernetes.io/zone", "topology.istio.io/subzone", "topology.istio.io/cluster"];
+const TOPOLOGY: [&str; 4] = [
+    REGION,
+    "topology.kubernetes.io/zone",
+    "topology.istio.io/subzone",
+    "topology.istio.io/cluster",
+];
 
 pub(super) fn load_balancer(
     settings: &LoadBalancerSettings,
@@ -31,10 +35,20 @@ pub(super) fn load_balancer(
         consistent_hash(hash, &at.field("consistentHash"), report);
     }
     if let Some(setting) = &settings.locality_lb_setting {
-        locality(setting, has_outlier_detection, &at.field("localityLbSetting"), report);
+        locality(
+            setting,
+            has_outlier_detection,
+            &at.field("localityLbSetting"),
+            report,
+        );
     }
     if let Some(setting) = &settings.zone_aware_lb_setting {
-        zone_aware(setting, has_outlier_detection, &at.field("zoneAwareLbSetting"), report);
+        zone_aware(
+            setting,
+            has_outlier_detection,
+            &at.field("zoneAwareLbSetting"),
+            report,
+        );
         if settings.locality_lb_setting.is_some() {
             let message = "has both localityLbSetting and zoneAwareLbSetting";
             report.error(at, message, "keep one of them");
@@ -53,7 +67,11 @@ pub(super) fn load_balancer(
             report.percent(&at.field("minimumPercent"), percent);
         }
         if warmup.aggression.is_some_and(|aggression| aggression < 1.0) {
-            report.error(&at.field("aggression"), "must be 1.0 or more", "leave it out for 1.0");
+            report.error(
+                &at.field("aggression"),
+                "must be 1.0 or more",
+                "leave it out for 1.0",
+            );
         }
     }
 }
@@ -83,7 +101,11 @@ fn consistent_hash(hash: &ConsistentHashLb, at: &FieldPath, report: &mut Report)
     if let Some(cookie) = &hash.http_cookie
         && cookie.name.is_empty()
     {
-        report.error(&at.field("httpCookie").field("name"), "is required", "name the cookie");
+        report.error(
+            &at.field("httpCookie").field("name"),
+            "is required",
+            "name the cookie",
+        );
     }
     if let Some(size) = hash.maglev.as_ref().and_then(|maglev| maglev.table_size)
         && (size > MAX_MAGLEV || !is_prime(size))
@@ -98,7 +120,10 @@ fn consistent_hash(hash: &ConsistentHashLb, at: &FieldPath, report: &mut Report)
 
 /// For numbers up to [`MAX_MAGLEV`], whose root is small.
 fn is_prime(number: u64) -> bool {
-    number >= 2 && (2..).take_while(|d| d * d <= number).all(|d| number % d != 0)
+    number >= 2
+        && (2..)
+            .take_while(|d| d * d <= number)
+            .all(|d| number % d != 0)
 }
 
 pub(crate) fn locality(
@@ -121,22 +146,43 @@ pub(crate) fn locality(
             let at = at.field("to").field(to);
             localities(to, &mut targets, &at, report);
             if !(1..=100).contains(weight) {
-                report.error(&at, format!("{weight} is not in 1..100"), "write a percentage");
+                report.error(
+                    &at,
+                    format!("{weight} is not in 1..100"),
+                    "write a percentage",
+                );
             }
         }
-        let total: u64 = distribute.to.values().map(|weight| u64::from(*weight)).sum();
+        let total: u64 = distribute
+            .to
+            .values()
+            .map(|weight| u64::from(*weight))
+            .sum();
         if total != 100 {
-            report.error(&at.field("to"), format!("adds up to {total}, not 100"), "adjust it");
+            report.error(
+                &at.field("to"),
+                format!("adds up to {total}, not 100"),
+                "adjust it",
+            );
         }
     }
     failover(&setting.failover, &at.field("failover"), report);
     if !setting.failover.is_empty()
-        && setting.failover_priority.iter().any(|label| label.split('=').next() == Some(REGION))
+        && setting
+            .failover_priority
+            .iter()
+            .any(|label| label.split('=').next() == Some(REGION))
     {
         let message = format!("failover and {REGION} in failoverPriority exclude each other");
         report.error(&at.field("failoverPriority"), message, "keep one of them");
     }
-    needs_outlier(&setting.failover, &setting.failover_priority, has_outlier_detection, at, report);
+    needs_outlier(
+        &setting.failover,
+        &setting.failover_priority,
+        has_outlier_detection,
+        at,
+        report,
+    );
 }
 
 fn zone_aware(
@@ -150,13 +196,27 @@ fn zone_aware(
         let key = label.split('=').next().unwrap_or_default();
         if TOPOLOGY.contains(&key) {
             let message = format!("{key} is handled by zone-aware balancing itself");
-            report.error(&at.field("failoverPriority").index(index), message, "remove it");
+            report.error(
+                &at.field("failoverPriority").index(index),
+                message,
+                "remove it",
+            );
         }
     }
     if setting.min_cluster_size == Some(0) {
-        report.error(&at.field("minClusterSize"), "must be 1 or more", "leave it out");
+        report.error(
+            &at.field("minClusterSize"),
+            "must be 1 or more",
+            "leave it out",
+        );
     }
-    needs_outlier(&setting.failover, &setting.failover_priority, has_outlier_detection, at, report);
+    needs_outlier(
+        &setting.failover,
+        &setting.failover_priority,
+        has_outlier_detection,
+        at,
+        report,
+    );
 }
 
 fn needs_outlier(
@@ -195,17 +255,32 @@ fn failover(entries: &[LocalityFailover], at: &FieldPath, report: &mut Report) {
 /// `region/zone/subzone` with `*` at the end only; not covered by an earlier one.
 fn localities<'a>(text: &'a str, seen: &mut Vec<&'a str>, at: &FieldPath, report: &mut Report) {
     if text.trim_end_matches('*').contains('*') {
-        report.error(at, "a wildcard stands at the end only", "write for example us-west/*");
+        report.error(
+            at,
+            "a wildcard stands at the end only",
+            "write for example us-west/*",
+        );
     }
     if text.split('/').any(str::is_empty) || text.split('/').count() > 3 {
-        report.error(at, format!("{text:?} is not a locality"), "write region/zone/subzone");
+        report.error(
+            at,
+            format!("{text:?} is not a locality"),
+            "write region/zone/subzone",
+        );
     }
     let covers = |outer: &str, inner: &str| match outer.strip_suffix('*') {
         Some(prefix) => inner.starts_with(prefix),
         None => inner == outer || inner.starts_with(&format!("{outer}/")),
     };
-    if let Some(other) = seen.iter().find(|other| covers(other, text) || covers(text, other)) {
-        report.error(at, format!("{text:?} overlaps with {other:?}"), "remove one of them");
+    if let Some(other) = seen
+        .iter()
+        .find(|other| covers(other, text) || covers(text, other))
+    {
+        report.error(
+            at,
+            format!("{text:?} overlaps with {other:?}"),
+            "remove one of them",
+        );
     }
     seen.push(text);
 }

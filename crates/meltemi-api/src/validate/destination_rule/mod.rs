@@ -23,7 +23,11 @@ pub(super) fn validate(spec: &DestinationRule, at: &FieldPath, report: &mut Repo
         selector_scope(spec, at, report);
         let at = at.field("workloadSelector");
         if selector.match_labels.is_empty() {
-            report.warning(&at, "has no labels: it selects every workload", "add matchLabels");
+            report.warning(
+                &at,
+                "has no labels: it selects every workload",
+                "add matchLabels",
+            );
         }
         report.selector(&at.field("matchLabels"), &selector.match_labels);
     }
@@ -33,7 +37,10 @@ pub(super) fn validate(spec: &DestinationRule, at: &FieldPath, report: &mut Repo
     for (index, subset) in spec.subsets.iter().enumerate() {
         let at = at.field("subsets").index(index);
         subset_rules(subset, &at, report);
-        if spec.subsets[..index].iter().any(|other| other.name == subset.name) {
+        if spec.subsets[..index]
+            .iter()
+            .any(|other| other.name == subset.name)
+        {
             let message = format!("the subset {:?} is there for a second time", subset.name);
             report.warning(&at.field("name"), message, "rename it");
         }
@@ -103,7 +110,10 @@ pub(super) fn traffic_policy(policy: &TrafficPolicy, at: &FieldPath, report: &mu
             report.error(&at.field("protocol"), message, "use CONNECT or POST");
         }
         if tunnel.target_host.parse::<std::net::IpAddr>().is_err() {
-            report.check(&at.field("targetHost"), super::names::fqdn(&tunnel.target_host));
+            report.check(
+                &at.field("targetHost"),
+                super::names::fqdn(&tunnel.target_host),
+            );
         }
         report.port(&at.field("targetPort"), tunnel.target_port);
     }
@@ -124,7 +134,12 @@ fn common(
     report: &mut Report,
 ) {
     if let Some(settings) = balancer {
-        load_balancer::load_balancer(settings, outlier.is_some(), &at.field("loadBalancer"), report);
+        load_balancer::load_balancer(
+            settings,
+            outlier.is_some(),
+            &at.field("loadBalancer"),
+            report,
+        );
     }
     if let Some(limits) = limits {
         pool(limits, &at.field("connectionPool"), report);
@@ -142,7 +157,9 @@ fn outlier_detection(outlier: &OutlierDetection, at: &FieldPath, report: &mut Re
         report.warning(&at.field("consecutiveErrors"), "is deprecated", remedy);
     }
     if !outlier.split_external_local_origin_errors
-        && outlier.consecutive_local_origin_failures.is_some_and(|count| count > 0)
+        && outlier
+            .consecutive_local_origin_failures
+            .is_some_and(|count| count > 0)
     {
         report.error(
             &at.field("consecutiveLocalOriginFailures"),
@@ -150,12 +167,26 @@ fn outlier_detection(outlier: &OutlierDetection, at: &FieldPath, report: &mut Re
             "set splitExternalLocalOriginErrors: true",
         );
     }
-    report.percent(&at.field("maxEjectionPercent"), f64::from(outlier.max_ejection_percent));
-    report.percent(&at.field("minHealthPercent"), f64::from(outlier.min_health_percent));
-    for (index, code) in outlier.outlier_detection_http_error_codes.iter().enumerate() {
+    report.percent(
+        &at.field("maxEjectionPercent"),
+        f64::from(outlier.max_ejection_percent),
+    );
+    report.percent(
+        &at.field("minHealthPercent"),
+        f64::from(outlier.min_health_percent),
+    );
+    for (index, code) in outlier
+        .outlier_detection_http_error_codes
+        .iter()
+        .enumerate()
+    {
         if !(100..=599).contains(code) {
             let at = at.field("outlierDetectionHttpErrorCodes").index(index);
-            report.error(&at, format!("{code} is not an HTTP status"), "write 100..599");
+            report.error(
+                &at,
+                format!("{code} is not an HTTP status"),
+                "write 100..599",
+            );
         }
     }
 }

@@ -50,7 +50,10 @@ fn tcp_limits(tcp: &TcpSettings, at: &FieldPath, report: &mut Report) {
     }
     report.not_negative(&at.field("maxConnections"), tcp.max_connections);
     report.duration(&at.field("connectTimeout"), tcp.connect_timeout);
-    report.duration(&at.field("maxConnectionDuration"), tcp.max_connection_duration);
+    report.duration(
+        &at.field("maxConnectionDuration"),
+        tcp.max_connection_duration,
+    );
     report.duration_or_zero(&at.field("idleTimeout"), tcp.idle_timeout);
     if let Some(probes) = &tcp.tcp_keepalive {
         let at = at.field("tcpKeepalive");

@@ -5,7 +5,12 @@ use crate::FieldPath;
 use crate::networking::{ClientTlsMode, ClientTlsSettings};
 
 pub(crate) fn client_tls(tls: &ClientTlsSettings, at: &FieldPath, report: &mut Report) {
-    let files = [&tls.client_certificate, &tls.private_key, &tls.ca_certificates, &tls.ca_crl];
+    let files = [
+        &tls.client_certificate,
+        &tls.private_key,
+        &tls.ca_certificates,
+        &tls.ca_crl,
+    ];
     let has_credential = !tls.credential_name.is_empty();
     if tls.insecure_skip_verify == Some(true)
         && matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
@@ -32,9 +37,10 @@ pub(crate) fn client_tls(tls: &ClientTlsSettings, at: &FieldPath, report: &mut R
         return;
     }
     if tls.mode == ClientTlsMode::Mutual && !has_credential {
-        for (name, file) in
-            [("clientCertificate", &tls.client_certificate), ("privateKey", &tls.private_key)]
-        {
+        for (name, file) in [
+            ("clientCertificate", &tls.client_certificate),
+            ("privateKey", &tls.private_key),
+        ] {
             if file.is_empty() {
                 report.error(&at.field(name), "is required with MUTUAL", "name the file");
             }
@@ -42,7 +48,11 @@ pub(crate) fn client_tls(tls: &ClientTlsSettings, at: &FieldPath, report: &mut R
     }
     for (index, name) in tls.subject_alt_names.iter().enumerate() {
         if name.is_empty() {
-            report.error(&at.field("subjectAltNames").index(index), "is empty", "remove it");
+            report.error(
+                &at.field("subjectAltNames").index(index),
+                "is empty",
+                "remove it",
+            );
         }
     }
 }

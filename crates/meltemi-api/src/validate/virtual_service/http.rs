@@ -64,7 +64,11 @@ fn actions(route: &HttpRoute, context: &Context<'_>, at: &FieldPath, report: &mu
     };
     if let Some(delegate) = &route.delegate {
         if context.delegate {
-            report.error(&at.field("delegate"), "a delegate cannot delegate", "remove it");
+            report.error(
+                &at.field("delegate"),
+                "a delegate cannot delegate",
+                "remove it",
+            );
         }
         if delegate.name.is_empty() {
             report.error(&at.field("delegate"), "names no VirtualService", "set name");
@@ -79,7 +83,11 @@ fn actions(route: &HttpRoute, context: &Context<'_>, at: &FieldPath, report: &mu
             }
         }
         if context.delegate {
-            report.error(at, "says not what to do", "add route, redirect or directResponse");
+            report.error(
+                at,
+                "says not what to do",
+                "add route, redirect or directResponse",
+            );
         }
         return;
     }
@@ -99,13 +107,20 @@ fn actions(route: &HttpRoute, context: &Context<'_>, at: &FieldPath, report: &mu
         exclusive(report, "redirect", "directResponse");
     }
     if !has_route && route.redirect.is_none() && route.direct_response.is_none() {
-        report.error(at, "says not what to do", "add route, redirect, directResponse or delegate");
+        report.error(
+            at,
+            "says not what to do",
+            "add route, redirect, directResponse or delegate",
+        );
     }
 }
 
 fn headers(headers: Option<&Headers>, at: &FieldPath, report: &mut Report) {
     let Some(headers) = headers else { return };
-    for (name, operations) in [("request", &headers.request), ("response", &headers.response)] {
+    for (name, operations) in [
+        ("request", &headers.request),
+        ("response", &headers.response),
+    ] {
         if let Some(operations) = operations {
             header_operations(operations, &at.field(name), report);
         }
@@ -126,7 +141,11 @@ fn header_operations(operations: &HeaderOperations, at: &FieldPath, report: &mut
         let at = at.field("remove").index(index);
         report.check(&at, header(name));
         if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
-            report.error(&at, format!("{name} cannot be removed"), "set it to another value");
+            report.error(
+                &at,
+                format!("{name} cannot be removed"),
+                "set it to another value",
+            );
         }
     }
 }
@@ -170,11 +189,18 @@ fn variable(text: &str) -> Option<&str> {
 
 fn authority_once(route: &HttpRoute, change: &HttpRewrite, at: &FieldPath, report: &mut Report) {
     let request = |headers: &Option<Headers>| {
-        headers.as_ref().and_then(|h| h.request.as_ref()).is_some_and(|operations| {
-            operations.set.keys().chain(operations.add.keys()).any(|name| {
-                name.eq_ignore_ascii_case(":authority") || name.eq_ignore_ascii_case("host")
+        headers
+            .as_ref()
+            .and_then(|h| h.request.as_ref())
+            .is_some_and(|operations| {
+                operations
+                    .set
+                    .keys()
+                    .chain(operations.add.keys())
+                    .any(|name| {
+                        name.eq_ignore_ascii_case(":authority") || name.eq_ignore_ascii_case("host")
+                    })
             })
-        })
     };
     if !change.authority.is_empty()
         && (request(&route.headers) || route.route.iter().any(|entry| request(&entry.headers)))
@@ -196,7 +222,11 @@ fn fault(fault: &HttpFaultInjection, at: &FieldPath, report: &mut Report) {
         match (delay.fixed_delay, delay.exponential_delay) {
             (None, None) => report.error(&at, "no fixedDelay", "say how long"),
             (Some(_), Some(_)) => {
-                report.error(&at, "both fixedDelay and exponentialDelay", "keep fixedDelay");
+                report.error(
+                    &at,
+                    "both fixedDelay and exponentialDelay",
+                    "keep fixedDelay",
+                );
             }
             (fixed, exponential) => {
                 report.duration(&at.field("fixedDelay"), fixed);
@@ -204,7 +234,11 @@ fn fault(fault: &HttpFaultInjection, at: &FieldPath, report: &mut Report) {
             }
         }
         if delay.percent != 0 {
-            report.warning(&at.field("percent"), "is deprecated", "use percentage.value");
+            report.warning(
+                &at.field("percent"),
+                "is deprecated",
+                "use percentage.value",
+            );
             report.percent(&at.field("percent"), f64::from(delay.percent));
         }
         fraction(delay.percentage.as_ref(), &at, report);
@@ -226,7 +260,11 @@ fn fault(fault: &HttpFaultInjection, at: &FieldPath, report: &mut Report) {
             && !(200..=600).contains(&status)
         {
             let at = at.field("httpStatus");
-            report.error(&at, format!("{status} is not in 200..599"), "write an HTTP status");
+            report.error(
+                &at,
+                format!("{status} is not in 200..599"),
+                "write an HTTP status",
+            );
         }
         if let Some(status) = &abort.grpc_status
             && !is_grpc_status(status)
@@ -266,7 +304,9 @@ fn is_grpc_status(text: &str) -> bool {
 
 /// 0, or at least one in a million.
 fn fraction(percentage: Option<&Percent>, at: &FieldPath, report: &mut Report) {
-    let Some(Percent { value }) = percentage else { return };
+    let Some(Percent { value }) = percentage else {
+        return;
+    };
     if !(*value == 0.0 || (0.0001..=100.0).contains(value)) {
         report.error(
             &at.field("percentage").field("value"),
@@ -278,7 +318,11 @@ fn fraction(percentage: Option<&Percent>, at: &FieldPath, report: &mut Report) {
 
 fn cors(policy: &CorsPolicy, at: &FieldPath, report: &mut Report) {
     if !policy.allow_origin.is_empty() {
-        report.warning(&at.field("allowOrigin"), "is deprecated", "use allowOrigins");
+        report.warning(
+            &at.field("allowOrigin"),
+            "is deprecated",
+            "use allowOrigins",
+        );
     }
     for (index, origin) in policy.allow_origins.iter().enumerate() {
         let at = at.field("allowOrigins").index(index);
@@ -305,9 +349,10 @@ fn cors(policy: &CorsPolicy, at: &FieldPath, report: &mut Report) {
             );
         }
     }
-    for (name, list) in
-        [("allowHeaders", &policy.allow_headers), ("exposeHeaders", &policy.expose_headers)]
-    {
+    for (name, list) in [
+        ("allowHeaders", &policy.allow_headers),
+        ("exposeHeaders", &policy.expose_headers),
+    ] {
         for (index, entry) in list.iter().enumerate() {
             report.check(&at.field(name).index(index), header(entry));
         }
@@ -323,7 +368,11 @@ fn cors(policy: &CorsPolicy, at: &FieldPath, report: &mut Report) {
 
 fn rewrite(change: &HttpRewrite, at: &FieldPath, report: &mut Report) {
     if change.uri.is_empty() && change.authority.is_empty() && change.uri_regex_rewrite.is_none() {
-        report.error(at, "changes nothing", "add uri, uriRegexRewrite or authority");
+        report.error(
+            at,
+            "changes nothing",
+            "add uri, uriRegexRewrite or authority",
+        );
     }
     if let Some(substitution) = &change.uri_regex_rewrite {
         if !change.uri.is_empty() {
@@ -331,7 +380,11 @@ fn rewrite(change: &HttpRewrite, at: &FieldPath, report: &mut Report) {
         }
         let at = at.field("uriRegexRewrite");
         if substitution.pattern.is_empty() || substitution.rewrite.is_empty() {
-            report.error(&at, "needs both match and rewrite", "add the one that is missing");
+            report.error(
+                &at,
+                "needs both match and rewrite",
+                "add the one that is missing",
+            );
         }
         report.regex(&at.field("match"), &substitution.pattern);
     }
@@ -340,7 +393,11 @@ fn rewrite(change: &HttpRewrite, at: &FieldPath, report: &mut Report) {
 fn redirect(to: &HttpRedirect, route: &HttpRoute, at: &FieldPath, report: &mut Report) {
     let changes = [&to.uri, &to.authority, &to.scheme, &to.prefix_rewrite];
     if changes.iter().all(|text| text.is_empty()) && to.port.is_none() && to.derive_port.is_none() {
-        report.error(at, "changes nothing", "add uri, authority, scheme, port or redirectCode");
+        report.error(
+            at,
+            "changes nothing",
+            "add uri, authority, scheme, port or redirectCode",
+        );
     }
     if to.redirect_code != 0 && !(300..=399).contains(&to.redirect_code) {
         report.error(
@@ -351,7 +408,11 @@ fn redirect(to: &HttpRedirect, route: &HttpRoute, at: &FieldPath, report: &mut R
     }
     if !["", "http", "https"].contains(&to.scheme.as_str()) {
         let at = at.field("scheme");
-        report.error(&at, format!("{:?} is not a scheme", to.scheme), "use http or https");
+        report.error(
+            &at,
+            format!("{:?} is not a scheme", to.scheme),
+            "use http or https",
+        );
     }
     if let Some(port) = to.port {
         report.port(&at.field("port"), port);
@@ -364,7 +425,10 @@ fn redirect(to: &HttpRedirect, route: &HttpRoute, at: &FieldPath, report: &mut R
             report.error(at, "has both uri and prefixRewrite", "keep one of them");
         }
         let by_prefix = route.matches.iter().all(|condition| {
-            matches!(condition.uri, None | Some(StringMatch::Prefix(_) | StringMatch::Present))
+            matches!(
+                condition.uri,
+                None | Some(StringMatch::Prefix(_) | StringMatch::Present)
+            )
         });
         if !by_prefix {
             report.error(
@@ -392,14 +456,22 @@ fn direct_response(response: &HttpDirectResponse, at: &FieldPath, report: &mut R
     let Some(body) = &response.body else { return };
     let size = match (&body.string, &body.bytes) {
         (Some(_), Some(_)) => {
-            return report.error(&at.field("body"), "both string and bytes", "keep one of them");
+            return report.error(
+                &at.field("body"),
+                "both string and bytes",
+                "keep one of them",
+            );
         }
         (Some(text), None) => text.len(),
         (None, Some(bytes)) => bytes.0.len(),
         (None, None) => 0,
     };
     if size > MAX_BODY {
-        report.error(&at.field("body"), format!("{size} bytes, more than {MAX_BODY}"), "shorten it");
+        report.error(
+            &at.field("body"),
+            format!("{size} bytes, more than {MAX_BODY}"),
+            "shorten it",
+        );
     } else if size > LARGE_BODY {
         let message = format!("{size} bytes; every proxy keeps them in memory");
         report.warning(&at.field("body"), message, "serve it from a service");
@@ -419,7 +491,10 @@ fn mirrors(route: &HttpRoute, at: &FieldPath, report: &mut Report) {
         report.percent(&at, f64::from(percent));
     }
     if let Some(percentage) = &route.mirror_percentage {
-        report.percent(&at.field("mirrorPercentage").field("value"), percentage.value);
+        report.percent(
+            &at.field("mirrorPercentage").field("value"),
+            percentage.value,
+        );
     }
     for (index, mirror) in route.mirrors.iter().enumerate() {
         let at = at.field("mirrors").index(index);

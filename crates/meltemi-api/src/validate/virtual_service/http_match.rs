@@ -25,11 +25,20 @@ pub(super) fn condition(
         }
     }
     headers(&condition.headers, of, &at.field("headers"), report);
-    headers(&condition.without_headers, of, &at.field("withoutHeaders"), report);
+    headers(
+        &condition.without_headers,
+        of,
+        &at.field("withoutHeaders"),
+        report,
+    );
     for (name, value) in &condition.query_params {
         let at = at.field("queryParams").field(name);
         if name.is_empty() {
-            report.error(&at, "an empty name of a query parameter", "name the parameter");
+            report.error(
+                &at,
+                "an empty name of a query parameter",
+                "name the parameter",
+            );
         }
         text(value, false, &at, report);
     }
@@ -66,12 +75,20 @@ fn text(value: &StringMatch, empty_allowed: bool, at: &FieldPath, report: &mut R
         StringMatch::Present | StringMatch::Exact(_) => {}
         StringMatch::Prefix(prefix) => {
             if prefix.is_empty() && !empty_allowed {
-                report.error(&at.field("prefix"), "an empty prefix", "write a prefix, or remove it");
+                report.error(
+                    &at.field("prefix"),
+                    "an empty prefix",
+                    "write a prefix, or remove it",
+                );
             }
         }
         StringMatch::Regex(expression) => {
             if expression.is_empty() {
-                report.error(&at.field("regex"), "an empty expression", "write one, or remove it");
+                report.error(
+                    &at.field("regex"),
+                    "an empty expression",
+                    "write one, or remove it",
+                );
             }
             report.regex(&at.field("regex"), expression);
         }

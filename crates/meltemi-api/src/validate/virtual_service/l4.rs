@@ -37,7 +37,13 @@ pub(super) fn tls(route: &TlsRoute, hosts: &[String], at: &FieldPath, report: &m
             }
         }
         subnets(&condition.destination_subnets, &at, report);
-        common(condition.port, &condition.source_labels, &condition.source_namespace, &at, report);
+        common(
+            condition.port,
+            &condition.source_labels,
+            &condition.source_namespace,
+            &at,
+            report,
+        );
         gateways(&condition.gateways, &at.field("gateways"), report);
     }
     destinations(&route.route, "TLS", at, report);
@@ -48,9 +54,18 @@ pub(super) fn tcp(route: &TcpRoute, at: &FieldPath, report: &mut Report) {
         let at = at.field("match").index(index);
         subnets(&condition.destination_subnets, &at, report);
         if !condition.source_subnet.is_empty() {
-            report.check(&at.field("sourceSubnet"), ip_or_subnet(&condition.source_subnet));
+            report.check(
+                &at.field("sourceSubnet"),
+                ip_or_subnet(&condition.source_subnet),
+            );
         }
-        common(condition.port, &condition.source_labels, &condition.source_namespace, &at, report);
+        common(
+            condition.port,
+            &condition.source_labels,
+            &condition.source_namespace,
+            &at,
+            report,
+        );
         gateways(&condition.gateways, &at.field("gateways"), report);
     }
     destinations(&route.route, "TCP", at, report);
@@ -58,7 +73,10 @@ pub(super) fn tcp(route: &TcpRoute, at: &FieldPath, report: &mut Report) {
 
 fn subnets(subnets: &[String], at: &FieldPath, report: &mut Report) {
     for (index, subnet) in subnets.iter().enumerate() {
-        report.check(&at.field("destinationSubnets").index(index), ip_or_subnet(subnet));
+        report.check(
+            &at.field("destinationSubnets").index(index),
+            ip_or_subnet(subnet),
+        );
     }
 }
 
@@ -86,10 +104,18 @@ pub(super) fn common(
 fn destinations(route: &[RouteDestination], what: &str, at: &FieldPath, report: &mut Report) {
     let at = at.field("route");
     if route.is_empty() {
-        report.error(&at, format!("a {what} rule needs a route"), "add a destination");
+        report.error(
+            &at,
+            format!("a {what} rule needs a route"),
+            "add a destination",
+        );
     }
     for (index, entry) in route.iter().enumerate() {
-        destination(&entry.destination, &at.index(index).field("destination"), report);
+        destination(
+            &entry.destination,
+            &at.index(index).field("destination"),
+            report,
+        );
     }
     let all: Vec<i32> = route.iter().map(|entry| entry.weight).collect();
     weights(&all, &at, report);

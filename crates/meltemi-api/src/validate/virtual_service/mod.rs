@@ -25,14 +25,21 @@ pub(super) fn validate(spec: &VirtualService, at: &FieldPath, report: &mut Repor
             ("tls", !spec.tls.is_empty()),
         ] {
             if present {
-                report.error(&at.field(name), only_http, "add hosts, or remove this field");
+                report.error(
+                    &at.field(name),
+                    only_http,
+                    "add hosts, or remove this field",
+                );
             }
         }
     }
     if spec.http.is_empty() && spec.tcp.is_empty() && spec.tls.is_empty() {
         report.error(at, "there is no rule", "add http, tls or tcp");
     }
-    let context = http::Context { delegate, gateways: &spec.gateways };
+    let context = http::Context {
+        delegate,
+        gateways: &spec.gateways,
+    };
     for (index, route) in spec.http.iter().enumerate() {
         http::route(route, &context, &at.field("http").index(index), report);
     }
@@ -63,8 +70,15 @@ fn hosts(spec: &VirtualService, at: &FieldPath, report: &mut Report) {
                 "name the hosts, or name gateways other than mesh",
             );
         }
-        if let Some(other) = spec.hosts[..index].iter().find(|other| hosts_overlap(other, host)) {
-            report.error(&at, format!("{host:?} overlaps with {other:?}"), "remove one of them");
+        if let Some(other) = spec.hosts[..index]
+            .iter()
+            .find(|other| hosts_overlap(other, host))
+        {
+            report.error(
+                &at,
+                format!("{host:?} overlaps with {other:?}"),
+                "remove one of them",
+            );
         }
     }
 }
@@ -99,7 +113,11 @@ fn destination(destination: &Destination, at: &FieldPath, report: &mut Report) {
     if destination.host.is_empty() {
         report.error(at, "a destination is required", "name a host");
     } else if destination.host == "*" {
-        report.error(&at.field("host"), "a destination cannot be *", "name a host");
+        report.error(
+            &at.field("host"),
+            "a destination cannot be *",
+            "name a host",
+        );
     } else {
         report.check(&at.field("host"), wildcard_domain(&destination.host));
     }
@@ -128,6 +146,10 @@ fn weights(weights: &[i32], at: &FieldPath, report: &mut Report) {
         }
     }
     if weights.len() > 1 && weights.iter().all(|weight| *weight == 0) {
-        report.error(at, "the weights of the destinations add up to 0", "give each its share");
+        report.error(
+            at,
+            "the weights of the destinations add up to 0",
+            "give each its share",
+        );
     }
 }

@@ -28,7 +28,10 @@ const CONDITIONS: [&str; 18] = [
 
 pub(crate) fn retries(retries: &HttpRetry, at: &FieldPath, report: &mut Report) {
     report.not_negative(&at.field("attempts"), retries.attempts);
-    let other_settings = HttpRetry { attempts: 0, ..retries.clone() } != HttpRetry::default();
+    let other_settings = HttpRetry {
+        attempts: 0,
+        ..retries.clone()
+    } != HttpRetry::default();
     if retries.attempts == 0 && other_settings {
         report.error(
             at,
@@ -40,7 +43,9 @@ pub(crate) fn retries(retries: &HttpRetry, at: &FieldPath, report: &mut Report) 
     report.duration(&at.field("backoff"), retries.backoff);
     let conditions = retries.retry_on.split(',').map(str::trim);
     for condition in conditions.filter(|c| !c.is_empty()) {
-        let status = condition.parse::<u16>().is_ok_and(|code| (100..=599).contains(&code));
+        let status = condition
+            .parse::<u16>()
+            .is_ok_and(|code| (100..=599).contains(&code));
         if !status && !CONDITIONS.contains(&condition) {
             report.error(
                 &at.field("retryOn"),
