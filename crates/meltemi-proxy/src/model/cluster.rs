@@ -43,6 +43,9 @@ pub struct ClusterConfig {
     pub locality_weighted: bool,
     pub overprovisioning_percent: u32,
     pub close_on_host_removal: bool,
+    /// Istio's `istio.metadata_exchange` as an upstream filter: after TLS, when ALPN chose
+    /// `istio-peer-exchange`, both sides send their metadata before the application's bytes.
+    pub peer_exchange: bool,
     pub hash: u64,
 }
 
@@ -180,6 +183,8 @@ pub struct ClusterShared {
     pub retries: AtomicU32,
     /// Endpoints ejected at present.
     pub ejected: AtomicU32,
+    /// Increases with every ejection and its end: workers then rebuild what they balance over.
+    pub health_epoch: AtomicU64,
     /// For STRICT/LOGICAL DNS: milliseconds since start of the last good answer.
     pub resolved_at: AtomicU64,
 }

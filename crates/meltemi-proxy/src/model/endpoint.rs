@@ -88,6 +88,8 @@ pub struct EndpointState {
     /// Milliseconds since process start until which the endpoint is ejected; 0: not.
     pub ejected_until: AtomicU64,
     pub times_ejected: AtomicU32,
+    /// Milliseconds since process start at which the last ejection ended.
+    pub released_at: AtomicU64,
     pub consecutive_5xx: AtomicU32,
     pub consecutive_gateway: AtomicU32,
     pub consecutive_local: AtomicU32,

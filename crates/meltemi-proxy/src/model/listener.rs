@@ -177,6 +177,8 @@ pub struct FilterChain {
     /// Report Istio's TCP metrics (`istio.stats` network filter).
     pub istio_stats: bool,
     pub terminal: Terminal,
+    /// Hash of the source protobuf: connections of a chain whose hash is gone are drained.
+    pub hash: u64,
 }
 
 /// The network filter that consumes the connection.

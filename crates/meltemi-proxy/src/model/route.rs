@@ -133,6 +133,7 @@ pub enum PathRewrite {
     None,
     /// Replaces the matched prefix or whole path (`prefix_rewrite`).
     Prefix(Box<str>),
+    /// The replacement in the `regex` crate's syntax (`${1}`).
     Regex(Regex, Box<str>),
 }
 
@@ -231,6 +232,7 @@ impl RetryOn {
     }
 }
 
+#[derive(Clone, Debug)]
 pub struct Mirror {
     pub cluster: ClusterId,
     /// (numerator, denominator).

@@ -1,0 +1,10 @@
+//! Looking at a connection's first bytes without taking them, as Envoy's TLS and HTTP
+//! inspectors do. [`tls`] and [`http`] are pure functions of the bytes seen so far.
+
+mod http;
+mod peek;
+mod tls;
+
+pub use self::http::{HttpVerdict, http};
+pub use self::tls::{TlsVerdict, tls};
+pub(super) use peek::{Outcome, Wanted, inspect};

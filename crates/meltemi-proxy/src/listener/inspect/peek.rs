@@ -1,0 +1,190 @@
+//! Running the inspectors over a socket, by MSG_PEEK: the bytes stay where they are, for
+//! TLS, HTTP or the relay to read.
+
+use super::{HttpVerdict, TlsVerdict, http, tls};
+use crate::model::Transport;
+use crate::tcp::BufferPool;
+use std::io;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Which inspectors run on the connection.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::listener) struct Wanted {
+    pub tls: bool,
+    pub http: bool,
+}
+
+/// What inspection found out so far; a timeout may leave it unfinished.
+#[derive(Debug)]
+pub(in crate::listener) struct Outcome {
+    pub transport: Transport,
+    pub server_name: Option<Box<str>>,
+    pub protocols: Vec<Box<[u8]>>,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self {
+            transport: Transport::RawBuffer,
+            server_name: None,
+            protocols: Vec::new(),
+        }
+    }
+}
+
+/// Inspects until every wanted inspector has an answer.
+///
+/// # Errors
+/// The peer went away before it sent anything, or its ClientHello is too large.
+pub(in crate::listener) async fn inspect(
+    stream: &TcpStream,
+    mut wanted: Wanted,
+    pool: &BufferPool,
+) -> io::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    while wanted.tls || wanted.http {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let mut buffer = pool.take();
+        let peeked = stream.try_io(Interest::READABLE, || {
+            socket2::SockRef::from(stream).peek(as_uninit(&mut buffer))
+        });
+        let seen = match peeked {
+            Ok(length) => {
+                let bytes = &buffer[..length];
+                judge(bytes, &mut wanted, &mut outcome).map(|()| length)
+            }
+            Err(error) => Err(error),
+        };
+        pool.give(buffer);
+        match seen {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) if ready.is_read_closed() => return Ok(outcome),
+            // The same bytes would be seen again and again, because they stay: forget that
+            // the socket is readable. The poller is edge-triggered, so the next bytes (or
+            // the end) make it readable anew, and bytes that came since the peek have an
+            // event of their own waiting. At most one useless peek a segment follows.
+            Ok(_) => {
+                let _ = stream.try_io(Interest::READABLE, || {
+                    Err::<(), _>(io::ErrorKind::WouldBlock.into())
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(outcome)
+}
+
+fn as_uninit(buffer: &mut [u8]) -> &mut [std::mem::MaybeUninit<u8>] {
+    // SAFETY: MaybeUninit<u8> has u8's layout, and `peek` only writes initialised bytes.
+    unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [std::mem::MaybeUninit<u8>]) }
+}
+
+fn judge(bytes: &[u8], wanted: &mut Wanted, outcome: &mut Outcome) -> io::Result<()> {
+    if wanted.tls {
+        match tls(bytes) {
+            TlsVerdict::NeedMore => return Ok(()),
+            TlsVerdict::NotTls => wanted.tls = false,
+            TlsVerdict::TooLarge => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the ClientHello is too large",
+                ));
+            }
+            TlsVerdict::Tls {
+                server_name,
+                protocols,
+            } => {
+                outcome.transport = Transport::Tls;
+                outcome.server_name = server_name;
+                outcome.protocols = protocols;
+                *wanted = Wanted {
+                    tls: false,
+                    http: false,
+                };
+            }
+        }
+    }
+    if wanted.http {
+        match http(bytes) {
+            HttpVerdict::NeedMore => {}
+            verdict => {
+                wanted.http = false;
+                outcome.protocols.extend(verdict.protocol().map(Into::into));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        client.set_nodelay(true).unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    const BOTH: Wanted = Wanted {
+        tls: true,
+        http: true,
+    };
+
+    #[tokio::test]
+    async fn bytes_may_come_one_at_a_time_and_stay() {
+        let (mut client, server) = pair().await;
+        let request = b"GET /reviews HTTP/1.1\r\n";
+        let pool = BufferPool::default();
+        let writer = async {
+            for byte in request {
+                client.write_all(&[*byte]).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let (outcome, ()) = tokio::join!(inspect(&server, BOTH, &pool), writer);
+        let outcome = outcome.unwrap();
+        assert_eq!(
+            outcome.protocols,
+            [b"http/1.1".as_slice().into()] as [Box<[u8]>; 1]
+        );
+        let mut seen = [0; 64];
+        assert_eq!(server.peek(&mut seen).await.unwrap(), request.len());
+    }
+
+    #[tokio::test]
+    async fn waiting_for_more_does_not_spin() {
+        let (mut client, server) = pair().await;
+        client.write_all(b"GE").await.unwrap();
+        let pool = BufferPool::default();
+        let mut polls = 0;
+        let mut inspection = std::pin::pin!(inspect(&server, BOTH, &pool));
+        let counted = std::future::poll_fn(|cx| {
+            polls += 1;
+            inspection.as_mut().poll(cx)
+        });
+        let idle = std::time::Duration::from_millis(200);
+        assert!(tokio::time::timeout(idle, counted).await.is_err());
+        assert!(polls < 10, "{polls} polls while nothing arrived");
+    }
+
+    #[tokio::test]
+    async fn an_end_in_the_middle_decides_and_an_empty_end_is_an_error() {
+        let pool = BufferPool::default();
+        let (mut client, server) = pair().await;
+        client.write_all(b"GET /unfin").await.unwrap();
+        client.shutdown().await.unwrap();
+        let outcome = inspect(&server, BOTH, &pool).await.unwrap();
+        assert!(outcome.protocols.is_empty());
+        let (mut client, server) = pair().await;
+        client.shutdown().await.unwrap();
+        assert!(inspect(&server, BOTH, &pool).await.is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! A downstream connection from accept to the end: destination, hand-off, inspection,
+//! filter chain, TLS, and then HTTP or the TCP relay.
+
+mod chain;
+pub mod inspect;
+mod stats;
+
+pub use chain::select;
+pub use stats::ListenerStats;
+
+use crate::model::{ConnectionFacts, FilterChain, Listener, Terminal, Transport};
+use crate::net::original_dst::{canonical, original_destination};
+use crate::net::{Socket, Stream};
+use crate::telemetry::{self, ConnectionInfo, Flags};
+use crate::worker::{DrainSignal, ListenerStates, Worker, next_connection_id};
+use crate::{http, tcp, tls};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+/// What the accepting socket knows of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted {
+    pub peer: SocketAddr,
+    /// The listener's own address, when the connection came in through a published socket
+    /// of the host's namespace: its port stands for the local one.
+    pub published_for: Option<SocketAddr>,
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(
+    stream: TcpStream,
+    accepted: Accepted,
+    listener: Arc<Listener>,
+    worker: Rc<Worker>,
+    states: Rc<ListenerStates>,
+) {
+    // Accepted sockets inherit TCP_NODELAY from the listening one.
+    let Ok(local) = stream.local_addr().map(canonical) else {
+        return; // the peer is gone already
+    };
+    let source = canonical(accepted.peer);
+    let destination = destination(&stream, local, accepted, &listener);
+    let listener = hand_off(listener, destination, &worker);
+    let state = states.of(&listener.name);
+    let stats = state.stats;
+    stats.total.inc();
+    stats.active.inc();
+    let _active = stats::Active(stats);
+
+    let wanted = inspect::Wanted {
+        tls: enabled(listener.tls_inspector.as_ref(), destination),
+        http: enabled(listener.http_inspector.as_ref(), destination),
+    };
+    let Some(seen) = inspected(&stream, wanted, &listener, &worker, stats, &state.drain()).await
+    else {
+        return;
+    };
+    let facts = ConnectionFacts {
+        destination,
+        source,
+        server_name: seen.server_name,
+        transport: seen.transport,
+        application_protocols: seen.protocols,
+    };
+    let Some(chain) = select(&listener.chains, &facts).cloned() else {
+        stats.no_chain.inc();
+        let info = info(&listener, "", facts, local, None);
+        let mut ended = tcp::stream_info(info);
+        ended.flags.insert(Flags::NO_ROUTE_FOUND);
+        ended.details = "filter_chain_not_found";
+        telemetry::finish_tcp(&ended, &listener.access_logs, false);
+        return;
+    };
+    let drain = state.drain_of_chain(chain.hash);
+    let connection = connection(stream, &chain, &listener, facts, local, stats);
+    let Some((stream, info)) = connection.await else {
+        return;
+    };
+    let work = terminal(stream, &chain, info, &worker, &drain);
+    tokio::select! {
+        () = work => {}
+        // Whatever it still does: its time is over, dropping it closes both sides.
+        () = drain.expired(), if !matches!(chain.terminal, Terminal::Tcp(_)) => {}
+    }
+}
+
+/// Where the client meant to go.
+fn destination(
+    stream: &TcpStream,
+    local: SocketAddr,
+    accepted: Accepted,
+    listener: &Listener,
+) -> SocketAddr {
+    if let Some(own) = accepted.published_for {
+        return SocketAddr::new(local.ip(), own.port());
+    }
+    if listener.original_dst || listener.hand_off {
+        // With TPROXY nothing was rewritten: the local address is it.
+        return original_destination(stream, local).unwrap_or(local);
+    }
+    local
+}
+
+/// The listener of the original destination, once: one that itself hands off or owns a
+/// socket is no target. A connection to the redirecting port itself therefore stays, and
+/// meets the black-hole chain that Istio puts there.
+fn hand_off(listener: Arc<Listener>, destination: SocketAddr, worker: &Worker) -> Arc<Listener> {
+    if !listener.hand_off {
+        return listener;
+    }
+    let snapshot = worker.snapshot();
+    match snapshot.listeners.for_destination(destination) {
+        Some(target) if !target.bind => target.clone(),
+        _ => listener,
+    }
+}
+
+fn enabled(inspector: Option<&crate::model::InspectorPorts>, destination: SocketAddr) -> bool {
+    inspector.is_some_and(|ports| ports.enabled(destination.port()))
+}
+
+/// `None` when the connection is to be closed.
+async fn inspected(
+    stream: &TcpStream,
+    wanted: inspect::Wanted,
+    listener: &Listener,
+    worker: &Worker,
+    stats: ListenerStats,
+    drain: &DrainSignal,
+) -> Option<inspect::Outcome> {
+    if !wanted.tls && !wanted.http {
+        return Some(inspect::Outcome::default());
+    }
+    let inspection = inspect::inspect(stream, wanted, &worker.buffers);
+    let limit = async {
+        match listener.inspect_timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = inspection => match result {
+            Ok(outcome) => Some(outcome),
+            Err(error) => {
+                tracing::debug!(listener = %listener.name, %error, "a connection ended during inspection");
+                stats.inspection_errors.inc();
+                None
+            }
+        },
+        // A server that speaks first gets its silent client.
+        () = limit => {
+            stats.inspection_timeouts.inc();
+            listener.continue_on_inspect_timeout.then(inspect::Outcome::default)
+        }
+        () = drain.drained() => None,
+    }
+}
+
+fn info(
+    listener: &Listener,
+    chain: &str,
+    facts: ConnectionFacts,
+    local: SocketAddr,
+    tls: Option<telemetry::TlsInfo>,
+) -> Arc<ConnectionInfo> {
+    Arc::new(ConnectionInfo {
+        id: next_connection_id(),
+        facts,
+        local,
+        direction: listener.direction,
+        filter_chain: chain.into(),
+        tls,
+    })
+}
+
+/// The decrypted stream, or `None` after a failed handshake.
+async fn connection(
+    stream: TcpStream,
+    chain: &FilterChain,
+    listener: &Listener,
+    facts: ConnectionFacts,
+    local: SocketAddr,
+    stats: ListenerStats,
+) -> Option<(Stream, Arc<ConnectionInfo>)> {
+    let Some(context) = &chain.tls else {
+        return Some((
+            stream.into(),
+            info(listener, &chain.name, facts, local, None),
+        ));
+    };
+    let plaintext = facts.transport == Transport::RawBuffer && listener.tls_inspector.is_some();
+    match tls::accept(Socket::Tcp(stream), context, chain.handshake_timeout).await {
+        Ok((stream, peer)) => {
+            stats.tls_ok(&peer);
+            Some((
+                stream,
+                info(listener, &chain.name, facts, local, Some(peer)),
+            ))
+        }
+        Err(error) => {
+            stats.tls_failed(&error);
+            tracing::debug!(
+                listener = %listener.name, chain = %chain.name, peer = %facts.source, plaintext, %error,
+                "TLS handshake failed"
+            );
+            let mut ended = tcp::stream_info(info(listener, &chain.name, facts, local, None));
+            ended.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
+            ended.details = "tls_handshake_failed";
+            telemetry::finish_tcp(&ended, &listener.access_logs, false);
+            None
+        }
+    }
+}
+
+async fn terminal(
+    stream: Stream,
+    chain: &Arc<FilterChain>,
+    info: Arc<ConnectionInfo>,
+    worker: &Rc<Worker>,
+    drain: &DrainSignal,
+) {
+    match &chain.terminal {
+        Terminal::Http(manager) => {
+            http::serve(stream, manager.clone(), info, worker.clone(), drain.clone()).await
+        }
+        Terminal::Tcp(proxy) => tcp::serve(stream, chain, proxy, info, worker, drain).await,
+    }
+}

@@ -1,0 +1,11 @@
+//! The TCP proxy: choose a cluster, connect, relay bytes until both ends are done.
+
+mod buffers;
+mod peer_exchange;
+mod proxy;
+mod relay;
+mod stats;
+
+pub use buffers::BufferPool;
+pub use proxy::{serve, stream_info};
+pub use relay::{End, Relayed, relay};

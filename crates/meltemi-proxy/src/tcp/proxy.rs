@@ -1,0 +1,244 @@
+//! The TCP proxy filter: one task from the downstream connection to the access log.
+
+use super::peer_exchange;
+use super::relay::{End, Relayed, relay};
+use super::stats::TcpStats;
+use crate::model::{ClusterId, Direction, FilterChain, HashPolicy, TcpProxy};
+use crate::net::Stream;
+use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, RequestHead, StreamInfo};
+use crate::upstream::{PickContext, UpstreamError, UpstreamTcp};
+use crate::worker::{DrainSignal, Worker};
+use std::hash::Hasher;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// Material for logs and metrics of a connection that starts now.
+pub fn stream_info(connection: Arc<ConnectionInfo>) -> StreamInfo {
+    StreamInfo {
+        client: connection.facts.source,
+        connection,
+        protocol: Protocol::Tcp,
+        started: Instant::now(),
+        started_at: SystemTime::now(),
+        status: 0,
+        flags: Flags::default(),
+        details: "",
+        bytes_received: 0,
+        bytes_sent: 0,
+        request_complete: None,
+        first_upstream_byte: None,
+        last_upstream_byte: None,
+        cluster: None,
+        endpoint: None,
+        upstream_local: None,
+        upstream_remote: None,
+        upstream_failure: None,
+        upstream_peer: None,
+        attempts: 0,
+        route: None,
+        grpc_status: None,
+        grpc: false,
+        request_messages: 0,
+        response_messages: 0,
+        peer: None,
+        request: RequestHead::default(),
+        response_headers: http::HeaderMap::new(),
+    }
+}
+
+/// Serves a connection until both sides are done; then logs it, once.
+pub async fn serve(
+    downstream: Stream,
+    chain: &FilterChain,
+    proxy: &TcpProxy,
+    connection: Arc<ConnectionInfo>,
+    worker: &Rc<Worker>,
+    drain: &DrainSignal,
+) {
+    let stats = TcpStats::of(&proxy.stat_prefix);
+    stats.total.inc();
+    let mut ended = Ended {
+        info: stream_info(connection),
+        proxy,
+        istio_stats: chain.istio_stats,
+    };
+    let work = run(
+        downstream,
+        chain,
+        proxy,
+        &mut ended.info,
+        worker,
+        drain,
+        stats,
+    );
+    match proxy.max_connection_duration {
+        None => work.await,
+        Some(limit) => {
+            if tokio::time::timeout(limit, work).await.is_err() {
+                ended.info.flags.insert(Flags::DURATION_TIMEOUT);
+                stats.max_duration.inc();
+            }
+        }
+    }
+    stats.received.add(ended.info.bytes_received);
+    stats.sent.add(ended.info.bytes_sent);
+}
+
+/// Logs the connection when it is dropped: also when its task is cancelled or panics.
+struct Ended<'a> {
+    info: StreamInfo,
+    proxy: &'a TcpProxy,
+    istio_stats: bool,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        telemetry::finish_tcp(&self.info, &self.proxy.access_logs, self.istio_stats);
+    }
+}
+
+async fn run(
+    mut downstream: Stream,
+    chain: &FilterChain,
+    proxy: &TcpProxy,
+    info: &mut StreamInfo,
+    worker: &Rc<Worker>,
+    drain: &DrainSignal,
+    stats: TcpStats,
+) {
+    let inbound = info.connection.direction == Direction::Inbound;
+    if chain.peer_exchange && downstream.alpn() == Some(peer_exchange::ALPN) {
+        match peer_exchange::exchange(&mut downstream).await {
+            Ok(peer) if inbound => info.peer = peer,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, peer = %info.connection.facts.source, "metadata exchange failed");
+                info.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
+                return;
+            }
+        }
+    }
+    let Some(mut upstream) = connect(proxy, info, worker, stats).await else {
+        // Nothing was relayed: an orderly end would look like an empty answer.
+        downstream.reset_on_close();
+        return;
+    };
+    if upstream.stream.alpn() == Some(peer_exchange::ALPN) {
+        match peer_exchange::exchange(&mut upstream.stream).await {
+            Ok(peer) if !inbound => info.peer = peer,
+            Ok(_) => {}
+            Err(error) => {
+                info.upstream_failure = Some(format!("metadata exchange: {error}").into());
+                info.flags.insert(Flags::UPSTREAM_CONNECTION_FAILURE);
+                return;
+            }
+        }
+    }
+    telemetry::open_tcp(info, chain.istio_stats);
+    let mut moved = Relayed::default();
+    let end = {
+        let relaying = relay(
+            &mut downstream,
+            &mut upstream.stream,
+            &worker.buffers,
+            proxy.idle_timeout,
+            &mut moved,
+        );
+        tokio::select! {
+            end = relaying => Some(end),
+            () = drain.expired() => None,
+        }
+    };
+    info.bytes_received = moved.received;
+    info.bytes_sent = moved.sent;
+    match end {
+        Some(End::Closed) | None => {}
+        Some(End::Idle) => stats.idle.inc(),
+        // A reset is passed on: what arrived may be incomplete.
+        Some(End::Downstream(error)) => {
+            upstream.stream.reset_on_close();
+            tracing::trace!(%error, "downstream connection broke");
+        }
+        Some(End::Upstream(error)) => {
+            downstream.reset_on_close();
+            info.flags.insert(Flags::UPSTREAM_CONNECTION_TERMINATION);
+            info.upstream_failure = Some(error.to_string().into());
+        }
+    }
+}
+
+/// Connects to a chosen cluster, with as many attempts as configured.
+async fn connect(
+    proxy: &TcpProxy,
+    info: &mut StreamInfo,
+    worker: &Rc<Worker>,
+    stats: TcpStats,
+) -> Option<UpstreamTcp> {
+    let snapshot = worker.snapshot();
+    let Some(cluster) = snapshot.cluster(choose(proxy)) else {
+        info.flags.insert(Flags::NO_CLUSTER_FOUND);
+        stats.no_route.inc();
+        return None;
+    };
+    info.cluster = Some(cluster.config.clone());
+    let hash = hash(&proxy.hash_policy, info);
+    for attempt in 1..=proxy.max_connect_attempts.max(1) {
+        info.attempts = attempt;
+        let context = PickContext {
+            hash,
+            original_destination: Some(info.connection.facts.destination),
+            ..PickContext::default()
+        };
+        match worker.upstreams.connect_tcp(cluster, context).await {
+            Ok(upstream) => {
+                info.flags = Flags::default();
+                info.upstream_failure = None;
+                info.upstream_local = upstream.stream.local_addr();
+                info.upstream_remote = upstream.stream.peer_addr();
+                info.upstream_peer = upstream.tls.as_ref().and_then(|tls| tls.peer_uri.clone());
+                info.endpoint = Some(upstream.endpoint.clone());
+                return Some(upstream);
+            }
+            Err(error) => {
+                info.flags.insert(error.flags());
+                info.upstream_failure = error.transport_failure();
+                if !matches!(
+                    error,
+                    UpstreamError::Connect { .. } | UpstreamError::Tls { .. }
+                ) {
+                    // No endpoint, or a limit: another attempt finds the same.
+                    return None;
+                }
+            }
+        }
+    }
+    info.flags.insert(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+    None
+}
+
+fn choose(proxy: &TcpProxy) -> ClusterId {
+    if let [(only, _)] = &*proxy.clusters {
+        return *only;
+    }
+    let mut point = fastrand::u32(0..proxy.total_weight.max(1));
+    for (cluster, weight) in &proxy.clusters {
+        if point < *weight {
+            return *cluster;
+        }
+        point -= weight;
+    }
+    proxy.clusters[proxy.clusters.len() - 1].0
+}
+
+/// TCP knows the source address only; other policies have nothing to work on.
+fn hash(policies: &[HashPolicy], info: &StreamInfo) -> Option<u64> {
+    policies.iter().find_map(|policy| match policy {
+        HashPolicy::SourceIp { .. } => {
+            let mut hasher = xxhash_rust::xxh64::Xxh64::new(0);
+            hasher.write(info.connection.facts.source.ip().to_string().as_bytes());
+            Some(hasher.finish())
+        }
+        _ => None,
+    })
+}

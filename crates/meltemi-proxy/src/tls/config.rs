@@ -1,0 +1,257 @@
+//! rustls configurations from TLS contexts and secrets. A rotated secret makes a new
+//! configuration, and with it new ticket keys and an empty session cache: sessions are never
+//! resumed across a change of certificate or trust.
+
+use super::verify::{ClientVerifier, ServerVerifier};
+use super::{Secret, identity, suites};
+use crate::model::{ClientTlsConfigs, CommonTls, ServerTls};
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// Finds a secret by its name; `None` while it has not arrived.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Arc<Secret>>;
+
+/// Tickets sent after a TLS 1.3 handshake: a proxy resumes with one (rustls: 2).
+const TICKETS: usize = 1;
+/// Sessions kept for resumption a configuration, when tickets are off or a client resumes.
+const SESSIONS: usize = 1024;
+
+/// Istio's `istio.alpn` override of an HTTP/1.1 and an HTTP/2 upstream connection.
+const ISTIO_HTTP11: &[&[u8]] = &[b"istio-http/1.1", b"istio", b"http/1.1"];
+const ISTIO_HTTP2: &[&[u8]] = &[b"istio-h2", b"istio", b"h2"];
+
+/// The server side of a context.
+///
+/// # Errors
+/// A secret that is missing or of the wrong sort, a key that does not fit its certificate,
+/// an unknown cipher suite: by name, with what to do.
+pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerConfig>, String> {
+    let common = &tls.spec.common;
+    let provider = suites::provider(common)?;
+    let keys = keys(common, lookup, &provider)?;
+    if keys.is_empty() {
+        return Err(
+            "a server needs a certificate: tls_certificates or tls_certificate_sds_secret_configs"
+                .into(),
+        );
+    }
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(suites::versions(common)?)
+        .map_err(|error| error.to_string())?;
+    let validation = &common.validation;
+    let roots = roots(common, lookup)?;
+    let builder = match roots {
+        None if !tls.requires_client_cert => builder.with_no_client_auth(),
+        roots => {
+            let inner = match roots {
+                Some(roots) if !validation.accept_untrusted => {
+                    let verifier =
+                        WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+                    let verifier = if tls.requires_client_cert {
+                        verifier
+                    } else {
+                        verifier.allow_unauthenticated()
+                    };
+                    Some(
+                        verifier
+                            .build()
+                            .map_err(|error| format!("trust bundle: {error}"))?,
+                    )
+                }
+                _ => None,
+            };
+            builder.with_client_cert_verifier(Arc::new(ClientVerifier {
+                inner,
+                names: validation.names.clone(),
+                mandatory: tls.requires_client_cert,
+                algorithms: provider.signature_verification_algorithms,
+            }))
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ServerKeys(keys)));
+    config.alpn_protocols = common.alpn.clone();
+    config.send_tls13_tickets = TICKETS;
+    config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
+    if tls.spec.stateless_resumption {
+        config.ticketer =
+            aws_lc_rs::Ticketer::new().map_err(|error| format!("session tickets: {error}"))?;
+    }
+    Ok(Arc::new(config))
+}
+
+/// The client side of a context. `generation` counts the changes of its secrets.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn client_configs(
+    common: &CommonTls,
+    lookup: Lookup<'_>,
+    generation: u64,
+) -> Result<ClientTlsConfigs, String> {
+    let provider = suites::provider(common)?;
+    let keys = keys(common, lookup, &provider)?;
+    let roots = roots(common, lookup)?.filter(|_| !common.validation.accept_untrusted);
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(suites::versions(common)?)
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ServerVerifier {
+            roots,
+            names: common.validation.names.clone(),
+            algorithms: provider.signature_verification_algorithms,
+        }));
+    let mut own = if keys.is_empty() {
+        builder.with_no_client_auth()
+    } else {
+        builder.with_client_cert_resolver(Arc::new(ClientKeys(keys)))
+    };
+    own.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS);
+    own.alpn_protocols = common.alpn.clone();
+    let with = |protocols: &[&[u8]]| {
+        let mut config = own.clone();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        // A session belongs to its protocol: a store of its own.
+        config.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS);
+        Arc::new(config)
+    };
+    Ok(ClientTlsConfigs {
+        generation,
+        http11: with(ISTIO_HTTP11),
+        http2: with(ISTIO_HTTP2),
+        own: Arc::new(own),
+    })
+}
+
+fn find(lookup: Lookup<'_>, name: &str) -> Result<Arc<Secret>, String> {
+    lookup(name).ok_or_else(|| format!("secret `{name}` has not arrived"))
+}
+
+fn roots(common: &CommonTls, lookup: Lookup<'_>) -> Result<Option<Arc<RootCertStore>>, String> {
+    let Some(name) = &common.validation.trust else {
+        if !common.validation.names.is_empty() {
+            // Envoy refuses it, too: anybody can make a certificate with any name.
+            return Err("match_typed_subject_alt_names without a trusted_ca verifies nothing; name a trust bundle".into());
+        }
+        return Ok(None);
+    };
+    let secret = find(lookup, name)?;
+    let Secret::Trust { roots } = &*secret else {
+        return Err(format!(
+            "secret `{name}` is a certificate, a trust bundle is needed"
+        ));
+    };
+    let mut store = RootCertStore::empty();
+    for (index, root) in roots.iter().enumerate() {
+        store
+            .add(root.clone())
+            .map_err(|error| format!("trust bundle `{name}`: certificate {index}: {error}"))?;
+    }
+    if store.is_empty() {
+        return Err(format!("trust bundle `{name}` is empty"));
+    }
+    Ok(Some(Arc::new(store)))
+}
+
+fn keys(
+    common: &CommonTls,
+    lookup: Lookup<'_>,
+    provider: &CryptoProvider,
+) -> Result<Vec<Key>, String> {
+    common
+        .certificates
+        .iter()
+        .map(|name| {
+            let secret = find(lookup, name)?;
+            let Secret::Certificate { chain, key } = &*secret else {
+                return Err(format!(
+                    "secret `{name}` is a trust bundle, a certificate is needed"
+                ));
+            };
+            let signing = provider
+                .key_provider
+                .load_private_key(key.clone_key())
+                .map_err(|error| format!("certificate `{name}`: private key: {error}"))?;
+            let certified = CertifiedKey::new(chain.clone(), signing);
+            certified
+                .keys_match()
+                .map_err(|error| format!("certificate `{name}`: {error}"))?;
+            let leaf = chain.first().and_then(identity::parse);
+            let (names, uri) = leaf.map_or_else(Default::default, |leaf| (leaf.dns, leaf.uri));
+            Ok(Key {
+                certified: Arc::new(certified),
+                names,
+                uri,
+            })
+        })
+        .collect()
+}
+
+#[derive(Debug)]
+struct Key {
+    certified: Arc<CertifiedKey>,
+    names: Vec<Arc<str>>,
+    uri: Option<Arc<str>>,
+}
+
+thread_local! {
+    static SHOWN: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
+}
+
+/// The URI name of the certificate that the last handshake started on this thread chose.
+/// rustls does not tell which one it was, but it asks the resolver while it takes the
+/// ClientHello in, so reading this right after is exact.
+pub(super) fn take_shown_uri() -> Option<Arc<str>> {
+    SHOWN.take()
+}
+
+impl Key {
+    fn can_sign(&self, schemes: &[SignatureScheme]) -> bool {
+        self.certified.key.choose_scheme(schemes).is_some()
+    }
+
+    fn is_for(&self, server_name: &str) -> bool {
+        self.names
+            .iter()
+            .any(|name| super::verify::dns_matches(name, server_name))
+    }
+}
+
+/// Of several certificates: one with the requested name and a key the client can verify,
+/// else the first with such a key, else the first.
+#[derive(Debug)]
+struct ServerKeys(Vec<Key>);
+
+impl ResolvesServerCert for ServerKeys {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = |key: &&Key| key.can_sign(hello.signature_schemes());
+        let named = hello
+            .server_name()
+            .and_then(|name| self.0.iter().filter(fits).find(|key| key.is_for(name)));
+        let key = named
+            .or_else(|| self.0.iter().find(fits))
+            .or_else(|| self.0.first())?;
+        SHOWN.set(key.uri.clone());
+        Some(key.certified.clone())
+    }
+}
+
+#[derive(Debug)]
+struct ClientKeys(Vec<Key>);
+
+impl ResolvesClientCert for ClientKeys {
+    fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0
+            .iter()
+            .find(|key| key.can_sign(schemes))
+            .map(|key| key.certified.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        !self.0.is_empty()
+    }
+}

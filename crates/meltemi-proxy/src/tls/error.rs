@@ -1,0 +1,55 @@
+//! Why a TLS handshake failed.
+
+use rustls::{AlertDescription, CertificateError, Error};
+use std::io;
+use std::time::Duration;
+
+/// A failed handshake. Nothing of the application was sent: another attempt is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("TLS_error: secret is not supplied by SDS")]
+    NoSecret,
+    #[error("TLS handshake timeout after {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("TLS_error: the peer showed no certificate")]
+    NoCertificate,
+    #[error("TLS_error: the peer's certificate has none of the expected names")]
+    WrongName,
+    #[error("TLS_error: the peer's certificate is not trusted: {0}")]
+    Untrusted(String),
+    #[error("TLS_error: the peer spoke no TLS")]
+    NotTls,
+    #[error("TLS_error: {0}")]
+    Protocol(String),
+    #[error("TLS handshake: {0}")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for TlsError {
+    fn from(error: io::Error) -> Self {
+        match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<Error>())
+        {
+            Some(tls) => Self::from(tls),
+            None => TlsError::Io(error),
+        }
+    }
+}
+
+impl From<&Error> for TlsError {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::NoCertificatesPresented => TlsError::NoCertificate,
+            Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+                TlsError::WrongName
+            }
+            Error::InvalidCertificate(reason) => TlsError::Untrusted(reason.to_string()),
+            Error::AlertReceived(AlertDescription::CertificateRequired) => {
+                TlsError::Protocol("the peer requires a client certificate".into())
+            }
+            Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => TlsError::NotTls,
+            other => TlsError::Protocol(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Handshakes.
+
+use super::{TlsError, identity};
+use crate::model::{ClientTls, ServerTls};
+use crate::net::{Socket, Stream};
+use crate::telemetry::TlsInfo;
+use rustls::HandshakeKind;
+use rustls::server::Acceptor;
+use rustls_pki_types::ServerName;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
+
+/// Bound on a server handshake without `transport_socket_connect_timeout` (Envoy has none):
+/// a silent peer must not hold a connection for ever.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// Which ALPN list a client offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlpnChoice {
+    /// The context's own.
+    Own,
+    /// Istio's for an HTTP/1.1 connection.
+    Http11,
+    /// Istio's for an HTTP/2 connection.
+    Http2,
+}
+
+/// Terminates TLS. The configuration in force now serves the whole connection.
+pub async fn accept(
+    socket: Socket,
+    tls: &ServerTls,
+    timeout: Option<Duration>,
+) -> Result<(Stream, TlsInfo), TlsError> {
+    let Some(config) = tls.config.load_full() else {
+        return Err(TlsError::NoSecret);
+    };
+    let timeout = timeout.unwrap_or(HANDSHAKE);
+    let handshake = async {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let config = {
+            let hello = start.client_hello();
+            let offered = hello.alpn().map(|names| {
+                names
+                    .into_iter()
+                    .any(|name| config.alpn_protocols.iter().any(|own| own == name))
+            });
+            if offered == Some(false) && !config.alpn_protocols.is_empty() {
+                // rustls ends such a handshake; Envoy goes on without a protocol, and
+                // Istio's TCP clients (`istio`) count on it.
+                let mut without = (*config).clone();
+                without.alpn_protocols.clear();
+                Arc::new(without)
+            } else {
+                config
+            }
+        };
+        super::config::take_shown_uri();
+        // Takes the ClientHello in before the first wait.
+        let handshake = start.into_stream(config);
+        let local_uri = super::config::take_shown_uri();
+        Ok::<_, std::io::Error>((handshake.await?, local_uri))
+    };
+    let (stream, local_uri) = match tokio::time::timeout(timeout, handshake).await {
+        Ok(result) => result?,
+        Err(_) => return Err(TlsError::Timeout(timeout)),
+    };
+    let state = stream.get_ref().1;
+    let (mut info, not_after) = identity::info(state);
+    if state.handshake_kind() == Some(HandshakeKind::Resumed) {
+        refuse_expired(not_after)?;
+    }
+    info.local_uri = local_uri;
+    Ok((Stream::ServerTls(Box::new(stream)), info))
+}
+
+/// A resumed session skips the verification of the chain: a certificate that was good then
+/// may have ended since.
+fn refuse_expired(not_after: Option<i64>) -> Result<(), TlsError> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs() as i64);
+    match not_after {
+        Some(end) if end < now => Err(TlsError::Untrusted("certificate expired".into())),
+        _ => Ok(()),
+    }
+}
+
+/// Starts TLS towards a server. `sni` replaces the context's own; without either, none is
+/// sent. The caller bounds the time (the cluster's `connect_timeout` covers it).
+pub async fn connect(
+    stream: Stream,
+    tls: &ClientTls,
+    sni: Option<&str>,
+    alpn: AlpnChoice,
+) -> Result<(Stream, TlsInfo), TlsError> {
+    let Stream::Plain(socket) = stream else {
+        return Err(TlsError::Protocol(
+            "the connection is encrypted already".into(),
+        ));
+    };
+    let Some(configs) = tls.config.load_full() else {
+        return Err(TlsError::NoSecret);
+    };
+    let config = match alpn {
+        AlpnChoice::Own => &configs.own,
+        AlpnChoice::Http11 => &configs.http11,
+        AlpnChoice::Http2 => &configs.http2,
+    };
+    let name = match sni.or(tls.sni.as_deref()) {
+        Some(name) => ServerName::try_from(name)
+            .map_err(|_| TlsError::Protocol(format!("`{name}` cannot be sent as server name")))?
+            .to_owned(),
+        // rustls sends no server name for an address; it keys session resumption only.
+        None => {
+            let unspecified = IpAddr::from([0, 0, 0, 0]);
+            ServerName::IpAddress(
+                socket
+                    .peer_addr()
+                    .map_or(unspecified, |peer| peer.ip())
+                    .into(),
+            )
+        }
+    };
+    let stream = TlsConnector::from(config.clone())
+        .connect(name, socket)
+        .await?;
+    let (info, not_after) = identity::info(stream.get_ref().1);
+    if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+        refuse_expired(not_after)?;
+    }
+    Ok((Stream::ClientTls(Box::new(stream)), info))
+}

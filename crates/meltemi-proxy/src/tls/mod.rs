@@ -1,0 +1,28 @@
+//! TLS on both sides of the proxy: rustls (aws-lc-rs only) configurations from secrets,
+//! verification of the peer's names as Envoy does it, and what the peer showed.
+
+mod config;
+mod error;
+mod handshake;
+mod identity;
+mod suites;
+mod verify;
+
+pub use config::{Lookup, client_configs, server_config};
+pub use error::TlsError;
+pub use handshake::{AlpnChoice, accept, connect};
+pub use identity::certificate_summary;
+
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// What SDS, a file or the bootstrap delivered under one name.
+pub enum Secret {
+    Certificate {
+        /// Leaf first.
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    },
+    Trust {
+        roots: Vec<CertificateDer<'static>>,
+    },
+}

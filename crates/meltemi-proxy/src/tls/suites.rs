@@ -1,0 +1,132 @@
+//! Protocol versions and cipher suites by Envoy's (OpenSSL's) names.
+
+use crate::model::{CommonTls, TlsVersion};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, default_provider};
+use rustls::{CipherSuite, SupportedProtocolVersion, version};
+use std::sync::{Arc, OnceLock};
+
+/// OpenSSL's name and the suite of TLS 1.2. TLS 1.3's suites are not configurable (as with
+/// BoringSSL in Envoy) and always on.
+const KNOWN: &[(&str, CipherSuite)] = &[
+    (
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ),
+    (
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    (
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ),
+    (
+        "ECDHE-RSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+];
+
+/// Names that Envoy accepts and that are left out here, because they lack forward secrecy
+/// or authenticated encryption. A list is what may be used at most: leaving one out is
+/// safe, and istiod sends two of them by default.
+const NEVER_USED: &[&str] = &[
+    "AES128-GCM-SHA256",
+    "AES256-GCM-SHA384",
+    "AES128-SHA",
+    "AES256-SHA",
+    "ECDHE-ECDSA-AES128-SHA",
+    "ECDHE-ECDSA-AES256-SHA",
+    "ECDHE-RSA-AES128-SHA",
+    "ECDHE-RSA-AES256-SHA",
+    "DES-CBC3-SHA",
+];
+
+fn shared_default() -> Arc<CryptoProvider> {
+    static DEFAULT: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    DEFAULT.get_or_init(|| Arc::new(default_provider())).clone()
+}
+
+/// The provider that the context allows.
+///
+/// # Errors
+/// A suite that nobody knows, or a list of which nothing is left.
+pub(super) fn provider(common: &CommonTls) -> Result<Arc<CryptoProvider>, String> {
+    if common.cipher_suites.is_empty() {
+        return Ok(shared_default());
+    }
+    let mut chosen = Vec::new();
+    // `[A|B]` is a group of equal preference.
+    let names = common
+        .cipher_suites
+        .iter()
+        .flat_map(|name| name.trim_matches(['[', ']']).split('|'));
+    for name in names {
+        if let Some((_, suite)) = KNOWN.iter().find(|(known, _)| *known == name) {
+            chosen.push(*suite);
+        } else if !NEVER_USED.contains(&name) {
+            let known: Vec<_> = KNOWN.iter().map(|(known, _)| *known).collect();
+            return Err(format!(
+                "cipher_suites: `{name}` is unknown; supported are {}",
+                known.join(", ")
+            ));
+        }
+    }
+    if chosen.is_empty() && common.max_version == TlsVersion::V1_2 {
+        return Err(format!(
+            "cipher_suites: none of {} is supported (they lack forward secrecy)",
+            common.cipher_suites.join(", ")
+        ));
+    }
+    let mut provider = default_provider();
+    let available = |suite: CipherSuite| {
+        ALL_CIPHER_SUITES
+            .iter()
+            .find(|known| known.suite() == suite)
+            .copied()
+    };
+    provider
+        .cipher_suites
+        .retain(|suite| suite.tls13().is_some());
+    provider
+        .cipher_suites
+        .extend(chosen.into_iter().filter_map(available));
+    Ok(Arc::new(provider))
+}
+
+pub(super) fn versions(
+    common: &CommonTls,
+) -> Result<&'static [&'static SupportedProtocolVersion], String> {
+    static V1_2: &[&SupportedProtocolVersion] = &[&version::TLS12];
+    static BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+    static V1_3: &[&SupportedProtocolVersion] = &[&version::TLS13];
+    match (common.min_version, common.max_version) {
+        (TlsVersion::V1_2, TlsVersion::V1_2) => Ok(V1_2),
+        (TlsVersion::V1_2, TlsVersion::V1_3) => Ok(BOTH),
+        (TlsVersion::V1_3, TlsVersion::V1_3) => Ok(V1_3),
+        (TlsVersion::V1_3, TlsVersion::V1_2) => Err(
+            "tls_params: tls_minimum_protocol_version is above tls_maximum_protocol_version".into(),
+        ),
+    }
+}
+
+/// `%DOWNSTREAM_TLS_CIPHER%`: OpenSSL's name of a negotiated suite.
+pub(super) fn name(suite: CipherSuite) -> &'static str {
+    if let Some((name, _)) = KNOWN.iter().find(|(_, known)| *known == suite) {
+        return name;
+    }
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        _ => "unknown",
+    }
+}

@@ -1,0 +1,278 @@
+//! Verification of the peer: the chain by webpki, then the names as Envoy's
+//! `match_typed_subject_alt_names` does it (not the host name: mesh identities are URIs).
+
+use super::identity;
+use crate::model::{SanKind, SanMatch, StringMatch};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Verifies clients.
+#[derive(Debug)]
+pub(super) struct ClientVerifier {
+    /// `None` takes any certificate (Envoy without a trusted CA); that the peer holds its
+    /// key is verified all the same.
+    pub inner: Option<Arc<dyn ClientCertVerifier>>,
+    pub names: Vec<SanMatch>,
+    pub mandatory: bool,
+    pub algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Verifies servers.
+#[derive(Debug)]
+pub(super) struct ServerVerifier {
+    /// `None` takes any certificate.
+    pub roots: Option<Arc<RootCertStore>>,
+    pub names: Vec<SanMatch>,
+    pub algorithms: WebPkiSupportedAlgorithms,
+}
+
+fn verify_names(names: &[SanMatch], leaf: &CertificateDer<'_>) -> Result<(), Error> {
+    if names.is_empty()
+        || identity::any_name(leaf, |name| names.iter().any(|rule| matches(rule, name)))
+    {
+        Ok(())
+    } else {
+        Err(Error::InvalidCertificate(
+            CertificateError::ApplicationVerificationFailure,
+        ))
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner
+            .as_ref()
+            .map_or(&[], |inner| inner.root_hint_subjects())
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if let Some(inner) = &self.inner {
+            inner.verify_client_cert(leaf, intermediates, now)?;
+            verify_names(&self.names, leaf)?;
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if let Some(roots) = &self.roots {
+            let parsed = ParsedCertificate::try_from(leaf)?;
+            verify_server_cert_signed_by_trust_anchor(
+                &parsed,
+                roots,
+                intermediates,
+                now,
+                self.algorithms.all,
+            )?;
+            verify_names(&self.names, leaf)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// A name out of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum San<'a> {
+    Dns(&'a str),
+    Uri(&'a str),
+    Ip(IpAddr),
+    Email(&'a str),
+}
+
+fn matches(rule: &SanMatch, name: San<'_>) -> bool {
+    let fits = |kind| rule.kind == SanKind::Any || rule.kind == kind;
+    match name {
+        San::Dns(dns) => {
+            fits(SanKind::Dns)
+                && (string_matches(&rule.value, dns)
+                    || matches!(&rule.value, StringMatch::Exact(wanted, _) if dns_matches(dns, wanted)))
+        }
+        San::Uri(uri) => fits(SanKind::Uri) && string_matches(&rule.value, uri),
+        San::Email(email) => fits(SanKind::Email) && string_matches(&rule.value, email),
+        San::Ip(ip) => fits(SanKind::Ip) && string_matches(&rule.value, &ip.to_string()),
+    }
+}
+
+/// A certificate's DNS name against a host name, without regard to case; `*.` stands for
+/// exactly one label.
+pub(super) fn dns_matches(certified: &str, host: &str) -> bool {
+    match certified.strip_prefix("*.") {
+        Some(parent) => host
+            .split_once('.')
+            .is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent)),
+        None => certified.eq_ignore_ascii_case(host),
+    }
+}
+
+fn string_matches(rule: &StringMatch, text: &str) -> bool {
+    let lower = |ignore: bool, text: &str| {
+        if ignore {
+            text.to_ascii_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
+    match rule {
+        StringMatch::Exact(value, ignore) => lower(*ignore, text) == lower(*ignore, value),
+        StringMatch::Prefix(value, ignore) => {
+            lower(*ignore, text).starts_with(&lower(*ignore, value))
+        }
+        StringMatch::Suffix(value, ignore) => {
+            lower(*ignore, text).ends_with(&lower(*ignore, value))
+        }
+        StringMatch::Contains(value, ignore) => {
+            lower(*ignore, text).contains(&lower(*ignore, value))
+        }
+        // The compiler anchors the expression: it matches the whole value.
+        StringMatch::Regex(expression) => expression
+            .find(text)
+            .is_some_and(|found| found.start() == 0 && found.end() == text.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(kind: SanKind, value: StringMatch) -> SanMatch {
+        SanMatch { kind, value }
+    }
+
+    #[test]
+    fn names_match_by_kind_and_pattern() {
+        let spiffe = San::Uri("spiffe://cluster.local/ns/default/sa/reviews");
+        let exact = |text: &str| StringMatch::Exact(text.into(), false);
+        assert!(matches(
+            &rule(
+                SanKind::Any,
+                exact("spiffe://cluster.local/ns/default/sa/reviews")
+            ),
+            spiffe
+        ));
+        assert!(!matches(
+            &rule(
+                SanKind::Dns,
+                exact("spiffe://cluster.local/ns/default/sa/reviews")
+            ),
+            spiffe
+        ));
+        assert!(matches(
+            &rule(
+                SanKind::Uri,
+                StringMatch::Prefix("spiffe://cluster.local/".into(), false)
+            ),
+            spiffe
+        ));
+        assert!(!matches(
+            &rule(
+                SanKind::Uri,
+                StringMatch::Prefix("spiffe://cluster.local.evil/".into(), false)
+            ),
+            spiffe
+        ));
+        assert!(matches(
+            &rule(
+                SanKind::Uri,
+                StringMatch::Suffix("/sa/reviews".into(), false)
+            ),
+            spiffe
+        ));
+        let regex = regex::Regex::new("spiffe://[^/]+/ns/default/sa/.*").unwrap();
+        assert!(matches(
+            &rule(SanKind::Uri, StringMatch::Regex(regex)),
+            spiffe
+        ));
+        let part = regex::Regex::new("cluster").unwrap();
+        assert!(!matches(
+            &rule(SanKind::Uri, StringMatch::Regex(part)),
+            spiffe
+        ));
+        assert!(matches(
+            &rule(SanKind::Dns, exact("a.example.com")),
+            San::Dns("*.Example.com")
+        ));
+        assert!(!matches(
+            &rule(SanKind::Dns, exact("a.b.example.com")),
+            San::Dns("*.example.com")
+        ));
+        assert!(!matches(
+            &rule(SanKind::Dns, exact("example.com")),
+            San::Dns("*.example.com")
+        ));
+        assert!(matches(
+            &rule(SanKind::Ip, exact("10.0.0.1")),
+            San::Ip([10, 0, 0, 1].into())
+        ));
+    }
+}

@@ -1,0 +1,150 @@
+//! What a worker knows of its listeners: sockets, counters and who must be drained.
+
+use super::DrainSignal;
+use super::accept::Acceptor;
+use crate::listener::ListenerStats;
+use crate::model::{FilterChain, Listener, Snapshot};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The state of every listener by name, bound or reached by hand-off.
+#[derive(Default)]
+pub struct ListenerStates {
+    by_name: RefCell<HashMap<Box<str>, Rc<ListenerState>>>,
+}
+
+/// Counters and drain signals of one listener on one worker.
+pub struct ListenerState {
+    pub stats: ListenerStats,
+    /// Fires when the listener is removed or the process ends.
+    drain: DrainSignal,
+    /// By the chain's hash.
+    chains: RefCell<HashMap<u64, DrainSignal>>,
+}
+
+impl ListenerStates {
+    pub fn of(&self, name: &str) -> Rc<ListenerState> {
+        let mut states = self.by_name.borrow_mut();
+        if let Some(state) = states.get(name) {
+            return state.clone();
+        }
+        let state = Rc::new(ListenerState {
+            stats: ListenerStats::new(name),
+            drain: DrainSignal::new(),
+            chains: RefCell::default(),
+        });
+        states.insert(name.into(), state.clone());
+        state
+    }
+
+    /// Drains what the snapshot no longer has: connections of a removed listener until
+    /// `time` is over, those of a replaced chain gracefully but without an end.
+    pub fn retain(&self, snapshot: &Snapshot, time: Duration) {
+        let listeners: HashMap<&str, &Arc<Listener>> = snapshot
+            .listeners
+            .all
+            .iter()
+            .map(|listener| (&*listener.name, listener))
+            .collect();
+        self.by_name.borrow_mut().retain(|name, state| {
+            let Some(listener) = listeners.get(&**name) else {
+                state.start(Some(time));
+                return false;
+            };
+            let hashes: HashSet<u64> = chains(listener).map(|chain| chain.hash).collect();
+            state.chains.borrow_mut().retain(|hash, drain| {
+                let stays = hashes.contains(hash);
+                if !stays {
+                    drain.start();
+                }
+                stays
+            });
+            true
+        });
+    }
+
+    /// Drains everything.
+    pub fn drain(&self, time: Option<Duration>) {
+        for state in self.by_name.borrow().values() {
+            state.start(time);
+        }
+    }
+}
+
+impl ListenerState {
+    pub fn drain(&self) -> DrainSignal {
+        self.drain.clone()
+    }
+
+    /// The signal of the connections of one chain.
+    pub fn drain_of_chain(&self, hash: u64) -> DrainSignal {
+        let mut chains = self.chains.borrow_mut();
+        let signal = chains.entry(hash).or_default().clone();
+        if self.drain.is_draining() && !signal.is_draining() {
+            signal.follow(&self.drain);
+        }
+        signal
+    }
+
+    fn start(&self, time: Option<Duration>) {
+        let chains = self.chains.borrow();
+        for signal in chains.values().chain([&self.drain]) {
+            match time {
+                Some(time) => signal.start_with_deadline(time),
+                None => signal.start(),
+            }
+        }
+    }
+}
+
+fn chains(listener: &Listener) -> impl Iterator<Item = &Arc<FilterChain>> {
+    let table = &listener.chains;
+    table
+        .chains
+        .iter()
+        .map(|(_, chain)| chain)
+        .chain(table.default.as_ref())
+}
+
+/// Where a socket listens, and for which listener's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BindKey {
+    /// The listener's own address.
+    pub address: SocketAddr,
+    /// The address in the host's namespace, for a published socket.
+    pub published: Option<SocketAddr>,
+}
+
+/// A worker's sockets.
+#[derive(Default)]
+pub(super) struct Acceptors(HashMap<BindKey, Acceptor>);
+
+impl Acceptors {
+    pub fn insert(&mut self, key: BindKey, acceptor: Acceptor) {
+        self.0.insert(key, acceptor);
+    }
+
+    /// Points sockets to their listeners in the snapshot, and closes those without one.
+    pub fn retain(&mut self, snapshot: &Snapshot) {
+        self.0.retain(|key, acceptor| {
+            let bound = snapshot
+                .listeners
+                .by_address
+                .get(&key.address)
+                .filter(|listener| listener.bind);
+            if let Some(listener) = bound {
+                acceptor.set_listener(listener.clone());
+            }
+            bound.is_some()
+        });
+    }
+
+    /// Stops accepting everywhere.
+    pub fn close(&mut self) {
+        self.0.clear();
+    }
+}

@@ -1,0 +1,91 @@
+//! A worker: one thread, one single-threaded runtime, everything a connection needs without
+//! a lock. Connections are tasks of the worker that accepted them and never move.
+
+mod accept;
+mod bind;
+mod drain;
+mod group;
+mod limit;
+mod listeners;
+mod thread;
+
+pub use drain::DrainSignal;
+pub use group::{BindFailure, Group, Handle, Workers};
+pub use limit::ConnectionLimit;
+pub use listeners::{ListenerState, ListenerStates};
+
+use crate::model::Snapshot;
+use crate::net::Connector;
+use crate::upstream::Upstreams;
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// The state of one worker thread; used as `Rc<Worker>`.
+pub struct Worker {
+    /// 0-based.
+    pub index: usize,
+    snapshot: RefCell<Rc<Snapshot>>,
+    pub upstreams: Upstreams,
+    pub connector: Connector,
+    /// Bytes that belong to nobody at the moment, for relays.
+    pub buffers: crate::tcp::BufferPool,
+}
+
+impl Worker {
+    /// A worker of the calling thread. [`Workers`] makes them; tests and benches may.
+    pub fn new(
+        index: usize,
+        snapshot: Snapshot,
+        upstreams: Upstreams,
+        connector: Connector,
+    ) -> Self {
+        Self {
+            index,
+            snapshot: RefCell::new(Rc::new(snapshot)),
+            upstreams,
+            connector,
+            buffers: crate::tcp::BufferPool::default(),
+        }
+    }
+
+    /// The configuration in force. Holding it pins it: take it once an exchange.
+    pub fn snapshot(&self) -> Rc<Snapshot> {
+        self.snapshot.borrow().clone()
+    }
+
+    /// Puts another configuration in force for what starts from now on.
+    pub fn set_snapshot(&self, snapshot: Snapshot) {
+        *self.snapshot.borrow_mut() = Rc::new(snapshot);
+    }
+
+    /// Runs a future on this worker's thread. A panic in it ends that task alone.
+    pub fn spawn<F: Future<Output = ()> + 'static>(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+
+    /// Milliseconds since the process started: the clock of `EndpointState::ejected_until`.
+    pub fn now_ms(&self) -> u64 {
+        millis_since_start()
+    }
+}
+
+/// The moment that [`millis_since_start`] counts from: the first call of either.
+pub fn process_start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
+}
+
+/// Milliseconds since the process started, never 0 (0 means "never" where it is kept).
+pub fn millis_since_start() -> u64 {
+    process_start().elapsed().as_millis() as u64 + 1
+}
+
+/// A connection's number, unique in the process.
+pub fn next_connection_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
