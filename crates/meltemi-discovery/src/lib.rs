@@ -1,0 +1,25 @@
+//! Discovery: what the mesh is at one moment ([`World`]), what a proxy gets of it
+//! ([`translate()`]), and the process that serves it.
+//!
+//! Translation is pure and laid out by xDS kind: `cluster`, `endpoint`, `listener`, `route`,
+//! `secret`, `name_table`.
+
+pub mod cluster;
+pub mod endpoint;
+mod hosts;
+mod issue;
+pub mod listener;
+mod name_table;
+mod names;
+pub mod pb;
+pub mod proxy;
+pub mod route;
+mod sds;
+mod secret;
+mod translate;
+pub mod world;
+
+pub use issue::{Issue, Issues};
+pub use proxy::{Flavor, NodeError, Proxy, ProxyKind};
+pub use translate::{Resources, targets, translate};
+pub use world::{World, WorldOptions};

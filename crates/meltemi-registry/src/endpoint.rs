@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::Settings;
+
 /// Region, zone and sub-zone; empty parts are unknown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Locality {
@@ -105,6 +107,24 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// A workload of which nothing is known but that it is there; without a proxy.
+    pub(crate) fn anonymous(settings: &Settings) -> Self {
+        Self {
+            name: String::new(),
+            workload: String::new(),
+            namespace: String::new(),
+            labels: BTreeMap::new(),
+            service_account: String::new(),
+            identity: String::new(),
+            locality: Locality::default(),
+            network: String::new(),
+            cluster_id: settings.cluster_id.clone(),
+            mutual_tls: false,
+            hostname: String::new(),
+            subdomain: String::new(),
+        }
+    }
+
     /// Istio's canonical service name.
     pub fn canonical_name(&self) -> &str {
         [
@@ -139,4 +159,15 @@ pub struct Endpoint {
     pub weight: u32,
     pub health: Health,
     pub workload: Arc<Workload>,
+}
+
+/// An endpoint outside of the mesh.
+pub(crate) fn anonymous(address: &str, port: u16, settings: &Settings) -> Endpoint {
+    Endpoint {
+        target: Target::parse(address),
+        port,
+        weight: 1,
+        health: Health::Ready,
+        workload: Arc::new(Workload::anonymous(settings)),
+    }
 }

@@ -111,7 +111,9 @@ pub fn service(
             name: name.clone(),
             number,
         });
-        let mut endpoints = if let Some(slices) = declared.slices.get(&key) {
+        let mut endpoints = if let Some(target) = &service.external_name {
+            vec![crate::endpoint::anonymous(target, number, settings)]
+        } else if let Some(slices) = declared.slices.get(&key) {
             from_slices(slices, &name, meta, instances, settings)
         } else if let Some(object) = declared.endpoints.get(&key) {
             from_endpoints(object, &name, meta, instances, settings)
@@ -287,19 +289,6 @@ fn workload_at(
     let by_ip = || instances.at(address.parse().ok()?);
     match by_name.or_else(by_ip) {
         Some(instance) => instance.workload.clone(),
-        None => Arc::new(Workload {
-            name: String::new(),
-            workload: String::new(),
-            namespace: String::new(),
-            labels: BTreeMap::new(),
-            service_account: String::new(),
-            identity: String::new(),
-            locality: Default::default(),
-            network: String::new(),
-            cluster_id: settings.cluster_id.clone(),
-            mutual_tls: false,
-            hostname: String::new(),
-            subdomain: String::new(),
-        }),
+        None => Arc::new(Workload::anonymous(settings)),
     }
 }

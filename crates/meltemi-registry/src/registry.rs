@@ -197,7 +197,12 @@ fn give_addresses(services: &mut [Service], settings: &Settings) {
     let wants_cluster_ip = |service: &Service| {
         service.provider == Provider::Kubernetes
             && service.addresses.is_empty()
-            && service.resolution == Resolution::ClientSide
+            && match service.resolution {
+                Resolution::ClientSide => true,
+                // The mesh's DNS has no CNAMEs: an ExternalName's ports are reached by address.
+                Resolution::Alias => !service.ports.is_empty(),
+                _ => false,
+            }
     };
     // Istio: no address for wildcards, and none where the application's own is used.
     let wants_automatic = |service: &Service| {

@@ -1,0 +1,261 @@
+//! Clusters for the services in scope: one a port, and one more a subset.
+
+use meltemi_api::networking::{ClientTlsMode, Subset, TrafficPolicy};
+use meltemi_registry::{Port, Protocol, Resolution, Service, matches};
+
+use super::{http_options, load_balancer, named, peer_metadata, service_metadata, tls, typed};
+use super::traffic_policy::{self, Http};
+use crate::issue::Issues;
+use crate::names;
+use crate::pb::{self, cluster, core, structs};
+use crate::proxy::Proxy;
+use crate::world::destination_rule::{self, Rule};
+use crate::world::peer_authentication::MtlsMode;
+use crate::world::scope::Scope;
+
+/// How a cluster finds its endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discovery {
+    Eds,
+    /// Endpoints stand in the cluster, as names to resolve.
+    StrictDns,
+    LogicalDns,
+    OriginalDestination,
+    /// No endpoint at all: every request fails with "no healthy upstream".
+    Static,
+}
+
+/// How a service's clusters find their endpoints.
+pub fn discovery(service: &Service) -> Discovery {
+    match service.resolution {
+        Resolution::ClientSide => Discovery::Eds,
+        Resolution::Dns => Discovery::StrictDns,
+        Resolution::DnsRoundRobin => Discovery::LogicalDns,
+        // Istio: the target's name is resolved like a DNS ServiceEntry's.
+        Resolution::Alias => Discovery::StrictDns,
+        Resolution::Passthrough => Discovery::OriginalDestination,
+        Resolution::DynamicDns => Discovery::Static,
+    }
+}
+
+pub fn translate(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    issues: &mut Issues,
+) -> Vec<cluster::Cluster> {
+    let mut clusters = Vec::new();
+    for service in scope.services.values() {
+        if service.resolution == Resolution::DynamicDns {
+            issues.add(
+                &meltemi_api::ObjectKey::new(
+                    meltemi_api::Kind::ServiceEntry,
+                    &service.namespace,
+                    &service.name,
+                ),
+                "spec.resolution",
+                "DYNAMIC_DNS is not supported; use DNS for a host, NONE for a wildcard. Requests to it fail",
+            );
+        }
+        let rule = scope.rule(service);
+        for port in &service.ports {
+            if port.protocol == Protocol::Udp {
+                continue;
+            }
+            clusters.extend(of_port(scope, proxy, service, port, rule.map(|r| &**r), issues));
+        }
+    }
+    clusters
+}
+
+fn of_port(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    service: &Service,
+    port: &Port,
+    rule: Option<&Rule>,
+    issues: &mut Issues,
+) -> Vec<cluster::Cluster> {
+    let mesh_default = scope.world.mesh.config.default_traffic_policy.as_ref();
+    let own = rule.and_then(|rule| rule.traffic_policy.as_ref());
+    let policy = destination_rule::at_port(own.or(mesh_default), port.number);
+    let mut build = |policy: &TrafficPolicy, subset: Option<&Subset>| {
+        let input = Input {
+            scope,
+            proxy,
+            service,
+            port,
+            rule,
+            policy,
+            subset,
+        };
+        cluster(&input, issues)
+    };
+    let mut clusters = vec![build(&policy, None)];
+    for subset in rule.iter().flat_map(|rule| &rule.subsets) {
+        let policy = destination_rule::at_subset(&policy, subset, port.number);
+        clusters.push(build(&policy, Some(subset)));
+    }
+    clusters
+}
+
+struct Input<'a> {
+    scope: &'a Scope<'a>,
+    proxy: &'a Proxy,
+    service: &'a Service,
+    port: &'a Port,
+    rule: Option<&'a Rule>,
+    policy: &'a TrafficPolicy,
+    subset: Option<&'a Subset>,
+}
+
+fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
+    let Input {
+        scope,
+        proxy,
+        service,
+        port,
+        rule,
+        policy,
+        subset,
+    } = *input;
+    let subset_name = subset.map_or("", |subset| subset.name.as_str());
+    let name = names::outbound(port.number, subset_name, &service.hostname);
+    let mut discovery = discovery(service);
+    let passthrough_lb = load_balancer::is_passthrough(policy);
+    if passthrough_lb && discovery == Discovery::Eds {
+        discovery = Discovery::OriginalDestination;
+    }
+    let mut cluster = cluster::Cluster {
+        filters: peer_metadata(proxy),
+        ..named(&name, scope)
+    };
+    discover(&mut cluster, discovery, input);
+
+    let mut metadata = service_metadata([service]);
+    if let Some(rule) = rule {
+        let path =
+            structs::config_path("destination-rule", &rule.key.namespace, &rule.key.name);
+        metadata.fields.insert("config".to_owned(), structs::string(path));
+    }
+    if !subset_name.is_empty() {
+        metadata.fields.insert("subset".to_owned(), structs::string(subset_name));
+    }
+    if service.external {
+        metadata.fields.insert("external".to_owned(), structs::boolean(true));
+    }
+    let custom_tls = policy
+        .tls
+        .as_ref()
+        .is_some_and(|tls| matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
+    if custom_tls {
+        // The ALPN filter leaves such clusters alone: their server is not a sidecar.
+        metadata.fields.insert("alpn_override".to_owned(), structs::string("false"));
+    }
+    cluster.metadata = Some(structs::metadata("istio", metadata));
+
+    let mut http = Http::of(scope, proxy, service, port, policy);
+    traffic_policy::connection(&mut cluster, &mut http, scope, policy);
+    let field = policy_field(subset);
+    load_balancer::apply(&mut cluster, input.scope, policy, discovery, rule, &field, issues);
+    traffic_policy::outliers(&mut cluster, policy);
+    if let Some(rule) = rule {
+        traffic_policy::report(policy, rule, &field, issues);
+    }
+
+    let tls = tls::Input {
+        scope,
+        proxy,
+        service,
+        port,
+        subset: subset_name,
+        policy,
+        mesh_mode: mesh_mode(input, passthrough_lb),
+        rule,
+        field: &field,
+    };
+    tls::apply(&mut cluster, &mut http, &tls, discovery, issues);
+    if let Some(options) = http.options() {
+        let (name, any) = http_options(&options);
+        cluster.typed_extension_protocol_options.insert(name, any);
+    }
+    cluster
+}
+
+fn policy_field(subset: Option<&Subset>) -> String {
+    match subset {
+        Some(subset) => format!("spec.subsets[{}].trafficPolicy", subset.name),
+        None => "spec.trafficPolicy".to_owned(),
+    }
+}
+
+/// What mTLS the service's workloads take, as far as a client can know. Connections that go
+/// where the application said cannot choose by endpoint: TLS only if all of them take it.
+fn mesh_mode(input: &Input<'_>, passthrough_lb: bool) -> Option<MtlsMode> {
+    let service = input.service;
+    if service.external {
+        return None;
+    }
+    if service.resolution == Resolution::Passthrough || passthrough_lb {
+        let endpoints = service.endpoints(input.port.number);
+        if endpoints.is_empty() || endpoints.iter().any(|e| !e.workload.mutual_tls) {
+            return None;
+        }
+    }
+    let mode = input
+        .scope
+        .world
+        .peer_authentications
+        .namespace(&service.namespace);
+    (mode != MtlsMode::Disable).then_some(mode)
+}
+
+fn discover(cluster: &mut cluster::Cluster, discovery: Discovery, input: &Input<'_>) {
+    use cluster::cluster::DiscoveryType;
+    let kind = match discovery {
+        Discovery::Eds => DiscoveryType::Eds,
+        Discovery::StrictDns => DiscoveryType::StrictDns,
+        Discovery::LogicalDns => DiscoveryType::LogicalDns,
+        Discovery::OriginalDestination => DiscoveryType::OriginalDst,
+        Discovery::Static => DiscoveryType::Static,
+    };
+    cluster.cluster_discovery_type = Some(typed(kind));
+    match discovery {
+        Discovery::Eds => {
+            cluster.eds_cluster_config = Some(cluster::cluster::EdsClusterConfig {
+                eds_config: Some(pb::ads()),
+                service_name: cluster.name.clone(),
+            });
+        }
+        Discovery::StrictDns | Discovery::LogicalDns => by_name(cluster, input),
+        Discovery::OriginalDestination | Discovery::Static => {}
+    }
+}
+
+/// Endpoints that the proxy resolves stand in the cluster itself.
+#[allow(deprecated, reason = "Istio writes these fields; the replacing cluster type is newer than the proxies in use")]
+fn by_name(cluster: &mut cluster::Cluster, input: &Input<'_>) {
+    use envoy_types::pb::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
+    let mesh = &input.scope.world.mesh;
+    cluster.dns_lookup_family = cluster::cluster::DnsLookupFamily::V4Only as i32;
+    cluster.dns_refresh_rate = Some(pb::duration(mesh.dns_refresh_rate));
+    cluster.dns_jitter = Some(pb::duration(std::time::Duration::from_millis(100)));
+    cluster.respect_dns_ttl = true;
+    cluster.typed_dns_resolver_config = Some(core::TypedExtensionConfig {
+        name: "envoy.network.dns_resolver.cares".to_owned(),
+        typed_config: Some(pb::any(&CaresDnsResolverConfig {
+            // A UDP socket a hundred queries: a lost source port is not kept for ever.
+            udp_max_queries: pb::u32v(100),
+            ..Default::default()
+        })),
+    });
+    cluster.load_assignment = Some(crate::endpoint::resolved_by_name(
+        &cluster.name,
+        input.service,
+        input.port,
+        |labels| {
+            input
+                .subset
+                .is_none_or(|subset| matches(&subset.labels, labels))
+        },
+    ));
+}

@@ -1,0 +1,216 @@
+//! TLS to a cluster's endpoints: automatic mesh mTLS, or what a DestinationRule says.
+
+use meltemi_api::networking::{ClientTlsMode, ClientTlsSettings, ProxyProtocolVersion, TrafficPolicy};
+use meltemi_registry::{Port, Service};
+
+use super::Discovery;
+use super::traffic_policy::{Http, Version};
+use crate::issue::Issues;
+use crate::names;
+use crate::pb::{self, cluster, core, structs, tls};
+use crate::proxy::{Proxy, ProxyKind};
+use crate::sds::{self, RAW_SOCKET, TLS_SOCKET};
+use crate::world::destination_rule::Rule;
+use crate::world::peer_authentication::MtlsMode;
+use crate::world::scope::Scope;
+
+pub struct Input<'a> {
+    pub scope: &'a Scope<'a>,
+    pub proxy: &'a Proxy,
+    pub service: &'a Service,
+    pub port: &'a Port,
+    pub subset: &'a str,
+    pub policy: &'a TrafficPolicy,
+    /// `None`: the workloads take no mesh mTLS, or it is not known that all do.
+    pub mesh_mode: Option<MtlsMode>,
+    pub rule: Option<&'a Rule>,
+    /// The policy's path in the rule.
+    pub field: &'a str,
+}
+
+pub fn apply(
+    cluster: &mut cluster::Cluster,
+    http: &mut Http,
+    input: &Input<'_>,
+    discovery: Discovery,
+    issues: &mut Issues,
+) {
+    let mesh = |http: &Http, names: Option<&ClientTlsSettings>| {
+        let given = names.filter(|tls| !tls.subject_alt_names.is_empty());
+        let identities = match given {
+            Some(tls) => tls.subject_alt_names.iter().cloned().collect(),
+            None => input.service.identities.clone(),
+        };
+        let sni = names.map_or("", |tls| tls.sni.as_str());
+        let sni = if sni.is_empty() {
+            names::outbound_sni(input.port.number, input.subset, &input.service.hostname)
+        } else {
+            sni.to_owned()
+        };
+        let context = sds::mesh_client(&identities, &sni, http.version == Version::Http2);
+        pb::transport_socket(TLS_SOCKET, &context)
+    };
+    match &input.policy.tls {
+        None => {
+            if input.scope.world.mesh.auto_mtls && input.mesh_mode.is_some() {
+                let socket = mesh(http, None);
+                if discovery == Discovery::OriginalDestination {
+                    // No endpoint carries a mark here; all are known to take mTLS.
+                    cluster.transport_socket = Some(socket);
+                } else {
+                    cluster.transport_socket_matches = automatic(socket);
+                }
+            }
+        }
+        Some(settings) => match settings.mode {
+            ClientTlsMode::Disable => {}
+            ClientTlsMode::IstioMutual => {
+                cluster.transport_socket = Some(mesh(http, Some(settings)));
+            }
+            ClientTlsMode::Simple | ClientTlsMode::Mutual => {
+                let context = custom(settings, http, input, issues);
+                cluster.transport_socket = Some(pb::transport_socket(TLS_SOCKET, &context));
+            }
+        },
+    }
+    if let Some(protocol) = &input.policy.proxy_protocol {
+        wrap_in_proxy_protocol(cluster, protocol.version);
+    }
+}
+
+/// mTLS to endpoints that are marked to take it, plaintext to the others.
+fn automatic(socket: core::TransportSocket) -> Vec<cluster::cluster::TransportSocketMatch> {
+    vec![
+        cluster::cluster::TransportSocketMatch {
+            name: "tlsMode-istio".to_owned(),
+            r#match: Some(structs::structure([("tlsMode", structs::string("istio"))])),
+            transport_socket: Some(socket),
+        },
+        cluster::cluster::TransportSocketMatch {
+            name: "tlsMode-disabled".to_owned(),
+            r#match: Some(structs::structure([])),
+            transport_socket: Some(pb::raw_buffer(RAW_SOCKET)),
+        },
+    ]
+}
+
+/// TLS to a server that is not part of the mesh.
+fn custom(
+    settings: &ClientTlsSettings,
+    http: &mut Http,
+    input: &Input<'_>,
+    issues: &mut Issues,
+) -> tls::UpstreamTlsContext {
+    let mutual = settings.mode == ClientTlsMode::Mutual;
+    let mut common = tls::CommonTlsContext {
+        tls_params: Some(sds::client_params()),
+        ..Default::default()
+    };
+    if http.version == Version::Http2 {
+        common.alpn_protocols.push("h2".to_owned());
+    }
+    let skip_verification = settings.insecure_skip_verify.unwrap_or(false);
+    if skip_verification && let Some(rule) = input.rule {
+        issues.add(
+            &rule.key,
+            format!("{}.tls.insecureSkipVerify", input.field),
+            "the server's certificate is not verified: anyone on the path can answer in its place",
+        );
+    }
+    let names: Vec<_> = settings
+        .subject_alt_names
+        .iter()
+        .map(|name| pb::exact(name))
+        .collect();
+    let by_secret = !settings.credential_name.is_empty();
+    if by_secret && input.proxy.kind == ProxyKind::Sidecar
+        && input.rule.is_some_and(|rule| rule.selector.is_empty())
+        && let Some(rule) = input.rule
+    {
+        issues.add(
+            &rule.key,
+            format!("{}.tls.credentialName", input.field),
+            "sidecars get Secrets only through a rule with workloadSelector; add one, or give files. Connections fail until then",
+        );
+    }
+    if by_secret {
+        let secret = &settings.credential_name;
+        if mutual {
+            common
+                .tls_certificate_sds_secret_configs
+                .push(sds::kubernetes(secret));
+        }
+        if !skip_verification {
+            common.validation_context_type =
+                Some(sds::combined(names, sds::kubernetes(&format!("{secret}-cacert"))));
+        }
+    } else {
+        if mutual {
+            common.tls_certificates.push(sds::file_certificate(
+                &settings.client_certificate,
+                &settings.private_key,
+            ));
+        }
+        if !skip_verification {
+            let roots = if settings.ca_certificates.is_empty()
+                || settings.ca_certificates == "system"
+            {
+                sds::SYSTEM_ROOTS
+            } else {
+                &settings.ca_certificates
+            };
+            common.validation_context_type = Some(
+                tls::common_tls_context::ValidationContextType::ValidationContext(
+                    tls::CertificateValidationContext {
+                        trusted_ca: Some(sds::file(roots)),
+                        crl: (!settings.ca_crl.is_empty()).then(|| sds::file(&settings.ca_crl)),
+                        ..sds::validation(names)
+                    },
+                ),
+            );
+        }
+    }
+    if settings.sni.is_empty() {
+        // The server is asked for, and has to be, the host that the request names.
+        http.auto_sni = true;
+        http.auto_san_validation = settings.subject_alt_names.is_empty() && !skip_verification;
+    }
+    tls::UpstreamTlsContext {
+        common_tls_context: Some(common),
+        sni: settings.sni.clone(),
+        ..Default::default()
+    }
+}
+
+/// Says the client's address to the server before anything else.
+fn wrap_in_proxy_protocol(cluster: &mut cluster::Cluster, version: ProxyProtocolVersion) {
+    use envoy_types::pb::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
+    let version = match version {
+        ProxyProtocolVersion::V1 => core::proxy_protocol_config::Version::V1,
+        ProxyProtocolVersion::V2 => core::proxy_protocol_config::Version::V2,
+    };
+    let wrap = |inner: core::TransportSocket| {
+        pb::transport_socket(
+            "envoy.transport_sockets.upstream_proxy_protocol",
+            &ProxyProtocolUpstreamTransport {
+                config: Some(core::ProxyProtocolConfig {
+                    version: version as i32,
+                    ..Default::default()
+                }),
+                transport_socket: Some(inner),
+                ..Default::default()
+            },
+        )
+    };
+    if cluster.transport_socket_matches.is_empty() {
+        let inner = cluster
+            .transport_socket
+            .take()
+            .unwrap_or_else(|| pb::raw_buffer("raw_buffer"));
+        cluster.transport_socket = Some(wrap(inner));
+    } else {
+        for matching in &mut cluster.transport_socket_matches {
+            matching.transport_socket = matching.transport_socket.take().map(wrap);
+        }
+    }
+}

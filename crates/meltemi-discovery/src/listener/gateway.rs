@@ -1,0 +1,560 @@
+//! A gateway's listeners: the servers of all Gateway objects that select it, by port.
+
+use std::collections::BTreeMap;
+
+use meltemi_api::networking::{Gateway, Server, ServerTlsMode, ServerTlsSettings, TlsProtocol};
+use meltemi_registry::{Protocol, ServiceTarget, matches};
+
+use super::filters::{self, Side};
+use super::hcm::{self, Routes};
+use super::l4::{self, Chain};
+use super::{access_log, tcp};
+use crate::hosts;
+use crate::issue::Issues;
+use crate::names;
+use crate::pb::{self, core, listener, tls};
+use crate::proxy::Proxy;
+use crate::sds::{self, TLS_SOCKET};
+use crate::world::named::Named;
+use crate::world::peer_authentication::terminates;
+use crate::world::scope::Scope;
+use crate::world::virtual_service::ResolvedVirtualService;
+
+/// One server of a Gateway, as it applies to a proxy.
+#[derive(Debug, Clone)]
+pub struct GatewayServer<'w> {
+    pub gateway: &'w Named<Gateway>,
+    pub server: &'w Server,
+    /// Position in the Gateway.
+    pub index: usize,
+    /// The port it declares; the listener's may be another one, behind the Service.
+    pub number: u16,
+    pub protocol: Protocol,
+}
+
+impl GatewayServer<'_> {
+    /// `NAMESPACE/NAME`, as VirtualServices call it.
+    pub fn gateway_name(&self) -> String {
+        format!("{}/{}", self.gateway.namespace(), self.gateway.name())
+    }
+
+    pub fn tls(&self) -> Option<&ServerTlsSettings> {
+        self.server.tls.as_ref()
+    }
+
+    pub fn redirects_to_https(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.https_redirect)
+    }
+
+    /// Ends TLS and speaks HTTP inside.
+    fn is_https(&self) -> bool {
+        self.protocol == Protocol::Https && self.tls().is_some_and(|tls| terminates(tls.mode))
+    }
+
+    /// The hosts that a VirtualService of a namespace may serve here.
+    pub fn hosts_for(&self, namespace: &str) -> Vec<&str> {
+        self.server
+            .hosts
+            .iter()
+            .filter_map(|host| match host.split_once('/') {
+                None => Some(host.as_str()),
+                Some(("*", host)) => Some(host),
+                Some((".", host)) => (namespace == self.gateway.namespace()).then_some(host),
+                Some((wanted, host)) => (wanted == namespace).then_some(host),
+            })
+            .collect()
+    }
+
+    fn sni(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .server
+            .hosts
+            .iter()
+            .map(|host| host.split_once('/').map_or(host.as_str(), |(_, name)| name).to_owned())
+            .collect();
+        if names.iter().any(|name| name == "*") {
+            return Vec::new();
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn field(&self, name: &str) -> String {
+        format!("spec.servers[{}].{name}", self.index)
+    }
+}
+
+/// The servers on one address and port, and the route configurations of those with HTTP.
+#[derive(Debug)]
+pub struct GatewayListener<'w> {
+    pub bind: String,
+    pub port: u16,
+    pub servers: Vec<GatewayServer<'w>>,
+    /// Route configuration to the servers (positions) whose hosts it holds.
+    pub routes: BTreeMap<String, Vec<usize>>,
+}
+
+/// Groups the servers of the selected Gateways by the port that the proxy listens on.
+pub fn listeners<'w>(
+    scope: &Scope<'w>,
+    proxy: &Proxy,
+    targets: &[ServiceTarget],
+    issues: &mut Issues,
+) -> Vec<GatewayListener<'w>> {
+    let mut grouped: BTreeMap<(u16, String), Vec<GatewayServer<'w>>> = BTreeMap::new();
+    let world = scope.world;
+    let selected = world
+        .gateways
+        .iter()
+        .filter(|gateway| matches(&gateway.spec.selector, &proxy.labels));
+    for gateway in selected {
+        for (index, server) in gateway.spec.servers.iter().enumerate() {
+            let Some(declared) = &server.port else { continue };
+            let Ok(number) = u16::try_from(declared.number) else { continue };
+            let Some(protocol) = Protocol::parse(&declared.protocol) else {
+                issues.add(
+                    &gateway.key,
+                    format!("spec.servers[{index}].port.protocol"),
+                    format!("{:?} is not supported; use HTTP, HTTPS, HTTP2, GRPC, TLS, TCP, MONGO", declared.protocol),
+                );
+                continue;
+            };
+            // The Service in front maps its port to the one the proxy listens on.
+            let port = targets
+                .iter()
+                .find(|target| target.port.number == number)
+                .map_or(number, |target| target.target_port);
+            let bind = if server.bind.is_empty() {
+                names::WILDCARD.to_owned()
+            } else {
+                server.bind.clone()
+            };
+            let server = GatewayServer {
+                gateway,
+                server,
+                index,
+                number,
+                protocol,
+            };
+            let group = grouped.entry((port, bind)).or_default();
+            match group.first() {
+                Some(first) if class(first) != class(&server) => issues.add(
+                    &gateway.key,
+                    server.field("port"),
+                    format!(
+                        "port {port} is served as {} for Gateway {}; plain HTTP, TLS and plain TCP cannot share a port. Use another port",
+                        first.protocol,
+                        first.gateway_name()
+                    ),
+                ),
+                _ => group.push(server),
+            }
+        }
+    }
+    grouped
+        .into_iter()
+        .map(|((port, bind), servers)| {
+            let mut routes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+            for (position, server) in servers.iter().enumerate() {
+                if let Some(name) = route_name(server, port, &bind) {
+                    routes.entry(name).or_default().push(position);
+                }
+            }
+            GatewayListener {
+                bind,
+                port,
+                servers,
+                routes,
+            }
+        })
+        .collect()
+}
+
+#[derive(PartialEq, Eq)]
+enum Class {
+    Http,
+    Tls,
+    Tcp,
+}
+
+fn class(server: &GatewayServer<'_>) -> Class {
+    let has_tls = server.tls().is_some_and(|tls| !tls.https_redirect);
+    if server.protocol.is_http() {
+        Class::Http
+    } else if server.protocol.is_tls() || has_tls {
+        Class::Tls
+    } else {
+        Class::Tcp
+    }
+}
+
+fn route_name(server: &GatewayServer<'_>, port: u16, bind: &str) -> Option<String> {
+    let suffix = if bind == names::WILDCARD {
+        String::new()
+    } else {
+        format!(".{bind}")
+    };
+    if server.protocol.is_http() {
+        return Some(format!("http.{port}{suffix}"));
+    }
+    let name = server.server.port.as_ref().map_or("", |port| port.name.as_str());
+    server.is_https().then(|| {
+        format!(
+            "https.{}.{name}.{}.{}{suffix}",
+            server.number,
+            server.gateway.name(),
+            server.gateway.namespace()
+        )
+    })
+}
+
+pub fn translate(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    gateways: &[GatewayListener<'_>],
+    issues: &mut Issues,
+) -> Vec<listener::Listener> {
+    gateways
+        .iter()
+        .filter_map(|gateway| write(scope, proxy, gateway, issues))
+        .collect()
+}
+
+fn write(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    gateway: &GatewayListener<'_>,
+    issues: &mut Issues,
+) -> Option<listener::Listener> {
+    let mesh = &scope.world.mesh;
+    let mut chains: Vec<listener::FilterChain> = Vec::new();
+    let mut plain: Vec<Chain> = Vec::new();
+    for (name, positions) in &gateway.routes {
+        let server = &gateway.servers[*positions.first()?];
+        let manager = hcm::filter(
+            scope,
+            proxy,
+            Side::Gateway,
+            format!("outbound_{}_{};", gateway.bind, gateway.port),
+            Routes::Named(name.clone()),
+        );
+        let mut chain = super::chain(vec![manager]);
+        if server.is_https() {
+            chain.filter_chain_match = server_names(server.sni());
+            chain.transport_socket = server
+                .tls()
+                .map(|tls| terminate(scope, server, tls, true, issues));
+        }
+        chains.push(chain);
+    }
+    for server in gateway.servers.iter().filter(|server| {
+        !server.protocol.is_http() && !server.is_https()
+    }) {
+        match server.tls() {
+            Some(settings) if settings.mode == ServerTlsMode::AutoPassthrough => issues.add(
+                &server.gateway.key,
+                server.field("tls.mode"),
+                "AUTO_PASSTHROUGH (multi-cluster) is not supported; use PASSTHROUGH with a VirtualService. The server is not opened",
+            ),
+            Some(settings) if terminates(settings.mode) && !settings.https_redirect => {
+                let mut routed = Vec::new();
+                tcp_routes(scope, proxy, server, &mut routed, issues);
+                if let Some(chain) = routed.into_iter().next() {
+                    let mut chain = chain.build();
+                    chain.filter_chain_match = server_names(server.sni());
+                    chain.transport_socket =
+                        Some(terminate(scope, server, settings, false, issues));
+                    chains.push(chain);
+                }
+            }
+            _ if server.protocol.is_tls() => {
+                tls_routes(scope, proxy, server, &mut plain, issues);
+            }
+            _ => tcp_routes(scope, proxy, server, &mut plain, issues),
+        }
+    }
+    let needs_sni = plain.iter().any(|chain| !chain.sni.is_empty())
+        || chains.iter().any(|chain| chain.transport_socket.is_some());
+    chains.extend(plain.into_iter().map(Chain::build));
+    unique(&mut chains, gateway, issues);
+    if chains.is_empty() {
+        return None;
+    }
+    Some(listener::Listener {
+        name: names::listener(&gateway.bind, gateway.port),
+        address: Some(pb::socket_address(&gateway.bind, u32::from(gateway.port))),
+        access_log: access_log::listener(&mesh.config),
+        filter_chains: chains,
+        listener_filters: if needs_sni {
+            vec![filters::tls_inspector()]
+        } else {
+            Vec::new()
+        },
+        max_connections_to_accept_per_socket_event: pb::u32v(1),
+        traffic_direction: core::TrafficDirection::Outbound as i32,
+        ..Default::default()
+    })
+}
+
+/// Two chains for the same names would make the proxy refuse the listener: the first counts.
+fn unique(
+    chains: &mut Vec<listener::FilterChain>,
+    gateway: &GatewayListener<'_>,
+    issues: &mut Issues,
+) {
+    let mut seen: Vec<Option<listener::FilterChainMatch>> = Vec::new();
+    chains.retain(|chain| {
+        let known = seen.contains(&chain.filter_chain_match);
+        if known && let Some(server) = gateway.servers.last() {
+            issues.add(
+                &server.gateway.key,
+                server.field("hosts"),
+                format!(
+                    "another server on port {} has the same hosts; only the first is served. Use different hosts",
+                    gateway.port
+                ),
+            );
+        }
+        seen.push(chain.filter_chain_match.clone());
+        !known
+    });
+}
+
+fn server_names(names: Vec<String>) -> Option<listener::FilterChainMatch> {
+    (!names.is_empty()).then(|| listener::FilterChainMatch {
+        server_names: names,
+        ..Default::default()
+    })
+}
+
+/// The VirtualServices of a server.
+pub fn virtual_services<'a, 'w: 'a>(
+    scope: &'a Scope<'w>,
+    server: &'a GatewayServer<'w>,
+) -> impl Iterator<Item = &'w ResolvedVirtualService> + 'a {
+    let name = server.gateway_name();
+    scope
+        .world
+        .virtual_services
+        .iter()
+        .map(|service| &**service)
+        .filter(move |service| {
+            service.gateways.contains(&name) && service.visibility.includes(&scope.namespace)
+        })
+}
+
+fn tls_routes(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    server: &GatewayServer<'_>,
+    chains: &mut Vec<Chain>,
+    issues: &mut Issues,
+) {
+    let gateway = server.gateway_name();
+    for service in virtual_services(scope, server) {
+        let allowed = server.hosts_for(&service.key.namespace);
+        for (index, route) in service.spec.tls.iter().enumerate() {
+            for matching in &route.matches {
+                let applies = service.gateway_matches(&matching.gateways, &gateway)
+                    && (matching.port == 0 || matching.port == u32::from(server.number))
+                    && scope.is_source(&matching.source_labels, &matching.source_namespace);
+                let mut sni: Vec<String> = matching
+                    .sni_hosts
+                    .iter()
+                    .filter(|name| allowed.iter().any(|host| hosts::overlap(host, name)))
+                    .cloned()
+                    .collect();
+                if !applies || sni.is_empty() {
+                    continue;
+                }
+                sni.sort();
+                let config = tcp::to_destinations(
+                    scope,
+                    service,
+                    &route.route,
+                    server.number,
+                    &format!("spec.tls[{index}]"),
+                    issues,
+                );
+                l4::push(chains, Chain {
+                    sni,
+                    subnets: matching.destination_subnets.clone(),
+                    filters: tcp::chain(proxy, Side::Gateway, &config),
+                    metadata: None,
+                });
+            }
+        }
+    }
+}
+
+fn tcp_routes(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    server: &GatewayServer<'_>,
+    chains: &mut Vec<Chain>,
+    issues: &mut Issues,
+) {
+    let gateway = server.gateway_name();
+    for service in virtual_services(scope, server) {
+        let allowed = server.hosts_for(&service.key.namespace);
+        let hosts = &service.spec.hosts;
+        if !hosts.iter().any(|host| allowed.iter().any(|a| hosts::overlap(a, host))) {
+            continue;
+        }
+        for (index, route) in service.spec.tcp.iter().enumerate() {
+            let matching = route.matches.iter().find(|matching| {
+                service.gateway_matches(&matching.gateways, &gateway)
+                    && (matching.port == 0 || matching.port == u32::from(server.number))
+                    && scope.is_source(&matching.source_labels, &matching.source_namespace)
+            });
+            let subnets = match (matching, route.matches.is_empty()) {
+                (None, false) => continue,
+                (None, true) => Vec::new(),
+                (Some(matching), _) => matching.destination_subnets.clone(),
+            };
+            let config = tcp::to_destinations(
+                scope,
+                service,
+                &route.route,
+                server.number,
+                &format!("spec.tcp[{index}]"),
+                issues,
+            );
+            l4::push(chains, Chain {
+                sni: Vec::new(),
+                subnets,
+                filters: tcp::chain(proxy, Side::Gateway, &config),
+                metadata: None,
+            });
+        }
+    }
+}
+
+/// The TLS that a server ends.
+fn terminate(
+    scope: &Scope<'_>,
+    server: &GatewayServer<'_>,
+    settings: &ServerTlsSettings,
+    http: bool,
+    issues: &mut Issues,
+) -> core::TransportSocket {
+    let key = &server.gateway.key;
+    if settings.mode == ServerTlsMode::IstioMutual {
+        let mesh = &scope.world.mesh;
+        let alpn: &[&str] = if http {
+            &["h2", "http/1.1"]
+        } else {
+            &["istio-peer-exchange", "h2", "http/1.1"]
+        };
+        let context = sds::mesh_server(std::slice::from_ref(&mesh.trust_domain), alpn);
+        return pb::transport_socket(TLS_SOCKET, &context);
+    }
+    for (set, name) in [
+        (!settings.ecdh_curves.is_empty(), "ecdhCurves"),
+        (!settings.ca_crl.is_empty() && !settings.credential_name.is_empty(), "caCrl"),
+        (settings.insecure_skip_verify == Some(true), "insecureSkipVerify"),
+    ] {
+        if set {
+            issues.add(
+                key,
+                server.field(&format!("tls.{name}")),
+                "not supported and not in force; remove it",
+            );
+        }
+    }
+    let wants_client = matches!(
+        settings.mode,
+        ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual
+    );
+    let mut common = tls::CommonTlsContext {
+        tls_params: params(settings),
+        ..Default::default()
+    };
+    if http {
+        common.alpn_protocols = vec!["h2".to_owned(), "http/1.1".to_owned()];
+    }
+    let names: Vec<_> = settings
+        .subject_alt_names
+        .iter()
+        .map(|name| pb::exact(name))
+        .collect();
+    let secrets: Vec<&String> = std::iter::once(&settings.credential_name)
+        .chain(&settings.credential_names)
+        .filter(|name| !name.is_empty())
+        .collect();
+    if let Some(first) = secrets.first() {
+        common.tls_certificate_sds_secret_configs =
+            secrets.iter().map(|name| sds::kubernetes(name)).collect();
+        if wants_client {
+            let roots = if settings.ca_cert_credential_name.is_empty() {
+                format!("{first}-cacert")
+            } else {
+                settings.ca_cert_credential_name.clone()
+            };
+            common.validation_context_type = Some(sds::combined(names, sds::kubernetes(&roots)));
+        }
+        for name in &secrets {
+            let namespace = scope.namespace.clone();
+            if !name.contains('/')
+                && !scope.world.secrets.contains_key(&(namespace.clone(), (*name).clone()))
+            {
+                issues.add(
+                    key,
+                    server.field("tls.credentialName"),
+                    format!(
+                        "Secret {namespace}/{name} does not exist; create it (kind Secret, type kubernetes.io/tls). Connections wait until then"
+                    ),
+                );
+            }
+        }
+    } else {
+        common.tls_certificates = std::iter::once((&settings.server_certificate, &settings.private_key))
+            .chain(
+                settings
+                    .tls_certificates
+                    .iter()
+                    .map(|pair| (&pair.server_certificate, &pair.private_key)),
+            )
+            .filter(|(certificate, _)| !certificate.is_empty())
+            .map(|(certificate, private_key)| sds::file_certificate(certificate, private_key))
+            .collect();
+        if wants_client {
+            common.validation_context_type = Some(
+                tls::common_tls_context::ValidationContextType::ValidationContext(
+                    tls::CertificateValidationContext {
+                        trusted_ca: Some(sds::file(&settings.ca_certificates)),
+                        crl: (!settings.ca_crl.is_empty()).then(|| sds::file(&settings.ca_crl)),
+                        verify_certificate_spki: settings.verify_certificate_spki.clone(),
+                        verify_certificate_hash: settings.verify_certificate_hash.clone(),
+                        ..sds::validation(names)
+                    },
+                ),
+            );
+        }
+    }
+    let context = tls::DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: pb::boolv(settings.mode == ServerTlsMode::Mutual),
+        ..Default::default()
+    };
+    pb::transport_socket(TLS_SOCKET, &context)
+}
+
+fn params(settings: &ServerTlsSettings) -> Option<tls::TlsParameters> {
+    use tls::tls_parameters::TlsProtocol as Version;
+    let version = |version: TlsProtocol| match version {
+        TlsProtocol::TlsAuto => Version::TlsAuto,
+        TlsProtocol::TlsV10 => Version::TlSv10,
+        TlsProtocol::TlsV11 => Version::TlSv11,
+        TlsProtocol::TlsV12 => Version::TlSv12,
+        TlsProtocol::TlsV13 => Version::TlSv13,
+    };
+    let params = tls::TlsParameters {
+        tls_minimum_protocol_version: version(settings.min_protocol_version) as i32,
+        tls_maximum_protocol_version: version(settings.max_protocol_version) as i32,
+        cipher_suites: settings.cipher_suites.clone(),
+        ..Default::default()
+    };
+    (params != tls::TlsParameters::default()).then_some(params)
+}

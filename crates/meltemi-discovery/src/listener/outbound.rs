@@ -1,0 +1,317 @@
+//! A sidecar's outbound listeners: `virtualOutbound`, which takes all redirected connections,
+//! and the unbound ones that it hands them to by original destination.
+
+use std::collections::BTreeMap;
+
+use meltemi_api::networking::CaptureMode;
+use meltemi_registry::{Port, Protocol, Provider, Resolution, Service, Target};
+
+use super::filters::{self, Side};
+use super::hcm::{self, Routes};
+use super::l4::{self, Chain};
+use super::{access_log, tcp};
+use crate::issue::Issues;
+use crate::names;
+use crate::pb::{self, core, listener};
+use crate::proxy::Proxy;
+use crate::world::scope::{Egress, Scope};
+
+/// An HTTP listener and the name of its route configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpListener {
+    pub route_name: String,
+    pub port: u16,
+    /// Set where the listener is one service's only.
+    pub service: Option<String>,
+    /// Position of the egress listener whose services it routes to.
+    pub egress: usize,
+}
+
+/// What a listener at an address and port consists of, until it is written.
+#[derive(Default)]
+struct Entry {
+    http: Option<HttpListener>,
+    chains: Vec<Chain>,
+    /// Binds its port because no redirection leads to it.
+    bound: bool,
+}
+
+/// Address (or Unix socket) and port; ports first, so that listeners come in a stable order.
+type Key = (u16, String);
+
+pub fn translate(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    issues: &mut Issues,
+) -> (Vec<listener::Listener>, Vec<HttpListener>) {
+    let mut entries: BTreeMap<Key, Entry> = BTreeMap::new();
+    for (position, egress) in scope.egress.iter().enumerate() {
+        for service in &egress.services {
+            for port in &service.ports {
+                if port.protocol != Protocol::Udp && service.resolution != Resolution::DynamicDns {
+                    add(&mut entries, scope, proxy, (position, egress), service, port, issues);
+                }
+            }
+        }
+    }
+    let mut http = Vec::new();
+    let mut listeners = Vec::with_capacity(entries.len() + 1);
+    for ((port, bind), entry) in entries {
+        if let Some(found) = &entry.http {
+            http.push(found.clone());
+        }
+        listeners.push(write(scope, proxy, &bind, port, entry));
+    }
+    http.dedup_by(|a, b| a.route_name == b.route_name);
+    if proxy.intercepts {
+        listeners.push(virtual_outbound(scope, proxy));
+    }
+    (listeners, http)
+}
+
+fn add(
+    entries: &mut BTreeMap<Key, Entry>,
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    (position, egress): (usize, &Egress<'_>),
+    service: &Service,
+    port: &Port,
+    issues: &mut Issues,
+) {
+    // A listener with a port of its own carries all its services there.
+    let listen_port = match &egress.port {
+        Some(own) => match u16::try_from(own.number) {
+            Ok(number) => {
+                if number != 0 && service.ports.len() > 1 && port.number != number {
+                    return;
+                }
+                number
+            }
+            Err(_) => return,
+        },
+        None => port.number,
+    };
+    let protocol = match &egress.port {
+        Some(own) => Protocol::parse(&own.protocol).unwrap_or(port.protocol),
+        None => port.protocol,
+    };
+    let address = service.address();
+    let range = address.as_deref().filter(|address| address.contains('/'));
+    let single = address.as_deref().filter(|address| !address.contains('/'));
+    let bound = egress.capture == CaptureMode::None || !proxy.intercepts;
+    let given = (!egress.bind.is_empty()).then(|| egress.bind.to_owned());
+    let wildcard = if bound && given.is_none() {
+        // Only its own workload is to reach a port that the sidecar binds.
+        "127.0.0.1"
+    } else {
+        names::WILDCARD
+    };
+    if protocol.is_http() {
+        let bind = given.unwrap_or_else(|| wildcard.to_owned());
+        let entry = entries.entry((listen_port, bind.clone())).or_default();
+        entry.bound |= bound;
+        if entry.http.is_none() {
+            entry.http = Some(HttpListener {
+                route_name: route_name(&bind, listen_port),
+                port: listen_port,
+                service: None,
+                egress: position,
+            });
+        }
+        return;
+    }
+    let headless = service.resolution == Resolution::Passthrough && address.is_none();
+    let binds: Vec<String> = if let Some(bind) = given {
+        vec![bind]
+    } else if headless {
+        let own = |target: &Target| matches!(target, Target::Ip(ip) if proxy.ips.contains(ip));
+        let endpoints = service.endpoints(port.number);
+        if endpoints.is_empty()
+            && service.provider == Provider::External
+            && service.selector.is_empty()
+        {
+            vec![wildcard.to_owned()]
+        } else {
+            // One listener a workload; its own it reaches without the proxy.
+            endpoints
+                .iter()
+                .filter(|endpoint| !own(&endpoint.target))
+                .map(|endpoint| endpoint.target.to_string())
+                .collect()
+        }
+    } else {
+        vec![single.unwrap_or(wildcard).to_owned()]
+    };
+    for bind in binds {
+        let shared_address = bind == wildcard;
+        let entry = entries.entry((listen_port, bind.clone())).or_default();
+        entry.bound |= bound;
+        if protocol.is_sniffed() && entry.http.is_none() {
+            entry.http = Some(HttpListener {
+                route_name: if shared_address || headless {
+                    route_name(&bind, listen_port)
+                } else {
+                    format!("{}:{listen_port}", service.hostname)
+                },
+                port: listen_port,
+                service: (!shared_address).then(|| service.hostname.to_string()),
+                egress: position,
+            });
+            if headless && !shared_address {
+                entry.http = Some(HttpListener {
+                    route_name: format!("{}:{listen_port}", service.hostname),
+                    port: listen_port,
+                    service: Some(service.hostname.to_string()),
+                    egress: position,
+                });
+            }
+        }
+        let input = l4::Input {
+            scope,
+            proxy,
+            egress,
+            service,
+            port,
+            subnet: range,
+            shared_address,
+        };
+        for chain in l4::chains(&input, issues) {
+            if !l4::push(&mut entry.chains, chain) {
+                let kind = match service.provider {
+                    Provider::Kubernetes => meltemi_api::Kind::Service,
+                    Provider::External => meltemi_api::Kind::ServiceEntry,
+                };
+                issues.add(
+                    &meltemi_api::ObjectKey::new(kind, &service.namespace, &service.name),
+                    "spec.ports",
+                    format!(
+                        "TCP port {listen_port} is taken at {bind} by another service; give the service an address of its own"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn route_name(bind: &str, port: u16) -> String {
+    if port == 0 || bind.starts_with("unix://") {
+        bind.to_owned()
+    } else {
+        port.to_string()
+    }
+}
+
+fn write(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    bind: &str,
+    port: u16,
+    entry: Entry,
+) -> listener::Listener {
+    let name = match bind.strip_prefix("unix://") {
+        Some(path) => format!("unix://{path}"),
+        None => names::listener(bind, port),
+    };
+    let mut inspectors = Vec::new();
+    let sniffs_tls = entry.chains.iter().any(|chain| !chain.sni.is_empty());
+    if sniffs_tls {
+        inspectors.push(filters::tls_inspector());
+    }
+    let mut chains = Vec::new();
+    if let Some(http) = &entry.http {
+        inspectors.push(filters::http_inspector());
+        let manager = hcm::filter(
+            scope,
+            proxy,
+            Side::Outbound,
+            format!("outbound_{bind}_{port};"),
+            Routes::Named(http.route_name.clone()),
+        );
+        chains.push(listener::FilterChain {
+            filter_chain_match: Some(plaintext_http()),
+            ..super::chain(vec![manager])
+        });
+    }
+    let has_matches =
+        !chains.is_empty() || entry.chains.iter().any(|chain| !chain.is_catch_all());
+    let mut fallback = None;
+    for chain in entry.chains {
+        if chain.is_catch_all() && has_matches {
+            fallback = Some(chain.build());
+        } else {
+            chains.push(chain.build());
+        }
+    }
+    if fallback.is_none() && has_matches {
+        fallback = Some(pass_on(scope, proxy));
+    }
+    listener::Listener {
+        name,
+        address: Some(match bind.strip_prefix("unix://") {
+            Some(path) => pb::pipe_address(path),
+            None => pb::socket_address(bind, u32::from(port)),
+        }),
+        bind_to_port: if entry.bound { None } else { pb::boolv(false) },
+        filter_chains: chains,
+        default_filter_chain: fallback,
+        listener_filters: inspectors,
+        listener_filters_timeout: Some(pb::duration(scope.world.mesh.protocol_detection_timeout)),
+        continue_on_listener_filters_timeout: true,
+        traffic_direction: core::TrafficDirection::Outbound as i32,
+        ..Default::default()
+    }
+}
+
+/// What the HTTP inspector says of plaintext HTTP.
+pub fn plaintext_http() -> listener::FilterChainMatch {
+    listener::FilterChainMatch {
+        application_protocols: vec!["http/1.1".to_owned(), "h2c".to_owned()],
+        transport_protocol: "raw_buffer".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// What no service takes.
+fn pass_on(scope: &Scope<'_>, proxy: &Proxy) -> listener::FilterChain {
+    let config = tcp::to_cluster(scope, tcp::fallback_cluster(scope.outbound_policy));
+    listener::FilterChain {
+        name: "PassthroughFilterChain".to_owned(),
+        filter_chain_match: Some(Default::default()),
+        filters: tcp::chain(proxy, Side::Outbound, &config),
+        ..Default::default()
+    }
+}
+
+fn virtual_outbound(scope: &Scope<'_>, proxy: &Proxy) -> listener::Listener {
+    let mesh = &scope.world.mesh;
+    let mut black_hole = tcp::to_cluster(scope, names::BLACK_HOLE);
+    black_hole.access_log.clear();
+    let catch_all = tcp::to_cluster(scope, tcp::fallback_cluster(scope.outbound_policy));
+    listener::Listener {
+        name: names::VIRTUAL_OUTBOUND.to_owned(),
+        address: Some(pb::socket_address(names::WILDCARD, u32::from(mesh.outbound_port))),
+        use_original_dst: pb::boolv(true),
+        access_log: access_log::listener(&mesh.config),
+        filter_chains: vec![
+            // A connection to the listener itself would be passed on to itself for ever.
+            listener::FilterChain {
+                name: "virtualOutbound-blackhole".to_owned(),
+                filter_chain_match: Some(listener::FilterChainMatch {
+                    destination_port: pb::u32v(u32::from(mesh.outbound_port)),
+                    ..Default::default()
+                }),
+                filters: tcp::chain(proxy, Side::Outbound, &black_hole),
+                ..Default::default()
+            },
+            listener::FilterChain {
+                name: "virtualOutbound-catchall-tcp".to_owned(),
+                filters: tcp::chain(proxy, Side::Outbound, &catch_all),
+                ..Default::default()
+            },
+        ],
+        max_connections_to_accept_per_socket_event: pb::u32v(1),
+        transparent: proxy.tproxy.then_some(true).and_then(pb::boolv),
+        traffic_direction: core::TrafficDirection::Outbound as i32,
+        ..Default::default()
+    }
+}

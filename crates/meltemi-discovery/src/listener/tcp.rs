@@ -1,0 +1,152 @@
+//! TCP proxies: a connection to one cluster, or to one of several by weight.
+
+use envoy_types::pb::envoy::r#type::v3::{HashPolicy, hash_policy};
+use meltemi_api::networking::{RouteDestination, TrafficPolicy};
+
+use super::access_log;
+use super::filters::{self, Side};
+use crate::issue::Issues;
+use crate::names;
+use crate::pb::{self, listener, tcp_proxy};
+use crate::proxy::{Flavor, Proxy};
+use crate::world::destination_rule;
+use crate::world::mesh::OutboundPolicy;
+use crate::world::scope::Scope;
+use crate::world::virtual_service::ResolvedVirtualService;
+
+/// A TCP proxy's configuration with the mesh's access log.
+pub fn to_cluster(scope: &Scope<'_>, cluster: &str) -> tcp_proxy::TcpProxy {
+    tcp_proxy::TcpProxy {
+        stat_prefix: cluster.to_owned(),
+        access_log: access_log::all(&scope.world.mesh.config),
+        cluster_specifier: Some(tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(
+            cluster.to_owned(),
+        )),
+        ..Default::default()
+    }
+}
+
+/// The network filters of an outbound TCP chain.
+pub fn chain(proxy: &Proxy, side: Side, config: &tcp_proxy::TcpProxy) -> Vec<listener::Filter> {
+    let mut chain = Vec::new();
+    if proxy.flavor == Flavor::Meltemi {
+        if side == Side::Inbound {
+            chain.push(filters::network_any(
+                "istio.metadata_exchange",
+                filters::tcp_peer_metadata(),
+            ));
+        }
+        chain.push(filters::network_any("istio.stats", filters::stats(side)));
+    }
+    chain.push(filters::network("envoy.filters.network.tcp_proxy", config));
+    chain
+}
+
+/// Where connections go that nothing else takes.
+pub fn fallback_cluster(policy: OutboundPolicy) -> &'static str {
+    match policy {
+        OutboundPolicy::AllowAny => names::PASSTHROUGH,
+        OutboundPolicy::RegistryOnly => names::BLACK_HOLE,
+    }
+}
+
+/// A TCP proxy to the destinations of a route.
+pub fn to_destinations(
+    scope: &Scope<'_>,
+    virtual_service: &ResolvedVirtualService,
+    routes: &[RouteDestination],
+    listen_port: u16,
+    field: &str,
+    issues: &mut Issues,
+) -> tcp_proxy::TcpProxy {
+    let cluster_of = |route: &RouteDestination, issues: &mut Issues, index: usize| {
+        crate::route::cluster_name(
+            scope,
+            &virtual_service.key,
+            &route.destination,
+            listen_port,
+            &format!("{field}.route[{index}].destination"),
+            issues,
+            false,
+        )
+    };
+    let positive: Vec<(usize, &RouteDestination)> = routes
+        .iter()
+        .enumerate()
+        .filter(|(_, route)| routes.len() == 1 || route.weight > 0)
+        .collect();
+    if let [(index, only)] = positive[..] {
+        let cluster = cluster_of(only, issues, index);
+        let mut config = to_cluster(scope, &cluster);
+        settings(&mut config, scope, only, listen_port);
+        return config;
+    }
+    let clusters = positive
+        .into_iter()
+        .map(
+            |(index, route)| tcp_proxy::tcp_proxy::weighted_cluster::ClusterWeight {
+                name: cluster_of(route, issues, index),
+                weight: u32::try_from(route.weight).unwrap_or(0),
+                ..Default::default()
+            },
+        )
+        .collect();
+    tcp_proxy::TcpProxy {
+        stat_prefix: format!(
+            "{}.{}",
+            virtual_service.key.name, virtual_service.key.namespace
+        ),
+        access_log: access_log::all(&scope.world.mesh.config),
+        cluster_specifier: Some(tcp_proxy::tcp_proxy::ClusterSpecifier::WeightedClusters(
+            tcp_proxy::tcp_proxy::WeightedCluster { clusters },
+        )),
+        ..Default::default()
+    }
+}
+
+fn settings(
+    config: &mut tcp_proxy::TcpProxy,
+    scope: &Scope<'_>,
+    route: &RouteDestination,
+    listen_port: u16,
+) {
+    let destination = &route.destination;
+    let Some(service) = scope.service(&destination.host) else {
+        return;
+    };
+    let Some(rule) = scope.rule(service) else {
+        return;
+    };
+    let port = destination
+        .port
+        .as_ref()
+        .and_then(|port| u16::try_from(port.number).ok())
+        .unwrap_or(listen_port);
+    let mut policy = destination_rule::at_port(rule.traffic_policy.as_ref(), port);
+    if let Some(subset) = rule.subset(&destination.subset) {
+        policy = destination_rule::at_subset(&policy, subset, port);
+    }
+    apply(config, &policy);
+}
+
+/// What of a DestinationRule a TCP proxy carries.
+pub fn apply(config: &mut tcp_proxy::TcpProxy, policy: &TrafficPolicy) {
+    let tcp = policy.connection_pool.as_ref().and_then(|pool| pool.tcp.as_ref());
+    config.idle_timeout = tcp
+        .and_then(|tcp| tcp.idle_timeout)
+        .map(|timeout| pb::duration(timeout.get()));
+    let by_source = crate::cluster::consistent_hash(policy)
+        .is_some_and(|hash| hash.use_source_ip == Some(true));
+    if by_source {
+        config.hash_policy = vec![HashPolicy {
+            policy_specifier: Some(hash_policy::PolicySpecifier::SourceIp(Default::default())),
+        }];
+    }
+    if let Some(tunnel) = &policy.tunnel {
+        config.tunneling_config = Some(tcp_proxy::tcp_proxy::TunnelingConfig {
+            hostname: format!("{}:{}", tunnel.target_host, tunnel.target_port),
+            use_post: tunnel.protocol.eq_ignore_ascii_case("POST"),
+            ..Default::default()
+        });
+    }
+}

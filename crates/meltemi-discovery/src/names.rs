@@ -1,0 +1,29 @@
+//! The names of resources: Istio's.
+
+/// `DIRECTION|PORT|SUBSET|HOST`.
+pub fn outbound(port: u16, subset: &str, host: &str) -> String {
+    format!("outbound|{port}|{subset}|{host}")
+}
+
+/// The SNI of mesh mTLS to an outbound cluster.
+pub fn outbound_sni(port: u16, subset: &str, host: &str) -> String {
+    format!("outbound_.{port}_.{subset}_.{host}")
+}
+
+pub fn inbound(port: u16) -> String {
+    format!("inbound|{port}||")
+}
+
+/// The part before an address's port of a listener's name; Unix paths stand as they are.
+pub fn listener(bind: &str, port: u16) -> String {
+    format!("{bind}_{port}")
+}
+
+pub const PASSTHROUGH: &str = "PassthroughCluster";
+pub const BLACK_HOLE: &str = "BlackHoleCluster";
+pub const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
+pub const VIRTUAL_OUTBOUND: &str = "virtualOutbound";
+pub const VIRTUAL_INBOUND: &str = "virtualInbound";
+pub const WILDCARD: &str = "0.0.0.0";
+/// Source address of the proxy's connections to its own workload, which the capture rules pass.
+pub const INBOUND_SOURCE: &str = "127.0.0.6";

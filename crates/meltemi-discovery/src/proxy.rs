@@ -1,0 +1,222 @@
+//! The proxy that asks: what its xDS node says of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use envoy_types::pb::google::protobuf::value::Kind;
+
+use crate::pb::{Struct, Value, core};
+use meltemi_registry::Locality;
+
+/// What a proxy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProxyKind {
+    /// Beside a workload.
+    Sidecar,
+    /// On its own, at an edge of the mesh.
+    Gateway,
+}
+
+/// Which data plane asks, and so which extensions it can load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Flavor {
+    /// Meltemi's proxy (`MELTEMI_VERSION` in the node metadata), or Istio's build of Envoy
+    /// (`ISTIO_VERSION` together with Istio's user agent): `istio.metadata_exchange`,
+    /// `istio.stats` and `istio.alpn` are known, secrets come from the local `sds-grpc`.
+    Meltemi,
+    /// Envoy as its project builds it: only Envoy's own extensions.
+    Envoy,
+}
+
+/// Why a node cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    #[error("the node id {0:?} is not KIND~IP~POD.NAMESPACE~DOMAIN; start the proxy through `meltemi proxy` or set node.id in its bootstrap")]
+    Id(String),
+    #[error("a proxy of kind {0:?} is not supported; use \"sidecar\" or \"router\"")]
+    Kind(String),
+}
+
+/// A connected proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    pub kind: ProxyKind,
+    pub flavor: Flavor,
+    /// `POD.NAMESPACE`.
+    pub id: String,
+    /// The workload's name without its namespace.
+    pub pod: String,
+    pub namespace: String,
+    /// `NAMESPACE.svc.DOMAIN`.
+    pub dns_domain: String,
+    pub ips: Vec<IpAddr>,
+    pub labels: BTreeMap<String, String>,
+    pub service_account: String,
+    pub workload_name: String,
+    pub cluster_id: String,
+    pub mesh_id: String,
+    pub locality: Locality,
+    pub network: String,
+    /// The proxy answers its workload's DNS, from the name table.
+    pub dns_capture: bool,
+    /// Traffic is redirected to the proxy; without (`NONE`) it binds the listeners' ports.
+    pub intercepts: bool,
+    /// Traffic comes by TPROXY: the client's address is kept upstream.
+    pub tproxy: bool,
+}
+
+impl Proxy {
+    /// Reads an xDS node as Istio's agent writes it.
+    ///
+    /// # Errors
+    /// When the id does not have Istio's four parts, or names another kind of proxy.
+    pub fn from_node(node: &core::Node) -> Result<Self, NodeError> {
+        let parts: Vec<&str> = node.id.split('~').collect();
+        let [kind, ip, id, domain] = parts[..] else {
+            return Err(NodeError::Id(node.id.clone()));
+        };
+        let kind = match kind {
+            "sidecar" => ProxyKind::Sidecar,
+            "router" => ProxyKind::Gateway,
+            other => return Err(NodeError::Kind(other.to_owned())),
+        };
+        let metadata = Metadata(node.metadata.as_ref());
+        let (pod, id_namespace) = match id.rsplit_once('.') {
+            Some((pod, namespace)) => (pod.to_owned(), namespace.to_owned()),
+            None => return Err(NodeError::Id(node.id.clone())),
+        };
+        let mut ips: Vec<IpAddr> = Vec::new();
+        let instance_ips = metadata.text("INSTANCE_IPS");
+        for text in std::iter::once(ip).chain(instance_ips.split(',')) {
+            if let Ok(ip) = text.trim().parse()
+                && !ips.contains(&ip)
+            {
+                ips.push(ip);
+            }
+        }
+        let labels = metadata.labels("LABELS");
+        let namespace = non_empty(metadata.text("NAMESPACE")).unwrap_or(id_namespace);
+        let locality = node.locality.clone().unwrap_or_default();
+        let mut locality = Locality {
+            region: locality.region,
+            zone: locality.zone,
+            sub_zone: locality.sub_zone,
+        };
+        if locality.is_unknown()
+            && let Some(label) = labels.get("istio-locality")
+        {
+            locality = Locality::parse_label(label);
+        }
+        let flavor = if metadata.has("MELTEMI_VERSION") || metadata.has("ISTIO_VERSION") {
+            Flavor::Meltemi
+        } else {
+            Flavor::Envoy
+        };
+        let interception = metadata.text("INTERCEPTION_MODE");
+        Ok(Self {
+            kind,
+            flavor,
+            id: id.to_owned(),
+            workload_name: non_empty(metadata.text("WORKLOAD_NAME")).unwrap_or_else(|| pod.clone()),
+            pod,
+            dns_domain: non_empty(domain.to_owned())
+                .unwrap_or_else(|| format!("{namespace}.svc.cluster.local")),
+            namespace,
+            ips,
+            labels,
+            service_account: metadata.text("SERVICE_ACCOUNT"),
+            cluster_id: non_empty(metadata.text("CLUSTER_ID"))
+                .unwrap_or_else(|| "Kubernetes".to_owned()),
+            mesh_id: metadata.text("MESH_ID"),
+            locality,
+            network: metadata.text("NETWORK"),
+            dns_capture: metadata.flag("DNS_CAPTURE"),
+            intercepts: interception != "NONE",
+            tproxy: interception == "TPROXY",
+        })
+    }
+
+    /// The namespaces' services share this domain, for example `cluster.local`.
+    pub fn domain_suffix(&self) -> &str {
+        self.dns_domain
+            .split_once(".svc.")
+            .map_or("cluster.local", |(_, domain)| domain)
+    }
+
+    /// The values of those labels that configuration looks at.
+    pub fn label_values(&self, keys: &BTreeSet<String>) -> Vec<(String, String)> {
+        keys.iter()
+            .filter_map(|key| Some((key.clone(), self.labels.get(key)?.clone())))
+            .collect()
+    }
+
+    /// The label of a workload's application, for names in telemetry.
+    pub fn canonical_service(&self) -> &str {
+        [
+            "service.istio.io/canonical-name",
+            "app.kubernetes.io/name",
+            "app",
+        ]
+        .iter()
+        .find_map(|label| self.labels.get(*label))
+        .map_or(&self.workload_name, String::as_str)
+    }
+
+    pub fn canonical_revision(&self) -> &str {
+        [
+            "service.istio.io/canonical-revision",
+            "app.kubernetes.io/version",
+            "version",
+        ]
+        .iter()
+        .find_map(|label| self.labels.get(*label))
+        .map_or("latest", String::as_str)
+    }
+}
+
+fn non_empty(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+struct Metadata<'a>(Option<&'a Struct>);
+
+impl Metadata<'_> {
+    fn get(&self, key: &str) -> Option<&Kind> {
+        self.0?.fields.get(key)?.kind.as_ref()
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    fn text(&self, key: &str) -> String {
+        match self.get(key) {
+            Some(Kind::StringValue(text)) => text.clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// Istio's agent writes flags as booleans and as text.
+    fn flag(&self, key: &str) -> bool {
+        match self.get(key) {
+            Some(Kind::BoolValue(value)) => *value,
+            Some(Kind::StringValue(text)) => text == "true" || text == "1",
+            _ => false,
+        }
+    }
+
+    fn labels(&self, key: &str) -> BTreeMap<String, String> {
+        let Some(Kind::StructValue(labels)) = self.get(key) else {
+            return BTreeMap::new();
+        };
+        let text = |value: &Value| match &value.kind {
+            Some(Kind::StringValue(text)) => Some(text.clone()),
+            _ => None,
+        };
+        labels
+            .fields
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
+            .collect()
+    }
+}

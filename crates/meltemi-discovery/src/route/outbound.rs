@@ -1,0 +1,315 @@
+//! A sidecar's route configurations: one a port, one more for each service whose protocol is
+//! not declared.
+
+use std::collections::BTreeSet;
+
+use meltemi_registry::{Protocol, Provider, Resolution, Service};
+
+use super::http_route::{self, Context};
+use super::{hash, matching, retry};
+use crate::hosts;
+use crate::issue::Issues;
+use crate::listener::HttpListener;
+use crate::names;
+use crate::pb::{self, route};
+use crate::proxy::Proxy;
+use crate::world::destination_rule;
+use crate::world::mesh::OutboundPolicy;
+use crate::world::scope::{Egress, Scope};
+use crate::world::virtual_service::{MESH, ResolvedVirtualService};
+
+pub fn translate(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    listeners: &[HttpListener],
+    issues: &mut Issues,
+) -> Vec<route::RouteConfiguration> {
+    let mut seen = BTreeSet::new();
+    listeners
+        .iter()
+        .filter(|listener| seen.insert(&listener.route_name))
+        .map(|listener| {
+            let egress = &scope.egress[listener.egress];
+            let virtual_hosts = match &listener.service {
+                Some(host) => own_virtual_host(scope, egress, host, listener.port, issues),
+                None => shared(scope, proxy, egress, listener.port, issues),
+            };
+            super::configuration(&listener.route_name, virtual_hosts)
+        })
+        .collect()
+}
+
+/// The virtual hosts of all services and routes at a port.
+fn shared(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    egress: &Egress<'_>,
+    port: u16,
+    issues: &mut Issues,
+) -> Vec<route::VirtualHost> {
+    let services: Vec<&Service> = egress
+        .services
+        .iter()
+        .map(|service| &***service)
+        .filter(|service| serves_http(service, port) || egress.port.is_some())
+        .collect();
+    let mut hosts = VirtualHosts::default();
+    let mut routed: BTreeSet<&str> = BTreeSet::new();
+    for virtual_service in &egress.virtual_services {
+        if virtual_service.spec.http.is_empty() {
+            continue;
+        }
+        let context = Context {
+            scope,
+            service: virtual_service,
+            port,
+            gateway: MESH,
+        };
+        let (matched, bare) = hosts_of(virtual_service, &services);
+        let matched: Vec<&Service> = matched
+            .into_iter()
+            .filter(|service| routed.insert(&service.hostname))
+            .collect();
+        if matched.is_empty() && bare.is_empty() {
+            continue;
+        }
+        let routes = http_route::translate(context, issues);
+        if routes.is_empty() {
+            // Nothing of it is for this proxy: its services keep their default routes.
+            for service in matched {
+                routed.remove(&*service.hostname);
+            }
+            continue;
+        }
+        for service in matched {
+            hosts.add(virtual_host(
+                &service.hostname,
+                port,
+                domains(service, proxy),
+                routes.clone(),
+            ));
+        }
+        for host in bare {
+            hosts.add(virtual_host(host, port, vec![host.to_owned()], routes.clone()));
+        }
+    }
+    for service in services {
+        if !routed.contains(&*service.hostname) {
+            let routes = vec![default_route(scope, service, port)];
+            hosts.add(virtual_host(&service.hostname, port, domains(service, proxy), routes));
+        }
+    }
+    let mut list = hosts.list;
+    list.sort_by(|a, b| a.name.cmp(&b.name));
+    list.push(fallback(scope.outbound_policy));
+    list
+}
+
+fn serves_http(service: &Service, port: u16) -> bool {
+    service.resolution != Resolution::DynamicDns
+        && service.port(port).is_some_and(|port| {
+            port.protocol.is_http() || port.protocol == Protocol::Sniffed
+        })
+}
+
+/// The services that a VirtualService is for, exact hosts first, and its hosts that no service
+/// has at this port.
+fn hosts_of<'a>(
+    virtual_service: &'a ResolvedVirtualService,
+    services: &[&'a Service],
+) -> (Vec<&'a Service>, Vec<&'a str>) {
+    let mut matched: Vec<&Service> = Vec::new();
+    let mut bare = Vec::new();
+    let mut wildcards = Vec::new();
+    for host in &virtual_service.spec.hosts {
+        if let Some(service) = services.iter().find(|service| *service.hostname == **host) {
+            matched.push(service);
+        } else if host.starts_with('*') {
+            wildcards.push(host);
+        } else {
+            bare.push(host.as_str());
+        }
+    }
+    for host in wildcards {
+        let before = matched.len();
+        for service in services {
+            if hosts::covers(host, &service.hostname)
+                && !matched.iter().any(|known| known.hostname == service.hostname)
+            {
+                matched.push(service);
+            }
+        }
+        if matched.len() == before {
+            bare.push(host);
+        }
+    }
+    (matched, bare)
+}
+
+/// Where the listener is one service's, its host matters no more.
+fn own_virtual_host(
+    scope: &Scope<'_>,
+    egress: &Egress<'_>,
+    host: &str,
+    port: u16,
+    issues: &mut Issues,
+) -> Vec<route::VirtualHost> {
+    let Some(service) = egress.services.iter().find(|service| &*service.hostname == host) else {
+        return Vec::new();
+    };
+    let routes = egress
+        .virtual_services
+        .iter()
+        .filter(|virtual_service| {
+            !virtual_service.spec.http.is_empty()
+                && virtual_service
+                    .spec
+                    .hosts
+                    .iter()
+                    .any(|pattern| hosts::covers(pattern, host))
+        })
+        .map(|virtual_service| {
+            let context = Context {
+                scope,
+                service: virtual_service,
+                port,
+                gateway: MESH,
+            };
+            http_route::translate(context, issues)
+        })
+        .find(|routes| !routes.is_empty())
+        .unwrap_or_else(|| vec![default_route(scope, service, port)]);
+    vec![virtual_host(host, port, vec!["*".to_owned()], routes)]
+}
+
+fn virtual_host(
+    host: &str,
+    port: u16,
+    domains: Vec<String>,
+    routes: Vec<route::Route>,
+) -> route::VirtualHost {
+    route::VirtualHost {
+        name: format!("{host}:{port}"),
+        domains,
+        routes,
+        include_request_attempt_count: true,
+        ..Default::default()
+    }
+}
+
+/// Everything to the service.
+fn default_route(scope: &Scope<'_>, service: &Service, port: u16) -> route::Route {
+    let policy = scope.rule(service).map(|rule| {
+        destination_rule::at_port(rule.traffic_policy.as_ref(), port)
+    });
+    let hash_policy = policy
+        .as_ref()
+        .and_then(crate::cluster::consistent_hash)
+        .and_then(hash::translate)
+        .into_iter()
+        .collect();
+    let mesh = &scope.world.mesh.config;
+    let action = route::RouteAction {
+        cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(
+            names::outbound(port, "", &service.hostname),
+        )),
+        timeout: Some(pb::seconds(0)),
+        max_grpc_timeout: Some(pb::seconds(0)),
+        retry_policy: retry::translate(None, mesh.default_http_retry_policy.as_ref()),
+        hash_policy,
+        ..Default::default()
+    };
+    route::Route {
+        name: "default".to_owned(),
+        r#match: Some(matching::everything()),
+        decorator: Some(route::Decorator {
+            operation: format!("{}:{port}/*", service.hostname),
+            ..Default::default()
+        }),
+        action: Some(route::route::Action::Route(action)),
+        ..Default::default()
+    }
+}
+
+/// Requests to hosts that the mesh does not know.
+fn fallback(policy: OutboundPolicy) -> route::VirtualHost {
+    let (name, action) = match policy {
+        OutboundPolicy::AllowAny => (
+            "allow_any",
+            route::route::Action::Route(route::RouteAction {
+                cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(
+                    names::PASSTHROUGH.to_owned(),
+                )),
+                timeout: Some(pb::seconds(0)),
+                max_grpc_timeout: Some(pb::seconds(0)),
+                ..Default::default()
+            }),
+        ),
+        OutboundPolicy::RegistryOnly => (
+            "block_all",
+            route::route::Action::DirectResponse(route::DirectResponseAction {
+                status: 502,
+                ..Default::default()
+            }),
+        ),
+    };
+    route::VirtualHost {
+        name: name.to_owned(),
+        domains: vec!["*".to_owned()],
+        include_request_attempt_count: true,
+        routes: vec![route::Route {
+            name: name.to_owned(),
+            r#match: Some(matching::everything()),
+            action: Some(action),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// Every name and address by which a client may call a service.
+fn domains(service: &Service, proxy: &Proxy) -> Vec<String> {
+    let host = &*service.hostname;
+    let mut domains = vec![host.to_owned(), format!("{host}.")];
+    let suffix = format!(".svc.{}", proxy.domain_suffix());
+    if let Some(short) = host.strip_suffix(&suffix)
+        && !service.is_wildcard()
+        && let Some((name, namespace)) = short.rsplit_once('.')
+    {
+        if namespace == proxy.namespace {
+            domains.push(name.to_owned());
+            domains.push(format!("{short}.svc"));
+            domains.push(short.to_owned());
+        } else {
+            domains.push(short.to_owned());
+            domains.push(format!("{short}.svc"));
+        }
+    }
+    if service.headless && service.provider == Provider::Kubernetes {
+        let each: Vec<String> = domains.iter().map(|domain| format!("*.{domain}")).collect();
+        domains.extend(each);
+    }
+    for ip in service.ips() {
+        domains.push(match ip {
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+    }
+    domains
+}
+
+/// Virtual hosts in which no domain occurs twice: Envoy would refuse the configuration.
+#[derive(Default)]
+struct VirtualHosts {
+    list: Vec<route::VirtualHost>,
+    domains: BTreeSet<String>,
+}
+
+impl VirtualHosts {
+    fn add(&mut self, mut host: route::VirtualHost) {
+        host.domains.retain(|domain| self.domains.insert(domain.clone()));
+        if !host.domains.is_empty() {
+            self.list.push(host);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Where certificates come from, and the TLS contexts built on them.
+//!
+//! A workload's own certificate and the mesh's roots are SDS secrets `default` and `ROOTCA` of
+//! the cluster `sds-grpc`, which every proxy has in its bootstrap (Istio's agent, or Meltemi's
+//! own identity client in its place). Kubernetes Secrets are SDS resources
+//! `kubernetes://NAME` on the ADS stream. Files are read by the proxy itself.
+
+use std::collections::BTreeSet;
+
+use crate::pb::{self, core, tls};
+
+/// SDS name of the workload's certificate.
+const WORKLOAD: &str = "default";
+/// SDS name of the mesh's trust roots.
+const ROOTS: &str = "ROOTCA";
+/// Where certificates of public CAs are, on Debian's and its relatives' systems.
+pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+pub const TLS_SOCKET: &str = "envoy.transport_sockets.tls";
+pub const RAW_SOCKET: &str = "envoy.transport_sockets.raw_buffer";
+
+/// Istio's cipher suites between sidecars, for TLS 1.2; TLS 1.3 has its own.
+const MESH_CIPHERS: [&str; 6] = [
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "AES256-GCM-SHA384",
+    "AES128-GCM-SHA256",
+];
+
+fn local_agent(name: &str) -> tls::SdsSecretConfig {
+    let grpc = core::GrpcService {
+        target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(
+            core::grpc_service::EnvoyGrpc {
+                cluster_name: "sds-grpc".to_owned(),
+                ..Default::default()
+            },
+        )),
+        ..Default::default()
+    };
+    let source = core::ApiConfigSource {
+        api_type: core::api_config_source::ApiType::Grpc as i32,
+        transport_api_version: core::ApiVersion::V3 as i32,
+        grpc_services: vec![grpc],
+        set_node_on_first_message_only: true,
+        ..Default::default()
+    };
+    tls::SdsSecretConfig {
+        name: name.to_owned(),
+        sds_config: Some(core::ConfigSource {
+            initial_fetch_timeout: Some(pb::seconds(0)),
+            resource_api_version: core::ApiVersion::V3 as i32,
+            config_source_specifier: Some(
+                core::config_source::ConfigSourceSpecifier::ApiConfigSource(source),
+            ),
+            ..Default::default()
+        }),
+    }
+}
+
+/// A Kubernetes Secret over ADS.
+pub fn kubernetes(name: &str) -> tls::SdsSecretConfig {
+    let mut source = pb::ads();
+    source.initial_fetch_timeout = None;
+    tls::SdsSecretConfig {
+        name: format!("kubernetes://{name}"),
+        sds_config: Some(source),
+    }
+}
+
+pub fn file(path: &str) -> core::DataSource {
+    core::DataSource {
+        specifier: Some(core::data_source::Specifier::Filename(path.to_owned())),
+        ..Default::default()
+    }
+}
+
+pub fn file_certificate(certificate: &str, key: &str) -> tls::TlsCertificate {
+    tls::TlsCertificate {
+        certificate_chain: Some(file(certificate)),
+        private_key: Some(file(key)),
+        ..Default::default()
+    }
+}
+
+/// Validation against roots that SDS brings, with names given here.
+pub fn combined(
+    names: Vec<pb::matcher::StringMatcher>,
+    roots: tls::SdsSecretConfig,
+) -> tls::common_tls_context::ValidationContextType {
+    use tls::common_tls_context::{
+        CombinedCertificateValidationContext, ValidationContextType::CombinedValidationContext,
+    };
+    CombinedValidationContext(CombinedCertificateValidationContext {
+        default_validation_context: Some(validation(names)),
+        validation_context_sds_secret_config: Some(roots),
+        ..Default::default()
+    })
+}
+
+#[allow(deprecated, reason = "Istio still writes the untyped names, which match any SAN type")]
+pub fn validation(names: Vec<pb::matcher::StringMatcher>) -> tls::CertificateValidationContext {
+    tls::CertificateValidationContext {
+        match_subject_alt_names: names,
+        ..Default::default()
+    }
+}
+
+/// TLS with the workload's identity, to a mesh service.
+pub fn mesh_client(
+    identities: &BTreeSet<String>,
+    sni: &str,
+    http2: bool,
+) -> tls::UpstreamTlsContext {
+    let mut alpn = vec!["istio-peer-exchange".to_owned(), "istio".to_owned()];
+    if http2 {
+        alpn.push("h2".to_owned());
+    }
+    tls::UpstreamTlsContext {
+        sni: sni.to_owned(),
+        common_tls_context: Some(tls::CommonTlsContext {
+            alpn_protocols: alpn,
+            tls_params: Some(client_params()),
+            tls_certificate_sds_secret_configs: vec![local_agent(WORKLOAD)],
+            validation_context_type: Some(combined(
+                identities.iter().map(|name| pb::exact(name)).collect(),
+                local_agent(ROOTS),
+            )),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// TLS 1.2 or 1.3, as Istio asks of clients.
+pub fn client_params() -> tls::TlsParameters {
+    tls::TlsParameters {
+        tls_minimum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv12 as i32,
+        tls_maximum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv13 as i32,
+        ..Default::default()
+    }
+}
+
+/// TLS with the workload's identity, from mesh clients: the trust domain's only.
+pub fn mesh_server(trust_domains: &[String], alpn: &[&str]) -> tls::DownstreamTlsContext {
+    let names = trust_domains
+        .iter()
+        .map(|domain| pb::prefix(&format!("spiffe://{domain}/")))
+        .collect();
+    tls::DownstreamTlsContext {
+        require_client_certificate: pb::boolv(true),
+        common_tls_context: Some(tls::CommonTlsContext {
+            alpn_protocols: alpn.iter().map(|&name| name.to_owned()).collect(),
+            tls_params: Some(tls::TlsParameters {
+                cipher_suites: MESH_CIPHERS.iter().map(|&name| name.to_owned()).collect(),
+                ..client_params()
+            }),
+            tls_certificate_sds_secret_configs: vec![local_agent(WORKLOAD)],
+            validation_context_type: Some(combined(names, local_agent(ROOTS))),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}

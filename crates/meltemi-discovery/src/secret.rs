@@ -1,0 +1,134 @@
+//! SDS: Kubernetes Secrets for gateways, as `kubernetes://NAME`.
+//!
+//! A proxy gets Secrets of its own namespace only, and of those only the ones that a Gateway
+//! selecting it names (or a DestinationRule that selects it): a Secret is never served because
+//! it was asked for.
+
+use std::collections::BTreeSet;
+
+use meltemi_api::{ObjectKey, k8s};
+
+use crate::issue::Issues;
+use crate::listener::GatewayListener;
+use crate::pb::{core, tls};
+use crate::proxy::Proxy;
+use crate::world::scope::Scope;
+
+/// The Secrets that the proxy's listeners and clusters name.
+pub fn translate(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    gateways: &[GatewayListener<'_>],
+    issues: &mut Issues,
+) -> Vec<tls::Secret> {
+    let mut wanted: BTreeSet<String> = BTreeSet::new();
+    for server in gateways.iter().flat_map(|gateway| &gateway.servers) {
+        let Some(tls) = server.tls() else { continue };
+        wanted.extend(tls.credential_names.iter().cloned());
+        wanted.insert(tls.ca_cert_credential_name.clone());
+        if !tls.credential_name.is_empty() {
+            wanted.insert(tls.credential_name.clone());
+            wanted.insert(format!("{}-cacert", tls.credential_name));
+        }
+    }
+    let rules = scope.services.values().filter_map(|service| scope.rule(service));
+    for rule in rules {
+        let gateway = proxy.kind == crate::proxy::ProxyKind::Gateway;
+        if !gateway && (rule.selector.is_empty() || rule.key.namespace != proxy.namespace) {
+            continue;
+        }
+        let policies = rule
+            .traffic_policy
+            .iter()
+            .chain(rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref()));
+        for policy in policies {
+            let ports = policy.port_level_settings.iter().filter_map(|port| port.tls.as_ref());
+            for tls in policy.tls.iter().chain(ports) {
+                if !tls.credential_name.is_empty() {
+                    wanted.insert(tls.credential_name.clone());
+                    wanted.insert(format!("{}-cacert", tls.credential_name));
+                }
+            }
+        }
+    }
+    wanted.remove("");
+    wanted
+        .iter()
+        .filter_map(|name| resolve(scope, proxy, name, issues))
+        .collect()
+}
+
+fn resolve(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    name: &str,
+    issues: &mut Issues,
+) -> Option<tls::Secret> {
+    let find = |name: &str| {
+        scope
+            .world
+            .secrets
+            .get(&(proxy.namespace.clone(), name.to_owned()))
+            .map(|secret| &**secret)
+    };
+    let secret = match name.strip_suffix("-cacert") {
+        // The roots stand in a Secret of their own, or beside the certificate.
+        Some(base) => {
+            let secret = find(name).or_else(|| find(base))?;
+            let roots = entry(secret, &["cacert", "ca.crt"])?;
+            tls::secret::Type::ValidationContext(tls::CertificateValidationContext {
+                trusted_ca: Some(inline(roots)),
+                crl: entry(secret, &["ca.crl", "crl"]).map(inline),
+                ..Default::default()
+            })
+        }
+        None => {
+            let secret = find(name)?;
+            let certificate = entry(secret, &["cert", "tls.crt"]);
+            let key = entry(secret, &["key", "tls.key"]);
+            match (certificate, key, entry(secret, &["cacert", "ca.crt"])) {
+                (Some(certificate), Some(key), _) => {
+                    tls::secret::Type::TlsCertificate(tls::TlsCertificate {
+                        certificate_chain: Some(inline(certificate)),
+                        private_key: Some(inline(key)),
+                        ..Default::default()
+                    })
+                }
+                (None, None, Some(roots)) => {
+                    tls::secret::Type::ValidationContext(tls::CertificateValidationContext {
+                        trusted_ca: Some(inline(roots)),
+                        ..Default::default()
+                    })
+                }
+                _ => {
+                    issues.add(
+                        &ObjectKey::new(meltemi_api::Kind::Secret, &proxy.namespace, name),
+                        "data",
+                        "has no tls.crt and tls.key (or cert and key); add both. Connections that need it wait",
+                    );
+                    return None;
+                }
+            }
+        }
+    };
+    Some(tls::Secret {
+        name: format!("kubernetes://{name}"),
+        r#type: Some(secret),
+    })
+}
+
+fn entry(secret: &k8s::Secret, names: &[&str]) -> Option<Vec<u8>> {
+    names.iter().find_map(|name| {
+        let data = secret.data.as_ref().and_then(|data| data.get(*name));
+        let text = secret.string_data.as_ref().and_then(|data| data.get(*name));
+        data.map(|bytes| bytes.0.clone())
+            .or_else(|| text.map(|text| text.clone().into_bytes()))
+    })
+}
+
+fn inline(bytes: Vec<u8>) -> core::DataSource {
+    core::DataSource {
+        specifier: Some(core::data_source::Specifier::InlineBytes(bytes)),
+        ..Default::default()
+    }
+}

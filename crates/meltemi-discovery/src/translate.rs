@@ -1,0 +1,52 @@
+//! A proxy's whole configuration from a World: a pure function.
+
+use meltemi_registry::ServiceTarget;
+use meltemi_xds::nds::NameTable;
+
+use crate::issue::{Issue, Issues};
+use crate::pb::{cluster, endpoint, listener, route, tls};
+use crate::proxy::Proxy;
+use crate::world::World;
+use crate::world::scope::Scope;
+use crate::{cluster as clusters, endpoint as endpoints, listener as listeners, name_table, route as routes, secret};
+
+/// Everything that a proxy is served.
+#[derive(Debug, Default)]
+pub struct Resources {
+    pub clusters: Vec<cluster::Cluster>,
+    pub endpoints: Vec<endpoint::ClusterLoadAssignment>,
+    pub listeners: Vec<listener::Listener>,
+    pub routes: Vec<route::RouteConfiguration>,
+    pub secrets: Vec<tls::Secret>,
+    pub name_table: NameTable,
+    /// What of the objects in scope this proxy does not get.
+    pub issues: Vec<Issue>,
+}
+
+/// Translates a World for a proxy. No I/O, no clock, no locks; the same input gives equal
+/// resources, which encode to the same bytes.
+pub fn translate(world: &World, proxy: &Proxy) -> Resources {
+    let scope = Scope::new(world, proxy);
+    let targets = targets(world, proxy);
+    let mut issues = Issues::default();
+    let clusters = clusters::translate(&scope, proxy, &targets, &mut issues);
+    let listeners = listeners::translate(&scope, proxy, &targets, &mut issues);
+    let routes = routes::translate(&scope, proxy, &listeners, &mut issues);
+    let secrets = secret::translate(&scope, proxy, &listeners.gateway, &mut issues);
+    Resources {
+        endpoints: endpoints::translate(&scope, proxy),
+        name_table: name_table::translate(&scope),
+        clusters,
+        listeners: listeners.listeners,
+        routes,
+        secrets,
+        issues: issues.into_vec(),
+    }
+}
+
+/// What the proxy's workload serves.
+pub fn targets(world: &World, proxy: &Proxy) -> Vec<ServiceTarget> {
+    world
+        .registry
+        .targets(&proxy.namespace, &proxy.labels, &proxy.ips)
+}

@@ -1,0 +1,85 @@
+//! MeshConfig with Istio's defaults filled in, as translation needs it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meltemi_api::mesh::{MeshConfig, MeshOutboundTrafficPolicyMode};
+use meltemi_api::networking::{H2UpgradePolicy, TcpKeepalive};
+
+/// Where traffic goes that no service or route covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OutboundPolicy {
+    /// To where the application sent it.
+    AllowAny,
+    /// Nowhere.
+    RegistryOnly,
+}
+
+/// Mesh-wide settings.
+#[derive(Debug, Clone)]
+pub struct Mesh {
+    pub config: Arc<MeshConfig>,
+    pub trust_domain: String,
+    pub root_namespace: String,
+    pub outbound_policy: OutboundPolicy,
+    pub auto_mtls: bool,
+    pub connect_timeout: Duration,
+    pub protocol_detection_timeout: Duration,
+    pub dns_refresh_rate: Duration,
+    pub outbound_port: u16,
+    pub inbound_port: u16,
+    pub tracing: bool,
+    /// Percent of requests traced.
+    pub trace_sampling: f64,
+    /// Proxies in front of the gateways that set `x-forwarded-for`.
+    pub trusted_hops: u32,
+}
+
+impl Mesh {
+    pub fn new(config: Arc<MeshConfig>) -> Self {
+        let port = |given: Option<i32>, default: u16| {
+            given.and_then(|port| u16::try_from(port).ok()).unwrap_or(default)
+        };
+        let duration = |given: Option<meltemi_api::Duration>, default: u64| {
+            given.map_or(Duration::from_secs(default), Into::into)
+        };
+        let defaults = config.default_config.as_ref();
+        let tracing = defaults.and_then(|defaults| defaults.tracing.as_ref());
+        Self {
+            trust_domain: config
+                .trust_domain
+                .clone()
+                .filter(|domain| !domain.is_empty())
+                .unwrap_or_else(|| "cluster.local".to_owned()),
+            root_namespace: config
+                .root_namespace
+                .clone()
+                .filter(|namespace| !namespace.is_empty())
+                .unwrap_or_else(|| "istio-system".to_owned()),
+            outbound_policy: match config.outbound_traffic_policy.as_ref().map(|p| p.mode) {
+                Some(MeshOutboundTrafficPolicyMode::RegistryOnly) => OutboundPolicy::RegistryOnly,
+                _ => OutboundPolicy::AllowAny,
+            },
+            auto_mtls: config.enable_auto_mtls.unwrap_or(true),
+            connect_timeout: duration(config.connect_timeout, 10),
+            protocol_detection_timeout: duration(config.protocol_detection_timeout, 0),
+            dns_refresh_rate: duration(config.dns_refresh_rate, 60),
+            outbound_port: port(config.proxy_listen_port, 15001),
+            inbound_port: port(config.proxy_inbound_listen_port, 15006),
+            tracing: config.enable_tracing.unwrap_or(true),
+            trace_sampling: tracing.and_then(|tracing| tracing.sampling).unwrap_or(1.0),
+            trusted_hops: defaults
+                .and_then(|defaults| defaults.gateway_topology.as_ref())
+                .map_or(0, |topology| topology.num_trusted_proxies),
+            config,
+        }
+    }
+
+    pub fn keepalive(&self) -> Option<&TcpKeepalive> {
+        self.config.tcp_keepalive.as_ref()
+    }
+
+    pub fn upgrades_to_http2(&self) -> bool {
+        self.config.h2_upgrade_policy == H2UpgradePolicy::Upgrade
+    }
+}

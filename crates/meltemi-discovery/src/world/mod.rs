@@ -1,0 +1,219 @@
+//! One moment of the mesh: every object, resolved and indexed, immutable. Translation reads
+//! nothing else.
+
+pub mod destination_rule;
+pub mod mesh;
+pub mod named;
+pub mod peer_authentication;
+pub mod scope;
+pub mod virtual_service;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use meltemi_api::mesh::MeshConfig;
+use meltemi_api::networking::{DestinationRule, Gateway, Sidecar, VirtualService};
+use meltemi_api::security::PeerAuthentication;
+use meltemi_api::{Object, Spec, k8s};
+use meltemi_registry::{Registry, Settings, matches};
+
+use crate::issue::{Issue, Issues};
+use destination_rule::DestinationRules;
+use mesh::Mesh;
+use named::Named;
+use peer_authentication::PeerAuthentications;
+use virtual_service::ResolvedVirtualService;
+
+/// Where cluster and default values come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorldOptions {
+    /// The services' domain.
+    pub domain: String,
+    pub cluster_id: String,
+    /// Overrides MeshConfig's when set.
+    pub trust_domain: Option<String>,
+}
+
+impl Default for WorldOptions {
+    fn default() -> Self {
+        Self {
+            domain: "cluster.local".to_owned(),
+            cluster_id: "Kubernetes".to_owned(),
+            trust_domain: None,
+        }
+    }
+}
+
+/// The mesh at one moment.
+#[derive(Debug)]
+pub struct World {
+    /// Counts Worlds; a larger one is newer.
+    pub generation: u64,
+    pub domain: String,
+    pub cluster_id: String,
+    pub mesh: Mesh,
+    pub registry: Registry,
+    /// Oldest first.
+    pub virtual_services: Vec<Arc<ResolvedVirtualService>>,
+    pub destination_rules: DestinationRules,
+    /// Oldest first.
+    pub gateways: Vec<Named<Gateway>>,
+    /// Oldest first.
+    pub sidecars: Vec<Named<Sidecar>>,
+    pub peer_authentications: PeerAuthentications,
+    /// By namespace and name.
+    pub secrets: BTreeMap<(String, String), Arc<k8s::Secret>>,
+    /// Labels of proxies that routes or clusters depend on.
+    pub client_labels: BTreeSet<String>,
+    /// Findings that do not depend on a proxy.
+    pub issues: Vec<Issue>,
+}
+
+impl World {
+    /// Builds a World from all objects, in whatever order they come.
+    pub fn build<'a>(
+        objects: impl IntoIterator<Item = &'a Object> + Clone,
+        options: &WorldOptions,
+        generation: u64,
+    ) -> Self {
+        let mut virtual_services: Vec<Named<VirtualService>> = Vec::new();
+        let mut destination_rules: Vec<Named<DestinationRule>> = Vec::new();
+        let mut gateways: Vec<Named<Gateway>> = Vec::new();
+        let mut sidecars: Vec<Named<Sidecar>> = Vec::new();
+        let mut peer_authentications: Vec<Named<PeerAuthentication>> = Vec::new();
+        let mut mesh_configs: Vec<Named<MeshConfig>> = Vec::new();
+        let mut secrets = BTreeMap::new();
+        for object in objects.clone() {
+            let meta = &object.meta;
+            match &object.spec {
+                Spec::VirtualService(spec) => {
+                    virtual_services.push(Named::new(meta, spec.clone()));
+                }
+                Spec::DestinationRule(spec) => {
+                    destination_rules.push(Named::new(meta, spec.clone()));
+                }
+                Spec::Gateway(spec) => gateways.push(Named::new(meta, spec.clone())),
+                Spec::Sidecar(spec) => sidecars.push(Named::new(meta, spec.clone())),
+                Spec::PeerAuthentication(spec) => {
+                    peer_authentications.push(Named::new(meta, spec.clone()));
+                }
+                Spec::MeshConfig(spec) => mesh_configs.push(Named::new(meta, spec.clone())),
+                Spec::Secret(secret) => {
+                    secrets.insert(
+                        (meta.namespace.clone(), meta.name.clone()),
+                        secret.clone(),
+                    );
+                }
+                _ => {}
+            }
+        }
+        oldest_first(&mut virtual_services);
+        oldest_first(&mut destination_rules);
+        oldest_first(&mut gateways);
+        oldest_first(&mut sidecars);
+        oldest_first(&mut peer_authentications);
+        oldest_first(&mut mesh_configs);
+        let mut issues = Issues::default();
+        for extra in mesh_configs.iter().skip(1) {
+            issues.add(&extra.key, "", format!(
+                "only one MeshConfig is in force, {}; remove this one",
+                mesh_configs[0].key
+            ));
+        }
+        let config = mesh_configs.first().map(|named| named.spec.clone()).unwrap_or_default();
+        let mut mesh = Mesh::new(config);
+        if let Some(trust_domain) = &options.trust_domain {
+            mesh.trust_domain.clone_from(trust_domain);
+        }
+        let settings = Settings {
+            domain: options.domain.clone(),
+            trust_domain: mesh.trust_domain.clone(),
+            cluster_id: options.cluster_id.clone(),
+            ..Settings::default()
+        };
+        let registry = Registry::build(objects, &settings);
+        for problem in registry.problems() {
+            issues.add(&problem.object, &problem.field, &problem.message);
+        }
+        let virtual_services = virtual_service::resolve_all(
+            &virtual_services,
+            &mesh.config.default_virtual_service_export_to,
+            &options.domain,
+            &mut issues,
+        );
+        let destination_rules = DestinationRules::new(
+            &destination_rules,
+            &mesh.config.default_destination_rule_export_to,
+            &options.domain,
+            &mesh.root_namespace,
+        );
+        let mut client_labels: BTreeSet<String> =
+            destination_rules.selector_labels().cloned().collect();
+        for service in &virtual_services {
+            client_labels.extend(source_labels(service));
+        }
+        Self {
+            generation,
+            domain: options.domain.clone(),
+            cluster_id: options.cluster_id.clone(),
+            peer_authentications: PeerAuthentications::new(
+                &peer_authentications,
+                &mesh.root_namespace,
+            ),
+            mesh,
+            registry,
+            virtual_services,
+            destination_rules,
+            gateways,
+            sidecars,
+            secrets,
+            client_labels,
+            issues: issues.into_vec(),
+        }
+    }
+
+    /// The Sidecar in force for a workload: its namespace's with a matching selector, then its
+    /// namespace's without one, then the root namespace's without one.
+    pub fn sidecar_for(
+        &self,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Option<&Named<Sidecar>> {
+        let selects = |sidecar: &&Named<Sidecar>| {
+            sidecar
+                .spec
+                .workload_selector
+                .as_ref()
+                .is_some_and(|s| !s.labels.is_empty() && matches(&s.labels, labels))
+        };
+        let general = |sidecar: &&Named<Sidecar>| {
+            sidecar
+                .spec
+                .workload_selector
+                .as_ref()
+                .is_none_or(|selector| selector.labels.is_empty())
+        };
+        let within = |namespace: &str| {
+            let namespace = namespace.to_owned();
+            self.sidecars
+                .iter()
+                .filter(move |sidecar| sidecar.namespace() == namespace)
+        };
+        within(namespace)
+            .find(selects)
+            .or_else(|| within(namespace).find(general))
+            .or_else(|| within(&self.mesh.root_namespace).find(general))
+    }
+}
+
+fn source_labels(service: &ResolvedVirtualService) -> impl Iterator<Item = String> {
+    let spec = &service.spec;
+    let http = spec.http.iter().flat_map(|r| &r.matches).map(|m| &m.source_labels);
+    let tcp = spec.tcp.iter().flat_map(|r| &r.matches).map(|m| &m.source_labels);
+    let tls = spec.tls.iter().flat_map(|r| &r.matches).map(|m| &m.source_labels);
+    http.chain(tcp).chain(tls).flat_map(|labels| labels.keys()).cloned()
+}
+
+fn oldest_first<T>(objects: &mut [Named<T>]) {
+    objects.sort_by(|a, b| a.age().cmp(&b.age()));
+}
