@@ -1,0 +1,313 @@
+//! Load balancing policies, by enum or by extension.
+#![allow(deprecated)] // Messages are destructured with their deprecated fields.
+
+use super::any::{self, Typed};
+use super::basic::{percent, u32_or};
+use super::cluster::flag;
+use super::context::Cx;
+use super::presence::{harmless, refuse};
+use super::{At, Error, Result, pb};
+use crate::model::Balancer;
+use pb::balancing::common::v3 as shared;
+use pb::balancing::{least_request, maglev, random, ring_hash, round_robin, wrr_locality};
+use pb::cluster::LoadBalancingPolicy;
+use pb::cluster::cluster as nested;
+use prost::Name;
+
+/// Envoy's sizes.
+const MINIMUM_RING: u64 = 1024;
+const MAXIMUM_RING: u64 = 8 * 1024 * 1024;
+const MAGLEV_TABLE: u64 = 65_537;
+/// Envoy's bound on a Maglev table.
+const MAGLEV_LARGEST: u64 = 5_000_011;
+/// Envoy's `healthy_panic_threshold`.
+const PANIC_THRESHOLD: u32 = 50;
+
+/// What `common_lb_config` says.
+pub struct Common {
+    pub panic_threshold: u32,
+    pub locality_weighted: bool,
+    pub use_hostname: bool,
+}
+
+pub fn common(value: nested::CommonLbConfig, cx: &mut Cx<'_>) -> Result<Common> {
+    use nested::common_lb_config::{ConsistentHashingLbConfig, LocalityConfigSpecifier};
+    let nested::CommonLbConfig {
+        healthy_panic_threshold,
+        update_merge_window,
+        ignore_new_hosts_until_first_hc,
+        close_connections_on_host_set_change,
+        consistent_hashing_lb_config,
+        override_host_status,
+        locality_config_specifier,
+    } = value;
+    refuse!(close_connections_on_host_set_change);
+    // How updates are merged in time; health checks and host overrides are refused anyway.
+    harmless!(
+        update_merge_window,
+        ignore_new_hosts_until_first_hc,
+        override_host_status
+    );
+    let locality_weighted = match locality_config_specifier {
+        None => false,
+        Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)) => true,
+        Some(LocalityConfigSpecifier::ZoneAwareLbConfig(_)) => {
+            cx.notice("CommonLbConfig.zone_aware_lb_config", ZONE_AWARE);
+            false
+        }
+    };
+    let use_hostname = match consistent_hashing_lb_config {
+        None => false,
+        Some(ConsistentHashingLbConfig {
+            use_hostname_for_hashing,
+            hash_balance_factor,
+        }) => {
+            refuse!(hash_balance_factor);
+            use_hostname_for_hashing
+        }
+    };
+    Ok(Common {
+        panic_threshold: healthy_panic_threshold.map_or(PANIC_THRESHOLD, percent),
+        locality_weighted,
+        use_hostname,
+    })
+}
+
+const ZONE_AWARE: &str = "endpoints of all zones are used by their weights";
+
+/// The balancer, and whether its policy weights localities.
+pub fn balancer(
+    policy: nested::LbPolicy,
+    config: Option<nested::LbConfig>,
+    extension: Option<LoadBalancingPolicy>,
+    common: &Common,
+    cx: &mut Cx<'_>,
+) -> Result<(Balancer, bool)> {
+    // The extension wins over the enum, as in Envoy.
+    if let Some(extension) = extension {
+        return first_known(extension, cx).at("load_balancing_policy");
+    }
+    let balancer = match policy {
+        nested::LbPolicy::RoundRobin => {
+            if let Some(nested::LbConfig::RoundRobinLbConfig(config)) = config {
+                slow_start(config.slow_start_config.is_some(), cx);
+            }
+            Balancer::RoundRobin
+        }
+        nested::LbPolicy::LeastRequest => {
+            let mut choices = 2;
+            if let Some(nested::LbConfig::LeastRequestLbConfig(config)) = config {
+                let nested::LeastRequestLbConfig {
+                    choice_count,
+                    active_request_bias,
+                    slow_start_config,
+                } = config;
+                bias(active_request_bias).at("least_request_lb_config")?;
+                slow_start(slow_start_config.is_some(), cx);
+                choices = u32_or(choice_count, 2).max(2);
+            }
+            Balancer::LeastRequest { choices }
+        }
+        nested::LbPolicy::Random => Balancer::Random,
+        nested::LbPolicy::RingHash => {
+            let mut sizes = (MINIMUM_RING, MAXIMUM_RING);
+            if let Some(nested::LbConfig::RingHashLbConfig(config)) = config {
+                let nested::RingHashLbConfig {
+                    minimum_ring_size,
+                    hash_function,
+                    maximum_ring_size,
+                } = config;
+                // xxHash is 0; MurmurHash2 is refused.
+                refuse!(hash_function);
+                sizes = (
+                    minimum_ring_size.map_or(MINIMUM_RING, |value| value.value),
+                    maximum_ring_size.map_or(MAXIMUM_RING, |value| value.value),
+                );
+            }
+            ring(sizes, common.use_hostname).at("ring_hash_lb_config")?
+        }
+        nested::LbPolicy::Maglev => {
+            let size = match config {
+                Some(nested::LbConfig::MaglevLbConfig(config)) => {
+                    config.table_size.map_or(MAGLEV_TABLE, |value| value.value)
+                }
+                _ => MAGLEV_TABLE,
+            };
+            maglev_table(size, common.use_hostname).at("maglev_lb_config")?
+        }
+        nested::LbPolicy::ClusterProvided => Balancer::ClusterProvided,
+        nested::LbPolicy::LoadBalancingPolicyConfig => {
+            return Err(Error::missing("load_balancing_policy"));
+        }
+    };
+    Ok((balancer, false))
+}
+
+fn first_known(value: LoadBalancingPolicy, cx: &mut Cx<'_>) -> Result<(Balancer, bool)> {
+    let mut unknown = Vec::new();
+    for policy in value.policies {
+        let config = policy.typed_extension_config.unwrap_or_default();
+        let typed = any::open(config.typed_config).at("policies")?;
+        let name = typed.type_name().to_owned();
+        match extension(typed, cx).at("policies")? {
+            Some(found) => return Ok(found),
+            None => unknown.push(name),
+        }
+    }
+    Err(Error::new(format!("none of {unknown:?} is supported")))
+}
+
+/// `None` for an extension that is not known: the list's next one counts then.
+fn extension(typed: Typed, cx: &mut Cx<'_>) -> Result<Option<(Balancer, bool)>> {
+    let name = typed.type_name();
+    Ok(Some(if name == round_robin::v3::RoundRobin::full_name() {
+        let round_robin::v3::RoundRobin {
+            slow_start_config,
+            locality_lb_config,
+        } = typed.decode()?;
+        slow_start(slow_start_config.is_some(), cx);
+        (Balancer::RoundRobin, locality(locality_lb_config, cx))
+    } else if name == least_request::v3::LeastRequest::full_name() {
+        let least_request::v3::LeastRequest {
+            choice_count,
+            active_request_bias,
+            slow_start_config,
+            locality_lb_config,
+            enable_full_scan,
+            selection_method,
+        } = typed.decode()?;
+        if flag(enable_full_scan) {
+            return Err(Error::unsupported("enable_full_scan"));
+        }
+        refuse!(selection_method);
+        bias(active_request_bias)?;
+        slow_start(slow_start_config.is_some(), cx);
+        (
+            Balancer::LeastRequest {
+                choices: u32_or(choice_count, 2).max(2),
+            },
+            locality(locality_lb_config, cx),
+        )
+    } else if name == random::v3::Random::full_name() {
+        let random::v3::Random { locality_lb_config } = typed.decode()?;
+        (Balancer::Random, locality(locality_lb_config, cx))
+    } else if name == ring_hash::v3::RingHash::full_name() {
+        use ring_hash::v3::ring_hash::HashFunction;
+        let value: ring_hash::v3::RingHash = typed.decode()?;
+        if value.hash_function() == HashFunction::MurmurHash2 {
+            return Err(Error::new("MURMUR_HASH_2 is not supported").at_field("hash_function"));
+        }
+        let ring_hash::v3::RingHash {
+            hash_function: _,
+            minimum_ring_size,
+            maximum_ring_size,
+            use_hostname_for_hashing,
+            hash_balance_factor,
+            consistent_hashing_lb_config,
+            locality_weighted_lb_config,
+        } = value;
+        refuse!(hash_balance_factor);
+        let hostname = consistent(consistent_hashing_lb_config)? || use_hostname_for_hashing;
+        let sizes = (
+            minimum_ring_size.map_or(MINIMUM_RING, |value| value.value),
+            maximum_ring_size.map_or(MAXIMUM_RING, |value| value.value),
+        );
+        (ring(sizes, hostname)?, locality_weighted_lb_config.is_some())
+    } else if name == maglev::v3::Maglev::full_name() {
+        let maglev::v3::Maglev {
+            table_size,
+            consistent_hashing_lb_config,
+            locality_weighted_lb_config,
+        } = typed.decode()?;
+        let hostname = consistent(consistent_hashing_lb_config)?;
+        let size = table_size.map_or(MAGLEV_TABLE, |value| value.value);
+        (
+            maglev_table(size, hostname)?,
+            locality_weighted_lb_config.is_some(),
+        )
+    } else if name == wrr_locality::v3::WrrLocality::full_name() {
+        let wrr_locality::v3::WrrLocality {
+            endpoint_picking_policy,
+        } = typed.decode()?;
+        let inner = endpoint_picking_policy
+            .ok_or_else(|| Error::missing("endpoint_picking_policy"))?;
+        let (balancer, _) = first_known(inner, cx).at("endpoint_picking_policy")?;
+        (balancer, true)
+    } else {
+        return Ok(None);
+    }))
+}
+
+fn locality(value: Option<shared::LocalityLbConfig>, cx: &mut Cx<'_>) -> bool {
+    use shared::locality_lb_config::LocalityConfigSpecifier;
+    match value.and_then(|value| value.locality_config_specifier) {
+        None => false,
+        Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)) => true,
+        Some(LocalityConfigSpecifier::ZoneAwareLbConfig(_)) => {
+            cx.notice("LocalityLbConfig.zone_aware_lb_config", ZONE_AWARE);
+            false
+        }
+    }
+}
+
+fn consistent(value: Option<shared::ConsistentHashingLbConfig>) -> Result<bool> {
+    let shared::ConsistentHashingLbConfig {
+        use_hostname_for_hashing,
+        hash_balance_factor,
+        hash_policy,
+    } = value.unwrap_or_default();
+    refuse!(hash_balance_factor, hash_policy);
+    Ok(use_hostname_for_hashing)
+}
+
+fn slow_start(asked: bool, cx: &mut Cx<'_>) {
+    if asked {
+        cx.notice(
+            "LbConfig.slow_start_config",
+            "new endpoints take their full share at once",
+        );
+    }
+}
+
+fn bias(value: Option<pb::core::RuntimeDouble>) -> Result<()> {
+    match value {
+        Some(value) if (value.default_value - 1.0).abs() > f64::EPSILON => {
+            Err(Error::new("only 1 is supported").at_field("active_request_bias"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn ring((minimum, maximum): (u64, u64), use_hostname: bool) -> Result<Balancer> {
+    if maximum > MAXIMUM_RING {
+        return Err(Error::new(format!("is above {MAXIMUM_RING}")).at_field("maximum_ring_size"));
+    }
+    if minimum > maximum {
+        return Err(Error::new("is above maximum_ring_size").at_field("minimum_ring_size"));
+    }
+    Ok(Balancer::RingHash {
+        minimum,
+        maximum,
+        use_hostname,
+    })
+}
+
+fn maglev_table(table_size: u64, use_hostname: bool) -> Result<Balancer> {
+    if table_size > MAGLEV_LARGEST || !is_prime(table_size) {
+        return Err(
+            Error::new(format!("must be a prime number of at most {MAGLEV_LARGEST}"))
+                .at_field("table_size"),
+        );
+    }
+    Ok(Balancer::Maglev {
+        table_size,
+        use_hostname,
+    })
+}
+
+fn is_prime(number: u64) -> bool {
+    number > 1
+        && (2..)
+            .take_while(|divisor| divisor * divisor <= number)
+            .all(|divisor| number % divisor != 0)
+}

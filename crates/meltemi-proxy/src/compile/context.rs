@@ -1,0 +1,100 @@
+//! What a compilation needs besides the message, and what it yields besides the model.
+
+use super::Notice;
+use super::secret::SecretSource;
+use crate::model::{ClientTls, ClusterId, RouteTableId, ServerTls};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Names of clusters and route tables, numbered for the life of the process.
+#[derive(Default)]
+pub struct Names {
+    clusters: HashMap<Arc<str>, u32>,
+    routes: HashMap<Arc<str>, u32>,
+}
+
+impl Names {
+    pub fn cluster(&mut self, name: &str) -> ClusterId {
+        ClusterId(number(&mut self.clusters, name))
+    }
+
+    pub fn route_table(&mut self, name: &str) -> RouteTableId {
+        RouteTableId(number(&mut self.routes, name))
+    }
+
+    /// One more than the largest [`ClusterId`].
+    pub fn cluster_count(&self) -> usize {
+        self.clusters.len()
+    }
+
+    /// One more than the largest [`RouteTableId`].
+    pub fn route_table_count(&self) -> usize {
+        self.routes.len()
+    }
+}
+
+fn number(map: &mut HashMap<Arc<str>, u32>, name: &str) -> u32 {
+    if let Some(&number) = map.get(name) {
+        return number;
+    }
+    let number = map.len() as u32;
+    map.insert(name.into(), number);
+    number
+}
+
+/// A route table that a listener wants from RDS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteReference {
+    pub name: Box<str>,
+    /// 0: wait for ever.
+    pub fetch_timeout: Duration,
+}
+
+/// A secret that a TLS context wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecretReference {
+    /// The name in `CommonTls`; unique in the process.
+    pub name: Box<str>,
+    pub source: SecretSource,
+    /// 0: wait for ever.
+    pub fetch_timeout: Duration,
+}
+
+/// What a resource refers to.
+#[derive(Default)]
+pub struct References {
+    pub routes: Vec<RouteReference>,
+    pub secrets: Vec<SecretReference>,
+    pub server_tls: Vec<Arc<ServerTls>>,
+    pub client_tls: Vec<Arc<ClientTls>>,
+}
+
+/// One compilation.
+pub struct Cx<'a> {
+    pub names: &'a mut Names,
+    pub references: References,
+    notices: Vec<Notice>,
+}
+
+impl<'a> Cx<'a> {
+    pub fn new(names: &'a mut Names) -> Self {
+        Self {
+            names,
+            references: References::default(),
+            notices: Vec::new(),
+        }
+    }
+
+    pub fn notice(&mut self, field: &'static str, reason: &'static str) {
+        let notice = Notice { field, reason };
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
+    }
+
+    /// The references and notices collected so far.
+    pub fn finish(self) -> (References, Vec<Notice>) {
+        (self.references, self.notices)
+    }
+}

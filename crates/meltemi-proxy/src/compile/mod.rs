@@ -1,0 +1,51 @@
+//! Protobuf to model: one file a concept.
+//!
+//! Compilation is pure: a message and the interned names go in, the compiled resource, what
+//! it refers to and what it is honoured without come out. A message is taken apart field by
+//! field, and each field is honoured, documented as harmless, reported ([`Notice`]) or
+//! refused ([`Error`]); see `presence`.
+
+mod access_log;
+pub mod any;
+pub mod assignment;
+mod balancer;
+mod basic;
+mod chain;
+mod cluster;
+mod cluster_dns;
+mod cluster_protocol;
+mod context;
+mod error;
+mod fault;
+mod forward;
+mod hcm;
+mod headers;
+mod http_filters;
+mod istio;
+mod limits;
+mod listener;
+mod matching;
+pub mod pb;
+mod per_filter;
+pub(crate) mod presence;
+mod protocol;
+mod retry;
+mod route;
+mod route_table;
+pub mod secret;
+mod tcp;
+mod tls;
+mod transport;
+
+pub use cluster::{CompiledCluster, cluster};
+pub use context::{Cx, Names, References, RouteReference, SecretReference};
+pub(crate) use basic::{Location, fetch_timeout, location};
+pub use error::{At, Error, Notice, Result};
+pub use listener::listener;
+pub use route_table::route_table;
+pub(crate) use presence::{harmless, left_out, refuse};
+
+/// Identifies a message by its encoded bytes: equal content needs no compilation.
+pub fn content_hash(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh64::xxh64(bytes, 0)
+}

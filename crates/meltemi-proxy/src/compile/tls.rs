@@ -1,0 +1,338 @@
+//! TLS contexts of listeners and clusters.
+#![allow(deprecated)] // Messages are destructured with their deprecated fields.
+
+use super::basic::bool_or;
+use super::context::{Cx, SecretReference};
+use super::presence::{harmless, left_out, refuse};
+use super::secret::{self, SecretSource};
+use super::{At, Error, Result};
+use super::{matching, pb};
+use crate::model::{
+    ClientTls, CommonTls, SanKind, SanMatch, ServerTls, ServerTlsSpec, StringMatch, TlsVersion,
+    Validation,
+};
+use arc_swap::ArcSwapOption;
+use pb::tls as proto;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub fn server(value: proto::DownstreamTlsContext, cx: &mut Cx<'_>) -> Result<Arc<ServerTls>> {
+    use proto::downstream_tls_context::SessionTicketKeysType;
+    let proto::DownstreamTlsContext {
+        common_tls_context,
+        require_client_certificate,
+        require_sni,
+        disable_stateful_session_resumption,
+        session_timeout,
+        ocsp_staple_policy,
+        full_scan_certs_on_sni_mismatch,
+        prefer_client_ciphers,
+        session_ticket_keys_type,
+    } = value;
+    if bool_or(require_sni, false) {
+        return Err(Error::unsupported("require_sni"));
+    }
+    refuse!(ocsp_staple_policy);
+    // How resumption is done and which cipher wins among good ones: rustls decides.
+    harmless!(
+        disable_stateful_session_resumption,
+        session_timeout,
+        full_scan_certs_on_sni_mismatch,
+        prefer_client_ciphers
+    );
+    let stateless_resumption = match session_ticket_keys_type {
+        None => true,
+        Some(SessionTicketKeysType::DisableStatelessSessionResumption(disable)) => !disable,
+        Some(SessionTicketKeysType::SessionTicketKeys(_)) => {
+            return Err(Error::unsupported("session_ticket_keys"));
+        }
+        Some(SessionTicketKeysType::SessionTicketKeysSdsSecretConfig(_)) => {
+            return Err(Error::unsupported("session_ticket_keys_sds_secret_config"));
+        }
+    };
+    let common = common(common_tls_context.unwrap_or_default(), cx).at("common_tls_context")?;
+    if common.certificates.is_empty() {
+        return Err(Error::new("needs a certificate").at_field("common_tls_context"));
+    }
+    let tls = Arc::new(ServerTls {
+        requires_client_cert: bool_or(require_client_certificate, false),
+        config: ArcSwapOption::empty(),
+        spec: ServerTlsSpec {
+            common,
+            stateless_resumption,
+        },
+    });
+    cx.references.server_tls.push(tls.clone());
+    Ok(tls)
+}
+
+pub fn client(
+    value: proto::UpstreamTlsContext,
+    auto_sni: bool,
+    cx: &mut Cx<'_>,
+) -> Result<Arc<ClientTls>> {
+    let proto::UpstreamTlsContext {
+        common_tls_context,
+        sni,
+        auto_host_sni,
+        auto_sni_san_validation,
+        allow_renegotiation,
+        max_session_keys,
+        enforce_rsa_key_usage,
+    } = value;
+    refuse!(auto_host_sni, auto_sni_san_validation, allow_renegotiation);
+    // rustls keeps its own number of sessions and checks key usage anyway.
+    harmless!(max_session_keys, enforce_rsa_key_usage);
+    let common = common(common_tls_context.unwrap_or_default(), cx).at("common_tls_context")?;
+    let tls = Arc::new(ClientTls {
+        config: ArcSwapOption::empty(),
+        sni: (!sni.is_empty()).then(|| sni.into()),
+        auto_sni,
+        spec: common,
+    });
+    cx.references.client_tls.push(tls.clone());
+    Ok(tls)
+}
+
+fn common(value: proto::CommonTlsContext, cx: &mut Cx<'_>) -> Result<CommonTls> {
+    use proto::common_tls_context::ValidationContextType;
+    let proto::CommonTlsContext {
+        tls_params,
+        tls_certificates,
+        tls_certificate_sds_secret_configs,
+        tls_certificate_provider_instance,
+        custom_tls_certificate_selector,
+        tls_certificate_certificate_provider,
+        tls_certificate_certificate_provider_instance,
+        alpn_protocols,
+        custom_handshaker,
+        key_log,
+        validation_context_type,
+    } = value;
+    refuse!(
+        tls_certificate_provider_instance,
+        custom_tls_certificate_selector,
+        tls_certificate_certificate_provider,
+        tls_certificate_certificate_provider_instance,
+        custom_handshaker,
+        key_log,
+    );
+    let mut certificates = Vec::new();
+    for (index, certificate) in tls_certificates.into_iter().enumerate() {
+        let source = secret::certificate_source(certificate).nth("tls_certificates", index)?;
+        certificates.push(reference(source.name(), source, Duration::ZERO, cx));
+    }
+    for (index, config) in tls_certificate_sds_secret_configs.into_iter().enumerate() {
+        let name = sds(config, cx).nth("tls_certificate_sds_secret_configs", index)?;
+        certificates.push(name);
+    }
+    let validation = match validation_context_type {
+        None => Validation::default(),
+        Some(ValidationContextType::ValidationContext(context)) => {
+            validation(context, cx).at("validation_context")?
+        }
+        Some(ValidationContextType::ValidationContextSdsSecretConfig(config)) => Validation {
+            trust: Some(sds(config, cx).at("validation_context_sds_secret_config")?),
+            ..Validation::default()
+        },
+        Some(ValidationContextType::CombinedValidationContext(context)) => {
+            combined(context, cx).at("combined_validation_context")?
+        }
+        Some(_) => return Err(Error::new("certificate providers are not supported")),
+    };
+    let (min_version, max_version, cipher_suites) =
+        parameters(tls_params.unwrap_or_default(), cx).at("tls_params")?;
+    Ok(CommonTls {
+        alpn: alpn_protocols.into_iter().map(String::into_bytes).collect(),
+        certificates,
+        validation,
+        min_version,
+        max_version,
+        cipher_suites,
+    })
+}
+
+fn combined(
+    value: proto::common_tls_context::CombinedCertificateValidationContext,
+    cx: &mut Cx<'_>,
+) -> Result<Validation> {
+    let proto::common_tls_context::CombinedCertificateValidationContext {
+        default_validation_context,
+        validation_context_sds_secret_config,
+        validation_context_certificate_provider,
+        validation_context_certificate_provider_instance,
+    } = value;
+    refuse!(
+        validation_context_certificate_provider,
+        validation_context_certificate_provider_instance
+    );
+    let mut compiled = validation(default_validation_context.unwrap_or_default(), cx)
+        .at("default_validation_context")?;
+    let config = validation_context_sds_secret_config
+        .ok_or_else(|| Error::missing("validation_context_sds_secret_config"))?;
+    // The discovered bundle replaces the default one, as merging does in Envoy.
+    compiled.trust = Some(sds(config, cx).at("validation_context_sds_secret_config")?);
+    Ok(compiled)
+}
+
+pub(super) fn validation(
+    value: proto::CertificateValidationContext,
+    cx: &mut Cx<'_>,
+) -> Result<Validation> {
+    use proto::certificate_validation_context::TrustChainVerification;
+    let accept_untrusted =
+        value.trust_chain_verification() == TrustChainVerification::AcceptUntrusted;
+    let proto::CertificateValidationContext {
+        trusted_ca,
+        ca_certificate_provider_instance,
+        system_root_certs,
+        watched_directory,
+        verify_certificate_spki,
+        verify_certificate_hash,
+        match_typed_subject_alt_names,
+        match_subject_alt_names,
+        require_signed_certificate_timestamp,
+        crl,
+        allow_expired_certificate,
+        trust_chain_verification: _,
+        custom_validator_config,
+        only_verify_leaf_cert_crl,
+        max_verify_depth,
+        suppress_client_ca_list,
+    } = value;
+    refuse!(
+        ca_certificate_provider_instance,
+        verify_certificate_spki,
+        verify_certificate_hash,
+        require_signed_certificate_timestamp,
+        crl,
+        allow_expired_certificate,
+        custom_validator_config,
+        only_verify_leaf_cert_crl,
+    );
+    // What the server's certificate request lists; webpki bounds a chain's length itself.
+    harmless!(suppress_client_ca_list, max_verify_depth);
+    let trust = match trusted_ca {
+        Some(data) => {
+            let source = secret::trust_source(data, watched_directory).at("trusted_ca")?;
+            Some(reference(source.name(), source, Duration::ZERO, cx))
+        }
+        None if system_root_certs.is_some() => {
+            let source = SecretSource::SystemRoots;
+            Some(reference(source.name(), source, Duration::ZERO, cx))
+        }
+        None => None,
+    };
+    let mut names = Vec::new();
+    for (index, value) in match_typed_subject_alt_names.into_iter().enumerate() {
+        names.push(san(value).nth("match_typed_subject_alt_names", index)?);
+    }
+    for (index, value) in match_subject_alt_names.into_iter().enumerate() {
+        names.push(SanMatch {
+            kind: SanKind::Any,
+            value: matching::string(value).nth("match_subject_alt_names", index)?,
+        });
+    }
+    Ok(Validation {
+        trust,
+        names,
+        accept_untrusted,
+    })
+}
+
+fn san(value: proto::SubjectAltNameMatcher) -> Result<SanMatch> {
+    use proto::subject_alt_name_matcher::SanType;
+    let kind = match value.san_type() {
+        SanType::Unspecified => return Err(Error::missing("san_type")),
+        SanType::Email => SanKind::Email,
+        SanType::Dns => SanKind::Dns,
+        SanType::Uri => SanKind::Uri,
+        SanType::IpAddress => SanKind::Ip,
+        SanType::OtherName => {
+            return Err(Error::new("OTHER_NAME is not supported").at_field("san_type"));
+        }
+    };
+    let proto::SubjectAltNameMatcher {
+        san_type: _,
+        matcher,
+        oid,
+    } = value;
+    refuse!(oid);
+    let value: StringMatch = matcher
+        .ok_or_else(|| Error::missing("matcher"))
+        .and_then(|value| matching::string(value).at("matcher"))?;
+    Ok(SanMatch { kind, value })
+}
+
+fn sds(value: proto::SdsSecretConfig, cx: &mut Cx<'_>) -> Result<Box<str>> {
+    let (name, source, timeout) = secret::sds_source(value)?;
+    Ok(reference(name, source, timeout, cx))
+}
+
+fn reference(
+    name: Box<str>,
+    source: SecretSource,
+    fetch_timeout: Duration,
+    cx: &mut Cx<'_>,
+) -> Box<str> {
+    let known = &mut cx.references.secrets;
+    if known.iter().all(|secret| secret.name != name) {
+        known.push(SecretReference {
+            name: name.clone(),
+            source,
+            fetch_timeout,
+        });
+    }
+    name
+}
+
+/// Lowest and highest version, cipher suites.
+fn parameters(
+    value: proto::TlsParameters,
+    cx: &mut Cx<'_>,
+) -> Result<(TlsVersion, TlsVersion, Vec<Box<str>>)> {
+    use proto::tls_parameters::TlsProtocol;
+    let min = match value.tls_minimum_protocol_version() {
+        TlsProtocol::TlsAuto | TlsProtocol::TlSv12 => TlsVersion::V1_2,
+        TlsProtocol::TlSv13 => TlsVersion::V1_3,
+        TlsProtocol::TlSv10 | TlsProtocol::TlSv11 => {
+            // Older peers cannot connect, which is what they would find out anyway.
+            cx.notice(
+                "TlsParameters.tls_minimum_protocol_version",
+                "TLS below 1.2 is not spoken",
+            );
+            TlsVersion::V1_2
+        }
+    };
+    let max = match value.tls_maximum_protocol_version() {
+        TlsProtocol::TlsAuto | TlsProtocol::TlSv13 => TlsVersion::V1_3,
+        TlsProtocol::TlSv12 => TlsVersion::V1_2,
+        TlsProtocol::TlSv10 | TlsProtocol::TlSv11 => {
+            return Err(Error::new("TLS below 1.2 is not supported")
+                .at_field("tls_maximum_protocol_version"));
+        }
+    };
+    if max < min {
+        return Err(Error::new("is below the minimum").at_field("tls_maximum_protocol_version"));
+    }
+    let proto::TlsParameters {
+        tls_minimum_protocol_version: _,
+        tls_maximum_protocol_version: _,
+        cipher_suites,
+        ecdh_curves,
+        signature_algorithms,
+        compliance_policies,
+    } = value;
+    refuse!(signature_algorithms, compliance_policies);
+    left_out!(
+        cx,
+        "TlsParameters",
+        "key exchange groups are rustls' own",
+        ecdh_curves
+    );
+    Ok((
+        min,
+        max,
+        cipher_suites.into_iter().map(Into::into).collect(),
+    ))
+}
