@@ -30,7 +30,13 @@ pub fn check(value: &Value, object: &Object) -> Vec<Finding> {
         Support::Honoured => {}
     }
     let mut findings = validate(object);
-    findings.extend(unknown_fields(value, object).into_iter().map(|unknown| {
+    let unknown = unknown_fields(value, object);
+    let is_unknown = |path: &FieldPath| unknown.iter().any(|u| u.path == *path);
+    let without_effect: Vec<_> = not_honoured(value, kind)
+        .into_iter()
+        .filter(|field| !is_unknown(&field.path))
+        .collect();
+    findings.extend(unknown.into_iter().map(|unknown| {
         let remedy = did_you_mean(&unknown.name, unknown.known.iter().map(String::as_str));
         Finding::warning(
             unknown.path,
@@ -38,7 +44,7 @@ pub fn check(value: &Value, object: &Object) -> Vec<Finding> {
             remedy,
         )
     }));
-    findings.extend(not_honoured(value, kind).into_iter().map(|field| {
+    findings.extend(without_effect.into_iter().map(|field| {
         let message = "this field is accepted but has no effect yet";
         match field.severity {
             Severity::Info => Finding::info(field.path, message, "nothing to do"),

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment as SerdeSegment;
 
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, nearest};
 use crate::{FieldPath, Kind, Meta, Object, ObjectKey, Segment, Spec, k8s};
 
 /// Why a document is not an object.
@@ -18,9 +18,9 @@ pub struct DecodeError {
     /// Where.
     pub path: FieldPath,
     /// What is wrong.
-    pub message: String,
+    pub message: Box<str>,
     /// What to do.
-    pub remedy: String,
+    pub remedy: Box<str>,
     /// The document is of a kind that Meltemi does not know: a warning, not an error.
     pub unknown_kind: bool,
 }
@@ -30,8 +30,8 @@ impl DecodeError {
         Self {
             key,
             path,
-            message,
-            remedy,
+            message: message.into(),
+            remedy: remedy.into(),
             unknown_kind: false,
         }
     }
@@ -109,15 +109,19 @@ fn unknown_kind(api_version: &str, kind: &str) -> DecodeError {
     let same_name = Kind::ALL.into_iter().find(|k| k.as_str() == kind);
     let remedy = match same_name {
         Some(known) => format!("{known} is known as {}", versions(known)),
-        None => did_you_mean(kind, Kind::ALL.iter().map(|k| k.as_str())),
+        None => match nearest(kind, Kind::ALL.iter().map(|k| k.as_str())) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => "leave it out, or accept that it does nothing".to_owned(),
+        },
     };
     DecodeError {
         key: None,
         path: FieldPath::root().field("kind"),
         message: format!(
             "{kind} of {api_version} is not a kind that Meltemi supports; it is left out"
-        ),
-        remedy,
+        )
+        .into(),
+        remedy: remedy.into(),
         unknown_kind: true,
     }
 }

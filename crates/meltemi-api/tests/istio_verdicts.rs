@@ -1,5 +1,7 @@
 //! Agreement with Istio's own verdicts on objects of the kinds that are honoured.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

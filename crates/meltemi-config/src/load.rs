@@ -181,8 +181,8 @@ impl Reader<'_> {
             column: at.column,
             object: error.key.or(key),
             field: error.path,
-            message: error.message,
-            remedy: error.remedy,
+            message: error.message.into(),
+            remedy: error.remedy.into(),
         }
     }
 
@@ -278,7 +278,7 @@ impl Reader<'_> {
                 let at = inner(&e.path);
                 definition
                     .problems
-                    .push(wrong(e.path, at, e.message, e.remedy));
+                    .push(wrong(e.path, at, e.message.into(), e.remedy.into()));
             }
             Ok(mut object) => {
                 for finding in check(&value, &object) {

@@ -12,6 +12,8 @@ use crate::{ConfigError, Objects};
 
 /// A referenced thing does not exist.
 const NOT_FOUND: &str = "IST0101";
+/// A destination with several ports names none.
+const PORT_NEEDED: &str = "IST0112";
 /// Two VirtualServices of the sidecars name the same host.
 const CONFLICTING_HOSTS: &str = "IST0109";
 
@@ -130,6 +132,8 @@ struct Hosts<'a> {
     exact: BTreeSet<String>,
     /// `*.` names of ServiceEntries, without the star.
     suffixes: Vec<&'a str>,
+    /// Ports of Services and ServiceEntries by name.
+    ports: BTreeMap<String, BTreeSet<u32>>,
     /// Subsets by qualified host.
     subsets: BTreeMap<String, BTreeSet<&'a str>>,
 }
@@ -148,18 +152,29 @@ impl<'a> Hosts<'a> {
         let mut hosts = Self {
             exact: BTreeSet::new(),
             suffixes: Vec::new(),
+            ports: BTreeMap::new(),
             subsets: BTreeMap::new(),
         };
-        for (meta, _) in objects.of::<k8s::Service>() {
-            hosts.exact.insert(qualify(&meta.name, &meta.namespace));
+        for (meta, service) in objects.of::<k8s::Service>() {
+            let host = qualify(&meta.name, &meta.namespace);
+            let ports = service
+                .spec
+                .iter()
+                .flat_map(|spec| spec.ports.iter().flatten());
+            let ports = ports.filter_map(|port| u32::try_from(port.port).ok());
+            hosts.ports.entry(host.clone()).or_default().extend(ports);
+            hosts.exact.insert(host);
         }
         for (meta, entry) in objects.of::<ServiceEntry>() {
             for host in &entry.hosts {
                 match host.strip_prefix('*') {
                     Some(suffix) => hosts.suffixes.push(suffix),
                     None => {
-                        hosts.exact.insert(host.clone());
-                        hosts.exact.insert(qualify(host, &meta.namespace));
+                        for name in [host.clone(), qualify(host, &meta.namespace)] {
+                            let ports = entry.ports.iter().map(|port| port.number);
+                            hosts.ports.entry(name.clone()).or_default().extend(ports);
+                            hosts.exact.insert(name);
+                        }
                     }
                 }
             }
@@ -199,6 +214,7 @@ impl<'a> Hosts<'a> {
             ));
             return;
         }
+        self.check_port(&candidates, path, to, out);
         if to.subset.is_empty() {
             return;
         }
@@ -219,6 +235,38 @@ impl<'a> Hosts<'a> {
                 format!("the host {:?} has no subset {:?}", to.host, to.subset),
                 remedy,
             ));
+        }
+    }
+}
+
+impl Hosts<'_> {
+    /// A named port must exist; a service with several needs one to be named.
+    fn check_port(
+        &self,
+        candidates: &[String],
+        path: &FieldPath,
+        to: &Destination,
+        out: &mut Vec<Finding>,
+    ) {
+        let Some(ports) = candidates.iter().find_map(|host| self.ports.get(host)) else {
+            return;
+        };
+        let list: Vec<String> = ports.iter().map(u32::to_string).collect();
+        match &to.port {
+            Some(port) if !ports.contains(&port.number) => out.push(missing(
+                path.field("port"),
+                format!("the host {:?} has no port {}", to.host, port.number),
+                format!("use one of {}", list.join(", ")),
+            )),
+            None if ports.len() > 1 => out.push(
+                Finding::warning(
+                    path.clone(),
+                    format!("the host {:?} has the ports {}", to.host, list.join(", ")),
+                    "say which with port.number",
+                )
+                .with_code(PORT_NEEDED),
+            ),
+            _ => {}
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A watched directory: what changes, what holds, what is said.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! YAML with positions: lines are exact, a broken document hides no other, any bytes return.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use meltemi_api::FieldPath;
 use meltemi_config::yaml::{Position, parse};
 use proptest::prelude::*;
@@ -74,6 +76,8 @@ fn alias_bombs_and_deep_nesting_are_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_bytes_return(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         parse(&bytes);

@@ -2,7 +2,7 @@
 //!
 //! A stream is cut at its `---` lines first, so that a broken document hides neither the
 //! ones before nor the ones after it. Scalars are read as Kubernetes reads them (go-yaml:
-//! `yes` and `on` are booleans, `0644` is octal, keys become text). [`parse`] is total: it
+//! `yes` and `on` are booleans, `0644` is octal), except that keys are text as written. [`parse`] is total: it
 //! returns for any bytes.
 
 mod node;

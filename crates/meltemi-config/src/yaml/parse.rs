@@ -147,7 +147,11 @@ impl Builder {
         let at = self.position(&span.start);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let content = scalar(&text, style, tag.as_deref(), at)?;
+                // A key is text as written: `on:` and `0080:` stay what they are.
+                let content = match self.awaits_key() {
+                    true => Content::Text(text.into_owned()),
+                    false => scalar(&text, style, tag.as_deref(), at)?,
+                };
                 self.leaf(Node { at, content }, anchor)
             }
             Event::SequenceStart(_, anchor, _) => self.start(at, anchor, Content::List(Vec::new())),
@@ -174,6 +178,12 @@ impl Builder {
             }
             _ => Ok(()),
         }
+    }
+
+    fn awaits_key(&self) -> bool {
+        self.open
+            .last()
+            .is_some_and(|open| matches!(open.content, Content::Map(_)) && open.key.is_none())
     }
 
     fn count(&mut self, nodes: usize, at: Position) -> Result<(), Fault> {

@@ -55,9 +55,7 @@ fn number(text: &str) -> Option<Number> {
     match whole {
         Some(Ok(value)) => return signed(negative, value),
         // 0129 is no octal number: go-yaml goes on and reads a float, 129.
-        Some(Err(_))
-            if body.starts_with(|c: char| c == '0') && body.bytes().all(|b| b.is_ascii_digit()) => {
-        }
+        Some(Err(_)) if body.starts_with('0') && body.bytes().all(|b| b.is_ascii_digit()) => {}
         Some(Err(_)) => return None,
         None => {}
     }

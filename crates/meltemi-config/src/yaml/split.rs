@@ -20,7 +20,6 @@ pub(super) fn split(text: &str) -> Vec<Piece<'_>> {
     let mut start = 0;
     let mut start_line = 0;
     let mut at = 0;
-    let mut line = 0;
     let mut push = |range: std::ops::Range<usize>, lines_before: u32| {
         pieces.push(Piece {
             text: &text[range.clone()],
@@ -28,7 +27,7 @@ pub(super) fn split(text: &str) -> Vec<Piece<'_>> {
             range,
         });
     };
-    for content in text.split_inclusive('\n') {
+    for (line, content) in (0u32..).zip(text.split_inclusive('\n')) {
         let next = at + content.len();
         if let Some(rest) = marker(content) {
             push(start..at, start_line);
@@ -36,7 +35,6 @@ pub(super) fn split(text: &str) -> Vec<Piece<'_>> {
             (start, start_line) = if bare { (next, line + 1) } else { (at, line) };
         }
         at = next;
-        line += 1;
     }
     push(start..at, start_line);
     pieces

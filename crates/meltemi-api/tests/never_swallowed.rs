@@ -1,0 +1,153 @@
+//! Whatever a user writes is honoured, refused, or reported by name.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use meltemi_api::{Severity, check, decode};
+use serde_json::{Value, json};
+
+fn said(value: &Value) -> Vec<(Severity, String, String)> {
+    let object = decode(value, "default").unwrap();
+    check(value, &object)
+        .into_iter()
+        .map(|f| {
+            (
+                f.severity,
+                f.path.to_string(),
+                format!("{}; {}", f.message, f.remedy),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn fields_without_effect_are_reported_by_path() {
+    let rule = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "r"},
+        "spec": {
+            "host": "reviews",
+            "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}, "proxyProtocol": {"version": "V2"}},
+            "subsets": [{"name": "v1", "trafficPolicy": {"tunnel": {"targetHost": "h.com", "targetPort": 1}}}],
+        },
+    });
+    let paths: Vec<String> = said(&rule).into_iter().map(|(_, path, _)| path).collect();
+    assert_eq!(
+        paths,
+        [
+            "spec.trafficPolicy.proxyProtocol",
+            "spec.subsets[0].trafficPolicy.tunnel"
+        ]
+    );
+}
+
+#[test]
+fn a_deployments_harmless_rest_is_info_and_the_unknown_is_a_warning() {
+    let deployment = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "d"}},
+            "template": {
+                "metadata": {"labels": {"app": "d"}},
+                "spec": {
+                    "hostNetwork": true,
+                    "containers": [{
+                        "name": "c",
+                        "image": "i",
+                        "imagePullPolicy": "Always",
+                        "resources": {"limits": {"cpu": 1, "memory": "1Gi"}},
+                        "comand": ["x"],
+                        "ports": [{"containerPort": 9080}],
+                    }],
+                },
+            },
+        },
+    });
+    let said = said(&deployment);
+    let container = "spec.template.spec.containers[0]";
+    let find = |path: String| said.iter().find(|(_, p, _)| *p == path).unwrap().clone();
+    assert_eq!(
+        find(format!("{container}.imagePullPolicy")).0,
+        Severity::Info
+    );
+    assert_eq!(find(format!("{container}.resources")).0, Severity::Info);
+    assert_eq!(
+        find("spec.template.spec.hostNetwork".into()).0,
+        Severity::Warning
+    );
+    let unknown = find(format!("{container}.comand"));
+    assert!(
+        unknown.2.contains("did you mean \"command\""),
+        "{unknown:?}"
+    );
+    assert_eq!(
+        said.iter()
+            .filter(|(_, p, _)| p.ends_with("comand"))
+            .count(),
+        1,
+        "{said:?}"
+    );
+}
+
+#[test]
+fn policies_are_refused_and_other_kinds_reported() {
+    let object = |group: &str, kind: &str| json!({"apiVersion": group, "kind": kind, "metadata": {"name": "x"}, "spec": {}});
+    for kind in ["AuthorizationPolicy", "RequestAuthentication"] {
+        assert_eq!(
+            said(&object("security.istio.io/v1", kind))[0].0,
+            Severity::Error
+        );
+    }
+    for (group, kind) in [
+        ("networking.istio.io/v1alpha3", "EnvoyFilter"),
+        ("telemetry.istio.io/v1", "Telemetry"),
+        ("extensions.istio.io/v1alpha1", "WasmPlugin"),
+        ("networking.k8s.io/v1", "Ingress"),
+    ] {
+        assert_eq!(said(&object(group, kind))[0].0, Severity::Warning, "{kind}");
+    }
+}
+
+#[test]
+fn errors_name_the_field_and_the_remedy() {
+    let mut service = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "r"},
+        "spec": {"hosts": ["r"], "http": [{"route": [{"destination": {"host": "r"}, "wieght": 3}]}]},
+    });
+    let error = decode(&service, "default").unwrap_err();
+    assert_eq!(error.path.to_string(), "spec.http[0].route[0].wieght");
+    assert!(error.remedy.contains("did you mean \"weight\""), "{error}");
+    service["spec"]["http"][0]["route"][0] = json!({"destination": {"host": "r"}, "weight": "3"});
+    let error = decode(&service, "default").unwrap_err();
+    assert_eq!(error.path.to_string(), "spec.http[0].route[0].weight");
+    service["spec"]["http"][0] = json!({"timeout": "5", "route": [{"destination": {"host": "r"}}]});
+    let error = decode(&service, "default").unwrap_err();
+    assert!(error.to_string().contains("5s"), "{error}");
+}
+
+#[test]
+fn an_object_reads_back_as_it_was_written() {
+    let object = json!({
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "VirtualService",
+        "metadata": {"name": "r", "namespace": "n", "labels": {"a": "b"}},
+        "spec": {
+            "hosts": ["r"],
+            "http": [{
+                "match": [{"uri": {"prefix": "/x"}, "headers": {"end-user": {"exact": "jason"}, "x": {}}}],
+                "route": [{"destination": {"host": "r", "subset": "v2"}, "weight": 10}],
+                "timeout": "0.5s",
+                "fault": {"delay": {"fixedDelay": "7s", "percentage": {"value": 0.1}}},
+                "directResponse": {"status": 200, "body": {"bytes": "aGk="}},
+            }],
+        },
+    });
+    let read = decode(&object, "default").unwrap();
+    assert_eq!(read.to_value(), object);
+    assert_eq!(decode(&read.to_value(), "default").unwrap().spec, read.spec);
+}
