@@ -5,6 +5,7 @@
 //! `secret`, `name_table`.
 
 pub mod cluster;
+pub mod control_plane;
 pub mod endpoint;
 mod hosts;
 mod issue;

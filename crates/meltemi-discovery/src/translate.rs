@@ -1,10 +1,14 @@
 //! A proxy's whole configuration from a World: a pure function.
 
+use std::collections::HashMap;
+
 use meltemi_registry::ServiceTarget;
 use meltemi_xds::nds::NameTable;
+use meltemi_xds::{Resource, ResourceSet, type_url};
+use prost::{Message, Name};
 
 use crate::issue::{Issue, Issues};
-use crate::pb::{cluster, endpoint, listener, route, tls};
+use crate::pb::{canonical, cluster, endpoint, listener, route, tls};
 use crate::proxy::Proxy;
 use crate::world::World;
 use crate::world::scope::Scope;
@@ -49,4 +53,33 @@ pub fn targets(world: &World, proxy: &Proxy) -> Vec<ServiceTarget> {
     world
         .registry
         .targets(&proxy.namespace, &proxy.labels, &proxy.ips)
+}
+
+impl Resources {
+    /// Encodes everything, by type URL; a type without resources has an empty set.
+    pub fn into_sets(self) -> HashMap<&'static str, ResourceSet> {
+        HashMap::from([
+            (type_url::CLUSTER, set(self.clusters, |cluster| &cluster.name)),
+            (type_url::ENDPOINT, set(self.endpoints, |endpoint| &endpoint.cluster_name)),
+            (type_url::LISTENER, set(self.listeners, |listener| &listener.name)),
+            (type_url::ROUTE, set(self.routes, |route| &route.name)),
+            (type_url::SECRET, set(self.secrets, |secret| &secret.name)),
+            (
+                type_url::NAME_TABLE,
+                // One resource, to which istiod gives no name.
+                ResourceSet::new(vec![encode("", &self.name_table)]),
+            ),
+        ])
+    }
+}
+
+fn set<M: Message + Name>(messages: Vec<M>, name: impl Fn(&M) -> &String) -> ResourceSet {
+    messages
+        .iter()
+        .map(|message| encode(name(message), message))
+        .collect()
+}
+
+fn encode<M: Message + Name>(name: &str, message: &M) -> Resource {
+    Resource::from_value(name, &M::type_url(), canonical::encode(message).into())
 }

@@ -93,6 +93,7 @@ pub fn translate(
     route
 }
 
+#[allow(deprecated, reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response")]
 fn forward(
     context: Context<'_, '_>,
     http: &HttpRoute,

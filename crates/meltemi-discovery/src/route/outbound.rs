@@ -198,6 +198,7 @@ fn virtual_host(
 }
 
 /// Everything to the service.
+#[allow(deprecated, reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response")]
 fn default_route(scope: &Scope<'_>, service: &Service, port: u16) -> route::Route {
     let policy = scope.rule(service).map(|rule| {
         destination_rule::at_port(rule.traffic_policy.as_ref(), port)
@@ -232,6 +233,7 @@ fn default_route(scope: &Scope<'_>, service: &Service, port: u16) -> route::Rout
 }
 
 /// Requests to hosts that the mesh does not know.
+#[allow(deprecated, reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response")]
 fn fallback(policy: OutboundPolicy) -> route::VirtualHost {
     let (name, action) = match policy {
         OutboundPolicy::AllowAny => (
