@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
-/// Writes `bytes` to a hidden file next to `path` and renames it.
+/// Writes `bytes` to a hidden file next to `path` and renames it. A link stays a link: the
+/// file it leads to is replaced.
 ///
 /// # Errors
 /// When the directory cannot be written; the old file is then as it was.

@@ -1,5 +1,8 @@
 //! VirtualService.
 
+mod answer;
+mod fault;
+mod headers;
 mod http;
 mod http_match;
 mod l4;

@@ -1,6 +1,10 @@
 //! Edits to a directory: apply, delete, diff. Everything is validated before anything is
 //! written; a file's other documents and their comments stay as they are, byte for byte.
 
+mod text;
+
+pub use text::to_yaml;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,6 +14,8 @@ use meltemi_api::{FieldPath, Object, ObjectKey, Severity};
 use serde::Serialize;
 use serde_json::Value;
 use similar::TextDiff;
+
+use text::{document_text, without};
 
 use crate::ConfigError;
 use crate::file::write_atomically;
@@ -389,39 +395,6 @@ fn is_list_item(text: &str, range: &Range<usize>) -> bool {
         .next()
         .and_then(Result::ok)
         .is_some_and(|d| d.root.to_value().get("kind").and_then(Value::as_str) == Some("List"))
-}
-
-/// A document's text as it is written to a file: one line break at the end.
-fn document_text(text: &str) -> String {
-    format!("{}\n", text.trim_end())
-}
-
-/// `text` without a document and one of the markers next to it.
-fn without(text: &str, range: Range<usize>) -> String {
-    let (mut before, mut after) = (&text[..range.start], &text[range.end..]);
-    if after.starts_with("---") {
-        let line = after.find('\n').map_or(after.len(), |i| i + 1);
-        let content = after[3..line].trim();
-        // A marker with text on its line belongs to the next document.
-        if content.is_empty() || content.starts_with('#') {
-            after = &after[line..];
-        }
-    } else if after.is_empty()
-        && let Some(last) = before.trim_end_matches('\n').rfind('\n').map(|i| i + 1)
-        && before[last..].starts_with("---")
-    {
-        before = &before[..last];
-    }
-    format!("{before}{after}")
-}
-
-/// A value as YAML.
-pub fn to_yaml(value: &Value) -> String {
-    match serde_saphyr::to_string(value) {
-        Ok(text) => document_text(&text),
-        // JSON is YAML too.
-        Err(_) => format!("{value:#}\n"),
-    }
 }
 
 fn unplaced(key: Option<&ObjectKey>, line: u32, message: String, remedy: &str) -> ConfigError {
