@@ -4,8 +4,10 @@
 mod api;
 mod build;
 mod proxies;
+mod sets;
 mod source;
 mod state;
+mod tls;
 
 use crate::world::WorldOptions;
 use meltemi_config::{Directory, DirectorySource, Editor, ReadOptions, SourceOptions, Trust};
@@ -107,7 +109,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
     let trust_domain: TrustDomain = options
         .trust_domain
         .clone()
-        .unwrap_or_else(|| mesh_config.trust_domain.clone())
+        .or_else(|| mesh_config.trust_domain.clone())
+        .unwrap_or_else(|| "cluster.local".to_owned())
         .parse()?;
     let world_options = WorldOptions {
         cluster_id: options.cluster_id.clone(),
@@ -175,7 +178,9 @@ fn authority(options: &Options, trust_domain: TrustDomain) -> Result<Authority, 
     let authority = AuthorityOptions {
         trust_domain,
         default_ttl: options.certificate_ttl,
-        max_ttl: options.certificate_ttl.max(AuthorityOptions::default().max_ttl),
+        max_ttl: options
+            .certificate_ttl
+            .max(AuthorityOptions::default().max_ttl),
     };
     Ok(match &options.cacerts {
         Some(directory) => Authority::plugged_in(directory, authority)?,
@@ -238,7 +243,7 @@ async fn serve_tls(
     let Some(address) = options.tls_address else {
         return Ok(());
     };
-    let tls = api::tls_source(authority).map_err(ControlPlaneError::Tls)?;
+    let tls = tls::source(authority).map_err(ControlPlaneError::Tls)?;
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(listen_error(address))?;

@@ -72,7 +72,7 @@ pub(super) struct Sync {
 pub(super) struct Rejection {
     /// `CDS`, `LDS` ...
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: String,
     /// The proxy's words: resource, field and reason.
     pub message: String,
 }
@@ -89,7 +89,10 @@ pub(super) enum SyncState {
 
 impl Connection {
     pub fn compared(&self, type_url: &str, generation: u64) {
-        self.types().entry(type_url.to_owned()).or_default().generation = generation;
+        self.types()
+            .entry(type_url.to_owned())
+            .or_default()
+            .generation = generation;
     }
 
     pub fn sent(&self, type_url: &str, version: &str) {
@@ -110,34 +113,39 @@ impl Connection {
         let sync = types.entry(type_url.to_owned()).or_default();
         sync.acknowledged = Some(version.to_owned());
         sync.rejection = Some(Rejection {
-            kind: meltemi_xds::type_url::short_name(type_url),
+            kind: meltemi_xds::type_url::short_name(type_url).to_owned(),
             message: message.to_owned(),
         });
     }
 
     /// State by short type name, as of the World `generation`.
-    pub fn states(&self, generation: u64) -> BTreeMap<&'static str, SyncState> {
+    pub fn states(&self, generation: u64) -> BTreeMap<String, SyncState> {
         self.types()
             .iter()
             .map(|(type_url, sync)| {
                 let state = if sync.rejection.is_some() {
                     SyncState::Nack
                 } else if sync.generation >= generation
-                    && sync.sent.as_ref().map(|(version, _)| version)
-                        == sync.acknowledged.as_ref()
+                    && sync.sent.as_ref().map(|(version, _)| version) == sync.acknowledged.as_ref()
                 {
                     SyncState::Synced
                 } else {
                     SyncState::Stale
                 };
-                (meltemi_xds::type_url::short_name(type_url), state)
+                (
+                    meltemi_xds::type_url::short_name(type_url).to_owned(),
+                    state,
+                )
             })
             .collect()
     }
 
     pub fn rejections(&self) -> Vec<Rejection> {
         let types = self.types();
-        types.values().filter_map(|sync| sync.rejection.clone()).collect()
+        types
+            .values()
+            .filter_map(|sync| sync.rejection.clone())
+            .collect()
     }
 
     fn types(&self) -> MutexGuard<'_, BTreeMap<String, Sync>> {

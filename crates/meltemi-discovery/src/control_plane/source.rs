@@ -1,6 +1,7 @@
 //! What a proxy is served: the World, translated for it.
 
 use super::proxies::{Connection, lock};
+use super::sets::into_sets;
 use super::state::State;
 use crate::issue::Issue;
 use crate::proxy::Proxy;
@@ -96,7 +97,7 @@ pub(super) fn generated(state: &State, connection: &Connection) -> Cached {
         (Ok(generated), _) => Cached {
             generation: world.generation,
             issues: generated.issues.clone().into(),
-            sets: Arc::new(generated.into_sets()),
+            sets: Arc::new(into_sets(&generated)),
         },
         (Err(_), last) => {
             tracing::error!(
@@ -107,7 +108,10 @@ pub(super) fn generated(state: &State, connection: &Connection) -> Cached {
             let last = last.clone();
             Cached {
                 generation: world.generation,
-                sets: last.as_ref().map(|last| last.sets.clone()).unwrap_or_default(),
+                sets: last
+                    .as_ref()
+                    .map(|last| last.sets.clone())
+                    .unwrap_or_default(),
                 issues: last.map(|last| last.issues).unwrap_or_else(|| [].into()),
             }
         }

@@ -70,8 +70,6 @@ impl State {
     }
 }
 
-pub(super) fn objects(
-    published: &Published,
-) -> impl Iterator<Item = &meltemi_api::Object> + Clone {
+pub(super) fn objects(published: &Published) -> impl Iterator<Item = &meltemi_api::Object> + Clone {
     published.objects.iter().map(|object| &**object)
 }

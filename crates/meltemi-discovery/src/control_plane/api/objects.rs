@@ -1,0 +1,196 @@
+//! Objects: listed, applied, compared, deleted.
+
+use super::answer::{Answer, Refusal};
+use super::{Context, Query};
+use crate::control_plane::proxies::SyncState;
+use crate::control_plane::state::State;
+use hyper::StatusCode;
+use meltemi_api::{Kind, Object, ObjectKey, Support};
+use meltemi_config::{ConfigError, Outcome, Published};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often sync states are looked at while an `apply` waits for them.
+const POLL: Duration = Duration::from_millis(20);
+
+fn kind(text: &str) -> Result<Kind, Refusal> {
+    Kind::from_user(text).ok_or_else(|| {
+        let known: Vec<_> = Kind::ALL
+            .iter()
+            .filter(|kind| kind.support() == Support::Honoured)
+            .map(|kind| kind.plural())
+            .collect();
+        Refusal::bad(format!("there is no kind \"{text}\""))
+            .remedy(format!("choose one of {}", known.join(", ")))
+    })
+}
+
+pub(super) fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
+    let kind = query.get("kind").map(kind).transpose()?;
+    let wanted = |object: &Object| {
+        kind.is_none_or(|kind| object.meta.kind == kind)
+            && query
+                .get("namespace")
+                .is_none_or(|n| object.meta.namespace.is_empty() || object.meta.namespace == n)
+            && query
+                .get("name")
+                .is_none_or(|name| object.meta.name == name)
+    };
+    let current = state.current();
+    let found: Vec<Value> = current
+        .published
+        .objects
+        .iter()
+        .filter(|object| wanted(object))
+        .map(|object| describe(object, &current.published, state))
+        .collect();
+    Ok(Answer::Json(json!({ "objects": found })))
+}
+
+/// An object, where it stands, and what is to be said of it.
+fn describe(object: &Object, published: &Published, state: &State) -> Value {
+    let key = object.key();
+    let about = |findings: &[ConfigError]| -> Vec<String> {
+        let own = findings
+            .iter()
+            .filter(|finding| finding.object.as_ref() == Some(&key));
+        own.map(ToString::to_string).collect()
+    };
+    let issues: Vec<String> = state
+        .world()
+        .issues
+        .iter()
+        .filter(|issue| issue.object == key)
+        .map(|issue| format!("{}: {}", issue.field, issue.message))
+        .collect();
+    json!({
+        "object": object.to_value(),
+        "origin": object.meta.origin,
+        "warnings": about(&published.warnings),
+        "issues": issues,
+        "errors": about(&published.errors),
+        "held": published.held.contains(&key),
+    })
+}
+
+fn outcome(outcome: &Outcome) -> Value {
+    json!({
+        "kind": outcome.key.kind.as_str(),
+        "namespace": outcome.key.namespace,
+        "name": outcome.key.name,
+        "resource": format!("{}/{}", outcome.key.kind.as_str().to_lowercase(), outcome.key.name),
+        "action": outcome.action,
+        "file": outcome.file,
+    })
+}
+
+/// Writes the objects, and with `wait` answers only when every connected proxy follows.
+pub(super) async fn apply(
+    context: &Context<'_>,
+    text: &str,
+    wait: Option<Duration>,
+) -> Result<Answer, Refusal> {
+    let editor = context.editor.clone();
+    let text = text.to_owned();
+    let applied = blocking(move || editor.apply(&text)).await?;
+    let published = context.settle().await;
+    let keys: Vec<&ObjectKey> = applied
+        .outcomes
+        .iter()
+        .map(|outcome| &outcome.key)
+        .collect();
+    // What only all objects together show, such as a host that no service has.
+    let mut warnings: Vec<String> = applied.warnings.iter().map(ToString::to_string).collect();
+    for warning in &published.warnings {
+        let text = warning.to_string();
+        if warning
+            .object
+            .as_ref()
+            .is_some_and(|key| keys.contains(&key))
+            && !warnings.contains(&text)
+        {
+            warnings.push(text);
+        }
+    }
+    let followed = match wait {
+        Some(wait) => Some(follow(&context.state, wait).await),
+        None => None,
+    };
+    Ok(Answer::Json(json!({
+        "outcomes": applied.outcomes.iter().map(outcome).collect::<Vec<_>>(),
+        "warnings": warnings,
+        "stale": followed,
+    })))
+}
+
+/// Waits until every proxy has answered for the World in force; returns those that have not,
+/// or that refused it.
+async fn follow(state: &State, wait: Duration) -> Vec<String> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let generation = state.world().generation;
+        let mut behind = Vec::new();
+        let mut pending = false;
+        for connection in state.proxies.all() {
+            let states = connection.states(generation);
+            if states.values().any(|state| *state != SyncState::Synced) {
+                behind.push(connection.proxy.id.clone());
+            }
+            pending |= states.values().any(|state| *state == SyncState::Stale);
+        }
+        if !pending || Instant::now() >= deadline {
+            return behind;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+pub(super) async fn diff(context: &Context<'_>, text: String) -> Result<Answer, Refusal> {
+    let editor = context.editor.clone();
+    let diff = blocking(move || editor.diff(&text)).await?;
+    Ok(Answer::Json(json!({ "diff": diff })))
+}
+
+pub(super) async fn delete(
+    context: &Context<'_>,
+    wanted: &str,
+    namespace: &str,
+    name: &str,
+) -> Result<Answer, Refusal> {
+    let kind = kind(wanted)?;
+    let namespace = if kind.namespaced() { namespace } else { "" };
+    let key = ObjectKey::new(kind, namespace, name);
+    if context
+        .state
+        .current()
+        .published
+        .objects
+        .get(&key)
+        .is_none()
+    {
+        return Err(
+            Refusal::not_found(format!("{key} does not exist")).remedy(format!(
+                "`meltemi get {} -A` lists what does",
+                kind.plural()
+            )),
+        );
+    }
+    let editor = context.editor.clone();
+    let deleted = blocking(move || editor.delete(&key)).await?;
+    context.settle().await;
+    Ok(Answer::Json(outcome(&deleted)))
+}
+
+/// Runs an edit off the runtime's thread.
+async fn blocking<T: Send + 'static>(
+    edit: impl FnOnce() -> Result<T, Vec<ConfigError>> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(edit).await {
+        Ok(result) => result.map_err(Refusal::configuration),
+        Err(error) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("a defect in Meltemi ended the edit: {error}"),
+        )),
+    }
+}
