@@ -2,8 +2,10 @@
 //! able to start as a single thread: hence no harness, and a small runner instead.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod fakes;
 mod fixture;
 mod sandbox;
+mod supervisor;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,10 @@ fn main() -> ExitCode {
             body();
             return ExitCode::SUCCESS;
         }
+        Some("control-plane") => fakes::control_plane(&arguments),
+        Some("proxy") => fakes::proxy(&arguments),
+        Some("enter") => return fakes::enter(&arguments),
+        Some("up") => return supervisor::up_forever(&arguments[1]),
         _ => {}
     }
     let wanted = arguments.iter().find(|argument| !argument.starts_with('-'));
@@ -60,5 +66,9 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> Vec<Test> {
-    sandbox::TESTS.to_vec()
+    sandbox::TESTS
+        .iter()
+        .chain(&supervisor::TESTS)
+        .copied()
+        .collect()
 }

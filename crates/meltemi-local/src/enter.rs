@@ -1,0 +1,285 @@
+//! A program of the command line inside a pod: `meltemi exec` and `meltemi run`. The terminal,
+//! signals and the exit code pass through.
+//!
+//! Joining a user namespace needs a single-threaded process: call before a runtime starts.
+
+use crate::sandbox::Ended;
+use crate::sandbox::confine::{Failure, confine};
+use crate::sandbox::process::{default_signals, exec, fork_exec};
+use crate::supervisor::RunRequest;
+use crate::supervisor::entrance::{Admission, EnterReply, EnterRequest};
+use crate::wire;
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, raise, signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpgrp, isatty, setpgid, tcgetpgrp, tcsetpgrp};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// What the program becomes part of.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// An existing pod, by its name or its workload's; with that container's environment.
+    Exec {
+        /// Namespace.
+        namespace: String,
+        /// Pod or workload.
+        name: String,
+        /// Container; the first unless given.
+        container: Option<String>,
+    },
+    /// A pod of its own, for as long as the program runs; with the caller's environment and
+    /// directory.
+    Run(RunRequest),
+}
+
+/// Where the program runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+}
+
+/// Why the program did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    /// The mesh does not answer.
+    #[error("the mesh does not answer on {0}: {1}; is it running? (meltemi up)")]
+    Unreachable(String, #[source] io::Error),
+    /// The mesh refuses; the text says why.
+    #[error("{0}")]
+    Refused(String),
+    /// A step on the way in failed, the program's start for example.
+    #[error("{0}")]
+    Failed(String),
+    /// The mesh was stopped while the program ran, and the program with it.
+    #[error("the mesh was stopped, and the program with it")]
+    Stopped,
+}
+
+/// Runs `argv` in the pod and waits for its end. `admitted` is told where it runs just before.
+/// Returns the exit code; 128 + N after signal N.
+pub fn enter(
+    run_dir: &Path,
+    target: Target,
+    argv: &[String],
+    admitted: impl FnOnce(&Admitted),
+) -> Result<i32, EnterError> {
+    let path = run_dir.join("enter.sock");
+    let unreachable = |error| EnterError::Unreachable(path.display().to_string(), error);
+    let socket = UnixStream::connect(&path).map_err(unreachable)?;
+    let (request, own_environment) = match target {
+        Target::Exec {
+            namespace,
+            name,
+            container,
+        } => (
+            EnterRequest::Exec {
+                namespace,
+                name,
+                container,
+            },
+            false,
+        ),
+        Target::Run(request) => (EnterRequest::Run(request), true),
+    };
+    wire::send(socket.as_fd(), &request, &[]).map_err(unreachable)?;
+    let reply = wire::receive::<EnterReply>(socket.as_fd()).map_err(unreachable)?;
+    let (reply, fds) = reply.ok_or_else(|| unreachable(io::ErrorKind::UnexpectedEof.into()))?;
+    let mut admission = reply.map_err(EnterError::Refused)?;
+    if own_environment {
+        take_own_environment(&mut admission);
+    } else if let Ok(term) = std::env::var("TERM") {
+        admission.env.push(("TERM".into(), term));
+    }
+    admitted(&Admitted {
+        namespace: admission.namespace.clone(),
+        pod: admission.pod.clone(),
+        address: admission.address,
+    });
+    let namespaces = Namespaces::of(fds)?;
+    supervise(&admission, &namespaces, argv, &socket)
+}
+
+/// The program of `run` is the user's own: all of the caller's variables and the directory.
+fn take_own_environment(admission: &mut Admission) {
+    let pod = admission.pod.clone();
+    admission.env = std::env::vars()
+        .filter(|(name, _)| name != "HOSTNAME")
+        .collect();
+    admission.env.push(("HOSTNAME".into(), pod));
+    if let Ok(directory) = std::env::current_dir() {
+        admission.cwd = directory;
+    }
+}
+
+struct Namespaces {
+    net: OwnedFd,
+    mnt: OwnedFd,
+    pid: OwnedFd,
+    user: Option<OwnedFd>,
+}
+
+impl Namespaces {
+    fn of(fds: Vec<OwnedFd>) -> Result<Self, EnterError> {
+        let mut fds = fds.into_iter();
+        match (fds.next(), fds.next(), fds.next()) {
+            (Some(net), Some(mnt), Some(pid)) => Ok(Self {
+                net,
+                mnt,
+                pid,
+                user: fds.next(),
+            }),
+            _ => Err(EnterError::Failed(
+                "the mesh answered without namespaces".into(),
+            )),
+        }
+    }
+}
+
+fn step<E: Into<io::Error>>(name: &str) -> impl FnOnce(E) -> Failure {
+    let name = name.to_owned();
+    move |error| (name, error.into())
+}
+
+/// Starts the program as a child and stands in for it until it ends.
+fn supervise(
+    admission: &Admission,
+    namespaces: &Namespaces,
+    argv: &[String],
+    socket: &UnixStream,
+) -> Result<i32, EnterError> {
+    let failed = |name: &str| {
+        let name = name.to_owned();
+        move |error: Errno| EnterError::Failed(format!("{name}: {error}"))
+    };
+    let forwarded = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+    ];
+    let mut watched: SigSet = forwarded.into_iter().collect();
+    watched.add(Signal::SIGCHLD);
+    watched.thread_block().map_err(failed("block signals"))?;
+    let terminal = Terminal::of_stdin();
+    if let Some(user) = &namespaces.user {
+        setns(user, CloneFlags::CLONE_NEWUSER).map_err(failed("join the user namespace"))?;
+    }
+    // Holds for children: this process stays where it is.
+    setns(&namespaces.pid, CloneFlags::CLONE_NEWPID).map_err(failed("join the pid namespace"))?;
+    let child = fork_exec(|| match join(admission, namespaces, terminal.is_some()) {
+        Ok(env) => exec(argv, &env, Some(&admission.cwd)),
+        Err(failure) => failure,
+    });
+    let child = match child {
+        Ok(child) => child,
+        Err(message) => {
+            give_back(&terminal);
+            return Err(EnterError::Failed(message));
+        }
+    };
+    let ended = wait(child, &watched, &terminal).map_err(failed("wait for the program"));
+    give_back(&terminal);
+    let ended = ended?;
+    if ended == Ended::Signal(libc::SIGKILL) && hung_up(socket) {
+        return Err(EnterError::Stopped);
+    }
+    Ok(ended.shell_code())
+}
+
+/// In the child: everything up to exec. Returns its environment.
+fn join(
+    admission: &Admission,
+    namespaces: &Namespaces,
+    terminal: bool,
+) -> Result<Vec<(String, String)>, Failure> {
+    // A group of its own: the terminal's signals reach it once, ours are passed on.
+    setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(step("make a process group"))?;
+    if terminal {
+        // A background group may only take the terminal with this signal ignored.
+        // SAFETY: ignoring a signal installs no code.
+        unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }.map_err(step("ignore SIGTTOU"))?;
+        tcsetpgrp(io::stdin(), getpgrp()).map_err(step("take the terminal"))?;
+    }
+    setns(&namespaces.mnt, CloneFlags::CLONE_NEWNS).map_err(step("join the mount namespace"))?;
+    setns(&namespaces.net, CloneFlags::CLONE_NEWNET).map_err(step("join the network namespace"))?;
+    let mut env = admission.env.clone();
+    env.extend(confine(&admission.view)?);
+    default_signals();
+    // When the command line is killed, nobody would end the program.
+    // SAFETY: plain system call.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    Ok(env)
+}
+
+/// Passes signals on until the child has ended; stops and continues with it.
+fn wait(child: Pid, watched: &SigSet, terminal: &Option<Terminal>) -> Result<Ended, Errno> {
+    loop {
+        match watched.wait()? {
+            Signal::SIGCHLD => {}
+            // It may have ended just now; its end comes next.
+            other => drop(kill(child, other)),
+        }
+        loop {
+            match waitpid(child, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
+                Ok(WaitStatus::Exited(_, code)) => return Ok(Ended::Code(code)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Ended::Signal(signal as i32)),
+                Ok(WaitStatus::Stopped(..)) => {
+                    give_back(terminal);
+                    raise(Signal::SIGSTOP)?;
+                    // Continued: by the shell's `fg`, which has given us the terminal, or `bg`.
+                    if let Some(terminal) = terminal
+                        && tcgetpgrp(io::stdin()) == Ok(terminal.group)
+                    {
+                        tcsetpgrp(io::stdin(), child)?;
+                    }
+                    killpg(child, Signal::SIGCONT)?;
+                }
+                Ok(WaitStatus::StillAlive) => break,
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The terminal that this process has in the foreground.
+struct Terminal {
+    group: Pid,
+}
+
+impl Terminal {
+    fn of_stdin() -> Option<Self> {
+        let group = getpgrp();
+        (isatty(io::stdin()) == Ok(true) && tcgetpgrp(io::stdin()) == Ok(group))
+            .then_some(Self { group })
+    }
+}
+
+fn give_back(terminal: &Option<Terminal>) {
+    if let Some(terminal) = terminal {
+        // SAFETY: ignoring a signal installs no code.
+        let _ = unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) };
+        // A terminal that is gone needs no owner.
+        let _ = tcsetpgrp(io::stdin(), terminal.group);
+    }
+}
+
+fn hung_up(socket: &UnixStream) -> bool {
+    let mut ready = [nix::poll::PollFd::new(
+        socket.as_fd(),
+        nix::poll::PollFlags::POLLIN,
+    )];
+    matches!(nix::poll::poll(&mut ready, 200u16), Ok(count) if count > 0)
+}

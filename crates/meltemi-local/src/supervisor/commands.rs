@@ -1,0 +1,68 @@
+//! The command lines of the mesh's own processes.
+
+use super::context::Context;
+use crate::sandbox::{EXTRA_FD, NETNS_FD};
+use crate::settings::LocalMesh;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// `meltemi control-plane` over this mesh's directories.
+pub(crate) fn control_plane(ctx: &Context, settings: &LocalMesh) -> Vec<String> {
+    let mut argv = own(ctx, "control-plane");
+    option(&mut argv, "--config-dir", ctx.paths.config.display());
+    option(&mut argv, "--run-dir", ctx.paths.run.display());
+    option(&mut argv, "--state-dir", ctx.paths.state.display());
+    option(&mut argv, "--service-cidr", settings.network.services);
+    argv
+}
+
+/// What tells one workload's proxy from another's.
+pub(crate) struct Proxy<'a> {
+    pub bootstrap: &'a Path,
+    pub admin: &'a Path,
+    /// A sidecar captures its application's DNS; a gateway has no application.
+    pub dns: bool,
+    /// Listener ports and their ports on the host.
+    pub publish: &'a [(u16, u16)],
+    pub address: IpAddr,
+}
+
+/// `meltemi proxy` for one workload; its namespace and credential are inherited descriptors.
+pub(crate) fn proxy(ctx: &Context, settings: &LocalMesh, proxy: &Proxy<'_>) -> Vec<String> {
+    let mut argv = own(ctx, "proxy");
+    option(&mut argv, "--config-path", proxy.bootstrap.display());
+    option(&mut argv, "--netns-fd", NETNS_FD);
+    option(&mut argv, "--credential-fd", EXTRA_FD);
+    option(&mut argv, "--admin-socket", proxy.admin.display());
+    for range in settings.network.mesh().ranges() {
+        option(&mut argv, "--mesh-cidr", range);
+    }
+    if proxy.dns {
+        option(&mut argv, "--dns-listen", "127.0.0.1:15053");
+        option(&mut argv, "--dns-unknown", settings.dns.unknown.as_str());
+    }
+    if !proxy.publish.is_empty() {
+        let ports: Vec<String> = proxy
+            .publish
+            .iter()
+            .map(|(real, published)| format!("{real}={published}"))
+            .collect();
+        option(
+            &mut argv,
+            "--publish",
+            format!("{},{}", proxy.address, ports.join(",")),
+        );
+    }
+    argv
+}
+
+fn own(ctx: &Context, command: &str) -> Vec<String> {
+    vec![
+        ctx.executable.to_string_lossy().into_owned(),
+        command.to_owned(),
+    ]
+}
+
+fn option(argv: &mut Vec<String>, name: &str, value: impl std::fmt::Display) {
+    argv.extend([name.to_owned(), value.to_string()]);
+}
