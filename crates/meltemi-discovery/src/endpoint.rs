@@ -18,7 +18,7 @@ use crate::world::scope::Scope;
 pub fn translate(scope: &Scope<'_>, proxy: &Proxy) -> Vec<eds::ClusterLoadAssignment> {
     let mut assignments = Vec::new();
     for service in scope.services.values() {
-        if cluster::discovery(service) != Discovery::Eds {
+        if cluster::discovery(service, proxy.kind) != Discovery::Eds {
             continue;
         }
         let rule = scope.rule(service);
@@ -119,7 +119,10 @@ fn localities<'a>(
             let by_locality = failover
                 .filter(|setting| setting.distribute.is_empty())
                 .map_or(0, |setting| locality_priority(setting, proxy, locality));
-            (by_label * 5 + by_locality, group(locality, members, &endpoints))
+            (
+                by_label * 5 + by_locality,
+                group(locality, members, &endpoints),
+            )
         })
         .collect();
     if let Some(setting) = setting {

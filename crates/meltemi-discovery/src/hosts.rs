@@ -25,11 +25,7 @@ pub fn overlap(a: &str, b: &str) -> bool {
 
 /// Sorts by precedence: exact before wildcard, longer before shorter, then by name.
 pub fn rank(host: &str) -> (bool, std::cmp::Reverse<usize>, &str) {
-    (
-        host.starts_with('*'),
-        std::cmp::Reverse(host.len()),
-        host,
-    )
+    (host.starts_with('*'), std::cmp::Reverse(host.len()), host)
 }
 
 #[cfg(test)]

@@ -31,7 +31,9 @@ pub enum Flavor {
 /// Why a node cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
-    #[error("the node id {0:?} is not KIND~IP~POD.NAMESPACE~DOMAIN; start the proxy through `meltemi proxy` or set node.id in its bootstrap")]
+    #[error(
+        "the node id {0:?} is not KIND~IP~POD.NAMESPACE~DOMAIN; start the proxy through `meltemi proxy` or set node.id in its bootstrap"
+    )]
     Id(String),
     #[error("a proxy of kind {0:?} is not supported; use \"sidecar\" or \"router\"")]
     Kind(String),

@@ -99,7 +99,10 @@ pub fn combined(
     })
 }
 
-#[allow(deprecated, reason = "Istio still writes the untyped names, which match any SAN type")]
+#[allow(
+    deprecated,
+    reason = "Istio still writes the untyped names, which match any SAN type"
+)]
 pub fn validation(names: Vec<pb::matcher::StringMatcher>) -> tls::CertificateValidationContext {
     tls::CertificateValidationContext {
         match_subject_alt_names: names,

@@ -31,18 +31,25 @@ pub fn translate(
             wanted.insert(format!("{}-cacert", tls.credential_name));
         }
     }
-    let rules = scope.services.values().filter_map(|service| scope.rule(service));
+    let rules = scope
+        .services
+        .values()
+        .filter_map(|service| scope.rule(service));
     for rule in rules {
         let gateway = proxy.kind == crate::proxy::ProxyKind::Gateway;
         if !gateway && (rule.selector.is_empty() || rule.key.namespace != proxy.namespace) {
             continue;
         }
-        let policies = rule
-            .traffic_policy
-            .iter()
-            .chain(rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref()));
+        let policies = rule.traffic_policy.iter().chain(
+            rule.subsets
+                .iter()
+                .filter_map(|subset| subset.traffic_policy.as_ref()),
+        );
         for policy in policies {
-            let ports = policy.port_level_settings.iter().filter_map(|port| port.tls.as_ref());
+            let ports = policy
+                .port_level_settings
+                .iter()
+                .filter_map(|port| port.tls.as_ref());
             for tls in policy.tls.iter().chain(ports) {
                 if !tls.credential_name.is_empty() {
                     wanted.insert(tls.credential_name.clone());

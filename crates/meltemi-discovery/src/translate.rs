@@ -12,7 +12,10 @@ use crate::pb::{canonical, cluster, endpoint, listener, route, tls};
 use crate::proxy::Proxy;
 use crate::world::World;
 use crate::world::scope::Scope;
-use crate::{cluster as clusters, endpoint as endpoints, listener as listeners, name_table, route as routes, secret};
+use crate::{
+    cluster as clusters, endpoint as endpoints, listener as listeners, name_table, route as routes,
+    secret,
+};
 
 /// Everything that a proxy is served.
 #[derive(Debug, Default)]
@@ -57,23 +60,32 @@ pub fn targets(world: &World, proxy: &Proxy) -> Vec<ServiceTarget> {
 
 impl Resources {
     /// Encodes everything, by type URL; a type without resources has an empty set.
-    pub fn into_sets(self) -> HashMap<&'static str, ResourceSet> {
+    pub fn encode(&self) -> HashMap<&'static str, ResourceSet> {
         HashMap::from([
-            (type_url::CLUSTER, set(self.clusters, |cluster| &cluster.name)),
-            (type_url::ENDPOINT, set(self.endpoints, |endpoint| &endpoint.cluster_name)),
-            (type_url::LISTENER, set(self.listeners, |listener| &listener.name)),
-            (type_url::ROUTE, set(self.routes, |route| &route.name)),
-            (type_url::SECRET, set(self.secrets, |secret| &secret.name)),
+            (
+                type_url::CLUSTER,
+                set(&self.clusters, |cluster| &cluster.name),
+            ),
+            (
+                type_url::ENDPOINT,
+                set(&self.endpoints, |endpoint| &endpoint.cluster_name),
+            ),
+            (
+                type_url::LISTENER,
+                set(&self.listeners, |listener| &listener.name),
+            ),
+            (type_url::ROUTE, set(&self.routes, |route| &route.name)),
+            (type_url::SECRET, set(&self.secrets, |secret| &secret.name)),
             (
                 type_url::NAME_TABLE,
-                // One resource, to which istiod gives no name.
-                ResourceSet::new(vec![encode("", &self.name_table)]),
+                // One resource; istiod gives it no name, delta xDS wants one.
+                ResourceSet::new(vec![encode(type_url::NAME_TABLE, &self.name_table)]),
             ),
         ])
     }
 }
 
-fn set<M: Message + Name>(messages: Vec<M>, name: impl Fn(&M) -> &String) -> ResourceSet {
+fn set<M: Message + Name>(messages: &[M], name: impl Fn(&M) -> &String) -> ResourceSet {
     messages
         .iter()
         .map(|message| encode(name(message), message))

@@ -11,6 +11,21 @@ use std::net::Ipv4Addr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range16(pub [u8; 2]);
 
+impl std::str::FromStr for Range16 {
+    type Err = String;
+
+    /// Reads `10.99.0.0/16`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is not an IPv4 range of the form A.B.0.0/16");
+        let address = text.strip_suffix("/16").ok_or_else(wrong)?;
+        let address: std::net::Ipv4Addr = address.parse().map_err(|_| wrong())?;
+        match address.octets() {
+            [first, second, 0, 0] => Ok(Self([first, second])),
+            _ => Err(wrong()),
+        }
+    }
+}
+
 impl Range16 {
     fn at(self, slot: u16) -> Ipv4Addr {
         let [c, d] = slot.to_be_bytes();

@@ -72,7 +72,9 @@ fn of_port(
     }
     if let Some(rule) = rule {
         let path = structs::config_path("destination-rule", &rule.key.namespace, &rule.key.name);
-        metadata.fields.insert("config".to_owned(), structs::string(path));
+        metadata
+            .fields
+            .insert("config".to_owned(), structs::string(path));
     }
     cluster.metadata = Some(structs::metadata("istio", metadata));
     finish(cluster, scope, &first.port, policy)
@@ -109,7 +111,11 @@ fn explicit(
     let shared = scope
         .sidecar
         .and_then(|sidecar| sidecar.spec.inbound_connection_pool.as_ref());
-    policy.connection_pool = listener.spec.connection_pool.clone().or_else(|| shared.cloned());
+    policy.connection_pool = listener
+        .spec
+        .connection_pool
+        .clone()
+        .or_else(|| shared.cloned());
     let name = names::inbound(listener.port.number);
     let services = targets
         .iter()

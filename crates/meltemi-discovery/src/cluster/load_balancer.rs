@@ -115,7 +115,9 @@ pub fn apply(
         return;
     }
     let slow_start = settings.and_then(slow_start);
-    let simple = settings.and_then(|lb| lb.simple).unwrap_or(SimpleLb::Unspecified);
+    let simple = settings
+        .and_then(|lb| lb.simple)
+        .unwrap_or(SimpleLb::Unspecified);
     match simple {
         SimpleLb::Random => cluster.lb_policy = LbPolicy::Random as i32,
         SimpleLb::RoundRobin => {
@@ -154,13 +156,15 @@ fn slow_start(
         .or(settings.warmup_duration_secs)?;
     Some(cluster::cluster::SlowStartConfig {
         slow_start_window: Some(pb::duration(window.get())),
-        aggression: warmup.and_then(|warmup| warmup.aggression).map(|aggression| {
-            core::RuntimeDouble {
-                default_value: aggression,
-                // Envoy insists on a key; this one names no runtime value.
-                runtime_key: "slow_start.aggression".to_owned(),
-            }
-        }),
+        aggression: warmup
+            .and_then(|warmup| warmup.aggression)
+            .map(|aggression| {
+                core::RuntimeDouble {
+                    default_value: aggression,
+                    // Envoy insists on a key; this one names no runtime value.
+                    runtime_key: "slow_start.aggression".to_owned(),
+                }
+            }),
         min_weight_percent: warmup
             .and_then(|warmup| warmup.minimum_percent)
             .and_then(pb::percent),

@@ -6,8 +6,8 @@ mod outbound;
 mod tls;
 mod traffic_policy;
 
-pub use outbound::{Discovery, discovery};
 pub use load_balancer::{consistent_hash, locality_setting};
+pub use outbound::{Discovery, discovery};
 
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 

@@ -3,12 +3,12 @@
 use meltemi_api::networking::{ClientTlsMode, Subset, TrafficPolicy};
 use meltemi_registry::{Port, Protocol, Resolution, Service, matches};
 
-use super::{http_options, load_balancer, named, peer_metadata, service_metadata, tls, typed};
 use super::traffic_policy::{self, Http};
+use super::{http_options, load_balancer, named, peer_metadata, service_metadata, tls, typed};
 use crate::issue::Issues;
 use crate::names;
 use crate::pb::{self, cluster, core, structs};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, ProxyKind};
 use crate::world::destination_rule::{self, Rule};
 use crate::world::peer_authentication::MtlsMode;
 use crate::world::scope::Scope;
@@ -25,24 +25,22 @@ pub enum Discovery {
     Static,
 }
 
-/// How a service's clusters find their endpoints.
-pub fn discovery(service: &Service) -> Discovery {
+/// How a service's clusters find their endpoints, for a kind of proxy.
+pub fn discovery(service: &Service, kind: ProxyKind) -> Discovery {
     match service.resolution {
         Resolution::ClientSide => Discovery::Eds,
         Resolution::Dns => Discovery::StrictDns,
         Resolution::DnsRoundRobin => Discovery::LogicalDns,
         // Istio: the target's name is resolved like a DNS ServiceEntry's.
         Resolution::Alias => Discovery::StrictDns,
+        // Nobody's connection tells a gateway where it was to go.
+        Resolution::Passthrough if kind == ProxyKind::Gateway => Discovery::Eds,
         Resolution::Passthrough => Discovery::OriginalDestination,
         Resolution::DynamicDns => Discovery::Static,
     }
 }
 
-pub fn translate(
-    scope: &Scope<'_>,
-    proxy: &Proxy,
-    issues: &mut Issues,
-) -> Vec<cluster::Cluster> {
+pub fn translate(scope: &Scope<'_>, proxy: &Proxy, issues: &mut Issues) -> Vec<cluster::Cluster> {
     let mut clusters = Vec::new();
     for service in scope.services.values() {
         if service.resolution == Resolution::DynamicDns {
@@ -61,7 +59,14 @@ pub fn translate(
             if port.protocol == Protocol::Udp {
                 continue;
             }
-            clusters.extend(of_port(scope, proxy, service, port, rule.map(|r| &**r), issues));
+            clusters.extend(of_port(
+                scope,
+                proxy,
+                service,
+                port,
+                rule.map(|r| &**r),
+                issues,
+            ));
         }
     }
     clusters
@@ -120,7 +125,7 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
     } = *input;
     let subset_name = subset.map_or("", |subset| subset.name.as_str());
     let name = names::outbound(port.number, subset_name, &service.hostname);
-    let mut discovery = discovery(service);
+    let mut discovery = discovery(service, proxy.kind);
     let passthrough_lb = load_balancer::is_passthrough(policy);
     if passthrough_lb && discovery == Discovery::Eds {
         discovery = Discovery::OriginalDestination;
@@ -133,15 +138,20 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
 
     let mut metadata = service_metadata([service]);
     if let Some(rule) = rule {
-        let path =
-            structs::config_path("destination-rule", &rule.key.namespace, &rule.key.name);
-        metadata.fields.insert("config".to_owned(), structs::string(path));
+        let path = structs::config_path("destination-rule", &rule.key.namespace, &rule.key.name);
+        metadata
+            .fields
+            .insert("config".to_owned(), structs::string(path));
     }
     if !subset_name.is_empty() {
-        metadata.fields.insert("subset".to_owned(), structs::string(subset_name));
+        metadata
+            .fields
+            .insert("subset".to_owned(), structs::string(subset_name));
     }
     if service.external {
-        metadata.fields.insert("external".to_owned(), structs::boolean(true));
+        metadata
+            .fields
+            .insert("external".to_owned(), structs::boolean(true));
     }
     let custom_tls = policy
         .tls
@@ -149,14 +159,24 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
         .is_some_and(|tls| matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
     if custom_tls {
         // The ALPN filter leaves such clusters alone: their server is not a sidecar.
-        metadata.fields.insert("alpn_override".to_owned(), structs::string("false"));
+        metadata
+            .fields
+            .insert("alpn_override".to_owned(), structs::string("false"));
     }
     cluster.metadata = Some(structs::metadata("istio", metadata));
 
     let mut http = Http::of(scope, proxy, service, port, policy);
     traffic_policy::connection(&mut cluster, &mut http, scope, policy);
     let field = policy_field(subset);
-    load_balancer::apply(&mut cluster, input.scope, policy, discovery, rule, &field, issues);
+    load_balancer::apply(
+        &mut cluster,
+        input.scope,
+        policy,
+        discovery,
+        rule,
+        &field,
+        issues,
+    );
     traffic_policy::outliers(&mut cluster, policy);
     if let Some(rule) = rule {
         traffic_policy::report(policy, rule, &field, issues);
@@ -232,7 +252,10 @@ fn discover(cluster: &mut cluster::Cluster, discovery: Discovery, input: &Input<
 }
 
 /// Endpoints that the proxy resolves stand in the cluster itself.
-#[allow(deprecated, reason = "Istio writes these fields; the replacing cluster type is newer than the proxies in use")]
+#[allow(
+    deprecated,
+    reason = "Istio writes these fields; the replacing cluster type is newer than the proxies in use"
+)]
 fn by_name(cluster: &mut cluster::Cluster, input: &Input<'_>) {
     use envoy_types::pb::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
     let mesh = &input.scope.world.mesh;

@@ -1,6 +1,8 @@
 //! TLS to a cluster's endpoints: automatic mesh mTLS, or what a DestinationRule says.
 
-use meltemi_api::networking::{ClientTlsMode, ClientTlsSettings, ProxyProtocolVersion, TrafficPolicy};
+use meltemi_api::networking::{
+    ClientTlsMode, ClientTlsSettings, ProxyProtocolVersion, TrafficPolicy,
+};
 use meltemi_registry::{Port, Service};
 
 use super::Discovery;
@@ -123,7 +125,8 @@ fn custom(
         .map(|name| pb::exact(name))
         .collect();
     let by_secret = !settings.credential_name.is_empty();
-    if by_secret && input.proxy.kind == ProxyKind::Sidecar
+    if by_secret
+        && input.proxy.kind == ProxyKind::Sidecar
         && input.rule.is_some_and(|rule| rule.selector.is_empty())
         && let Some(rule) = input.rule
     {
@@ -141,8 +144,10 @@ fn custom(
                 .push(sds::kubernetes(secret));
         }
         if !skip_verification {
-            common.validation_context_type =
-                Some(sds::combined(names, sds::kubernetes(&format!("{secret}-cacert"))));
+            common.validation_context_type = Some(sds::combined(
+                names,
+                sds::kubernetes(&format!("{secret}-cacert")),
+            ));
         }
     } else {
         if mutual {
@@ -152,13 +157,12 @@ fn custom(
             ));
         }
         if !skip_verification {
-            let roots = if settings.ca_certificates.is_empty()
-                || settings.ca_certificates == "system"
-            {
-                sds::SYSTEM_ROOTS
-            } else {
-                &settings.ca_certificates
-            };
+            let roots =
+                if settings.ca_certificates.is_empty() || settings.ca_certificates == "system" {
+                    sds::SYSTEM_ROOTS
+                } else {
+                    &settings.ca_certificates
+                };
             common.validation_context_type = Some(
                 tls::common_tls_context::ValidationContextType::ValidationContext(
                     tls::CertificateValidationContext {

@@ -62,7 +62,10 @@ impl Http {
         if proxy.kind == ProxyKind::Gateway && http.version == Version::Downstream {
             http.version = Version::Http1;
         }
-        let settings = policy.connection_pool.as_ref().and_then(|pool| pool.http.as_ref());
+        let settings = policy
+            .connection_pool
+            .as_ref()
+            .and_then(|pool| pool.http.as_ref());
         let upgrade = match settings.map(|settings| settings.h2_upgrade_policy) {
             Some(H2UpgradePolicy::Upgrade) => true,
             Some(H2UpgradePolicy::DoNotUpgrade) => false,
@@ -144,7 +147,12 @@ pub fn connection(
     scope: &Scope<'_>,
     policy: &TrafficPolicy,
 ) {
-    let positive = |value: i32| u32::try_from(value).ok().filter(|v| *v > 0).and_then(pb::u32v);
+    let positive = |value: i32| {
+        u32::try_from(value)
+            .ok()
+            .filter(|v| *v > 0)
+            .and_then(pb::u32v)
+    };
     let mut thresholds = cluster::circuit_breakers::Thresholds::default();
     let mut keepalive = scope.world.mesh.keepalive();
     let pool = policy.connection_pool.as_ref();
@@ -186,7 +194,8 @@ pub fn connection(
     cluster.circuit_breakers = Some(breakers(thresholds));
     if let Some(keepalive) = keepalive {
         let seconds = |d: Option<meltemi_api::Duration>| {
-            d.and_then(|d| u32::try_from(d.get().as_secs()).ok()).and_then(pb::u32v)
+            d.and_then(|d| u32::try_from(d.get().as_secs()).ok())
+                .and_then(pb::u32v)
         };
         cluster.upstream_connection_options = Some(cluster::UpstreamConnectionOptions {
             tcp_keepalive: Some(core::TcpKeepalive {
@@ -214,7 +223,9 @@ pub fn outliers(cluster: &mut cluster::Cluster, policy: &TrafficPolicy) {
         ..Default::default()
     };
     let errors_in_a_row = settings.consecutive_5xx_errors.or_else(|| {
-        u32::try_from(settings.consecutive_errors).ok().filter(|errors| *errors > 0)
+        u32::try_from(settings.consecutive_errors)
+            .ok()
+            .filter(|errors| *errors > 0)
     });
     if let Some(errors) = errors_in_a_row {
         outlier.consecutive_5xx = pb::u32v(errors);
@@ -222,12 +233,12 @@ pub fn outliers(cluster: &mut cluster::Cluster, policy: &TrafficPolicy) {
     }
     if let Some(errors) = settings.consecutive_gateway_errors {
         outlier.consecutive_gateway_failure = pb::u32v(errors);
-        outlier.enforcing_consecutive_gateway_failure =
-            pb::u32v(if errors > 0 { 100 } else { 0 });
+        outlier.enforcing_consecutive_gateway_failure = pb::u32v(if errors > 0 { 100 } else { 0 });
     }
     if settings.max_ejection_percent > 0 {
-        outlier.max_ejection_percent =
-            u32::try_from(settings.max_ejection_percent).ok().and_then(pb::u32v);
+        outlier.max_ejection_percent = u32::try_from(settings.max_ejection_percent)
+            .ok()
+            .and_then(pb::u32v);
     }
     if settings.split_external_local_origin_errors {
         outlier.split_external_local_origin_errors = true;

@@ -4,7 +4,6 @@
 mod api;
 mod build;
 mod proxies;
-mod sets;
 mod source;
 mod state;
 mod tls;
@@ -15,6 +14,7 @@ use meltemi_identity::{
     Authority, AuthorityError, AuthorityOptions, CsrService, LocalCredentials, MutualTls,
     RateLimit, SpiffeError, Store, StoreError, TrustDomain,
 };
+use meltemi_registry::Range16;
 use meltemi_xds::server::{AdsServer, AdsServerOptions, bind_unix, serve_tcp, serve_unix};
 use source::Source;
 use state::State;
@@ -32,7 +32,7 @@ pub struct Options {
     pub config_dir: PathBuf,
     /// Further directories whose word is the platform's: Pods with their status, built-ins.
     pub platform_dirs: Vec<PathBuf>,
-    /// Keys and last good objects (`store.redb`, `last-good.yaml`); made private.
+    /// Keys and last good objects (`store.redb`, `last-good.json`); made private.
     pub state_dir: PathBuf,
     /// One-time credentials of local workloads; without it Unix peers cannot get certificates.
     pub credentials_dir: Option<PathBuf>,
@@ -50,6 +50,8 @@ pub struct Options {
     /// `cluster.local` unless MeshConfig says otherwise.
     pub trust_domain: Option<String>,
     pub cluster_id: String,
+    /// Cluster IPs of Services that name none.
+    pub service_range: Range16,
     /// A plugged-in CA, laid out as Istio's `cacerts`.
     pub cacerts: Option<PathBuf>,
     /// Lifetime of workload certificates (Istio: 24 h).
@@ -69,7 +71,8 @@ impl Options {
             plaintext_address: None,
             tls_address: None,
             trust_domain: None,
-            cluster_id: "Kubernetes".to_owned(),
+            cluster_id: WorldOptions::default().cluster_id,
+            service_range: WorldOptions::default().service_range,
             cacerts: None,
             certificate_ttl: Duration::from_secs(24 * 3600),
         }
@@ -114,6 +117,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
         .parse()?;
     let world_options = WorldOptions {
         cluster_id: options.cluster_id.clone(),
+        service_range: options.service_range,
         trust_domain: Some(trust_domain.as_str().to_owned()),
         ..WorldOptions::default()
     };
@@ -163,7 +167,7 @@ async fn open_config(options: &Options) -> Result<DirectorySource, ControlPlaneE
     });
     let directories = std::iter::once(user_directory(options)).chain(platform);
     let source_options = SourceOptions {
-        last_good: Some(options.state_dir.join("last-good.yaml")),
+        last_good: Some(options.state_dir.join("last-good.json")),
         ..SourceOptions::default()
     };
     DirectorySource::open(directories.collect(), source_options)

@@ -1,7 +1,6 @@
 //! What a proxy is served: the World, translated for it.
 
 use super::proxies::{Connection, lock};
-use super::sets::into_sets;
 use super::state::State;
 use crate::issue::Issue;
 use crate::proxy::Proxy;
@@ -97,7 +96,7 @@ pub(super) fn generated(state: &State, connection: &Connection) -> Cached {
         (Ok(generated), _) => Cached {
             generation: world.generation,
             issues: generated.issues.clone().into(),
-            sets: Arc::new(into_sets(&generated)),
+            sets: Arc::new(generated.encode()),
         },
         (Err(_), last) => {
             tracing::error!(

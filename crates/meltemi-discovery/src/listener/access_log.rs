@@ -18,11 +18,17 @@ const JSON: [(&str, &str); 22] = [
     ("response_code", "%RESPONSE_CODE%"),
     ("response_flags", "%RESPONSE_FLAGS%"),
     ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
-    ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
+    (
+        "connection_termination_details",
+        "%CONNECTION_TERMINATION_DETAILS%",
+    ),
     ("bytes_received", "%BYTES_RECEIVED%"),
     ("bytes_sent", "%BYTES_SENT%"),
     ("duration", "%DURATION%"),
-    ("upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"),
+    (
+        "upstream_service_time",
+        "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    ),
     ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
     ("user_agent", "%REQ(USER-AGENT)%"),
     ("request_id", "%REQ(X-REQUEST-ID)%"),
@@ -93,7 +99,9 @@ fn file(
     Some(accesslog::AccessLog {
         name: "envoy.access_loggers.file".to_owned(),
         filter,
-        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(pb::any(&log))),
+        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(pb::any(
+            &log,
+        ))),
     })
 }
 

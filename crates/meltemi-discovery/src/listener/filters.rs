@@ -47,7 +47,10 @@ pub fn http(side: Side, flavor: Flavor) -> Vec<hcm::HttpFilter> {
     let istio = flavor == Flavor::Meltemi;
     let mut filters = Vec::new();
     if istio {
-        filters.push(http_any("istio.metadata_exchange", http_peer_metadata(side)));
+        filters.push(http_any(
+            "istio.metadata_exchange",
+            http_peer_metadata(side),
+        ));
     }
     filters.push(http_any(
         "envoy.filters.http.grpc_stats",
@@ -64,12 +67,18 @@ pub fn http(side: Side, flavor: Flavor) -> Vec<hcm::HttpFilter> {
     if istio && side != Side::Inbound {
         filters.push(http_any("istio.alpn", pb::any(&alpn())));
     }
-    filters.push(http_any("envoy.filters.http.fault", pb::any(&HttpFault::default())));
+    filters.push(http_any(
+        "envoy.filters.http.fault",
+        pb::any(&HttpFault::default()),
+    ));
     filters.push(http_any("envoy.filters.http.cors", pb::any(&Cors {})));
     if istio {
         filters.push(http_any("istio.stats", stats(side)));
     }
-    filters.push(http_any("envoy.filters.http.router", pb::any(&Router::default())));
+    filters.push(http_any(
+        "envoy.filters.http.router",
+        pb::any(&Router::default()),
+    ));
     filters
 }
 
@@ -127,7 +136,9 @@ fn alpn() -> AlpnFilterConfig {
 fn listener_filter<M: Message + Name>(name: &str, config: &M) -> listener::ListenerFilter {
     listener::ListenerFilter {
         name: name.to_owned(),
-        config_type: Some(listener::listener_filter::ConfigType::TypedConfig(pb::any(config))),
+        config_type: Some(listener::listener_filter::ConfigType::TypedConfig(pb::any(
+            config,
+        ))),
         ..Default::default()
     }
 }
@@ -151,5 +162,8 @@ pub fn tls_inspector() -> listener::ListenerFilter {
 }
 
 pub fn http_inspector() -> listener::ListenerFilter {
-    listener_filter("envoy.filters.listener.http_inspector", &HttpInspector::default())
+    listener_filter(
+        "envoy.filters.listener.http_inspector",
+        &HttpInspector::default(),
+    )
 }

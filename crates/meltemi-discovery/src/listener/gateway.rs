@@ -70,7 +70,11 @@ impl GatewayServer<'_> {
             .server
             .hosts
             .iter()
-            .map(|host| host.split_once('/').map_or(host.as_str(), |(_, name)| name).to_owned())
+            .map(|host| {
+                host.split_once('/')
+                    .map_or(host.as_str(), |(_, name)| name)
+                    .to_owned()
+            })
             .collect();
         if names.iter().any(|name| name == "*") {
             return Vec::new();
@@ -91,8 +95,9 @@ pub struct GatewayListener<'w> {
     pub bind: String,
     pub port: u16,
     pub servers: Vec<GatewayServer<'w>>,
-    /// Route configuration to the servers (positions) whose hosts it holds.
-    pub routes: BTreeMap<String, Vec<usize>>,
+    /// Route configurations, in the servers' order, with the servers (positions) whose hosts
+    /// each holds.
+    pub routes: Vec<(String, Vec<usize>)>,
 }
 
 /// Groups the servers of the selected Gateways by the port that the proxy listens on.
@@ -110,13 +115,20 @@ pub fn listeners<'w>(
         .filter(|gateway| matches(&gateway.spec.selector, &proxy.labels));
     for gateway in selected {
         for (index, server) in gateway.spec.servers.iter().enumerate() {
-            let Some(declared) = &server.port else { continue };
-            let Ok(number) = u16::try_from(declared.number) else { continue };
+            let Some(declared) = &server.port else {
+                continue;
+            };
+            let Ok(number) = u16::try_from(declared.number) else {
+                continue;
+            };
             let Some(protocol) = Protocol::parse(&declared.protocol) else {
                 issues.add(
                     &gateway.key,
                     format!("spec.servers[{index}].port.protocol"),
-                    format!("{:?} is not supported; use HTTP, HTTPS, HTTP2, GRPC, TLS, TCP, MONGO", declared.protocol),
+                    format!(
+                        "{:?} is not supported; use HTTP, HTTPS, HTTP2, GRPC, TLS, TCP, MONGO",
+                        declared.protocol
+                    ),
                 );
                 continue;
             };
@@ -155,10 +167,14 @@ pub fn listeners<'w>(
     grouped
         .into_iter()
         .map(|((port, bind), servers)| {
-            let mut routes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+            let mut routes: Vec<(String, Vec<usize>)> = Vec::new();
             for (position, server) in servers.iter().enumerate() {
-                if let Some(name) = route_name(server, port, &bind) {
-                    routes.entry(name).or_default().push(position);
+                let Some(name) = route_name(server, port, &bind) else {
+                    continue;
+                };
+                match routes.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, positions)) => positions.push(position),
+                    None => routes.push((name, vec![position])),
                 }
             }
             GatewayListener {
@@ -198,7 +214,11 @@ fn route_name(server: &GatewayServer<'_>, port: u16, bind: &str) -> Option<Strin
     if server.protocol.is_http() {
         return Some(format!("http.{port}{suffix}"));
     }
-    let name = server.server.port.as_ref().map_or("", |port| port.name.as_str());
+    let name = server
+        .server
+        .port
+        .as_ref()
+        .map_or("", |port| port.name.as_str());
     server.is_https().then(|| {
         format!(
             "https.{}.{name}.{}.{}{suffix}",
@@ -248,9 +268,11 @@ fn write(
         }
         chains.push(chain);
     }
-    for server in gateway.servers.iter().filter(|server| {
-        !server.protocol.is_http() && !server.is_https()
-    }) {
+    for server in gateway
+        .servers
+        .iter()
+        .filter(|server| !server.protocol.is_http() && !server.is_https())
+    {
         match server.tls() {
             Some(settings) if settings.mode == ServerTlsMode::AutoPassthrough => issues.add(
                 &server.gateway.key,
@@ -377,12 +399,15 @@ fn tls_routes(
                     &format!("spec.tls[{index}]"),
                     issues,
                 );
-                l4::push(chains, Chain {
-                    sni,
-                    subnets: matching.destination_subnets.clone(),
-                    filters: tcp::chain(proxy, Side::Gateway, &config),
-                    metadata: None,
-                });
+                l4::push(
+                    chains,
+                    Chain {
+                        sni,
+                        subnets: matching.destination_subnets.clone(),
+                        filters: tcp::chain(proxy, Side::Gateway, &config),
+                        metadata: None,
+                    },
+                );
             }
         }
     }
@@ -399,7 +424,10 @@ fn tcp_routes(
     for service in virtual_services(scope, server) {
         let allowed = server.hosts_for(&service.key.namespace);
         let hosts = &service.spec.hosts;
-        if !hosts.iter().any(|host| allowed.iter().any(|a| hosts::overlap(a, host))) {
+        if !hosts
+            .iter()
+            .any(|host| allowed.iter().any(|a| hosts::overlap(a, host)))
+        {
             continue;
         }
         for (index, route) in service.spec.tcp.iter().enumerate() {
@@ -421,12 +449,15 @@ fn tcp_routes(
                 &format!("spec.tcp[{index}]"),
                 issues,
             );
-            l4::push(chains, Chain {
-                sni: Vec::new(),
-                subnets,
-                filters: tcp::chain(proxy, Side::Gateway, &config),
-                metadata: None,
-            });
+            l4::push(
+                chains,
+                Chain {
+                    sni: Vec::new(),
+                    subnets,
+                    filters: tcp::chain(proxy, Side::Gateway, &config),
+                    metadata: None,
+                },
+            );
         }
     }
 }
@@ -452,8 +483,14 @@ fn terminate(
     }
     for (set, name) in [
         (!settings.ecdh_curves.is_empty(), "ecdhCurves"),
-        (!settings.ca_crl.is_empty() && !settings.credential_name.is_empty(), "caCrl"),
-        (settings.insecure_skip_verify == Some(true), "insecureSkipVerify"),
+        (
+            !settings.ca_crl.is_empty() && !settings.credential_name.is_empty(),
+            "caCrl",
+        ),
+        (
+            settings.insecure_skip_verify == Some(true),
+            "insecureSkipVerify",
+        ),
     ] {
         if set {
             issues.add(
@@ -497,7 +534,10 @@ fn terminate(
         for name in &secrets {
             let namespace = scope.namespace.clone();
             if !name.contains('/')
-                && !scope.world.secrets.contains_key(&(namespace.clone(), (*name).clone()))
+                && !scope
+                    .world
+                    .secrets
+                    .contains_key(&(namespace.clone(), (*name).clone()))
             {
                 issues.add(
                     key,
@@ -509,16 +549,17 @@ fn terminate(
             }
         }
     } else {
-        common.tls_certificates = std::iter::once((&settings.server_certificate, &settings.private_key))
-            .chain(
-                settings
-                    .tls_certificates
-                    .iter()
-                    .map(|pair| (&pair.server_certificate, &pair.private_key)),
-            )
-            .filter(|(certificate, _)| !certificate.is_empty())
-            .map(|(certificate, private_key)| sds::file_certificate(certificate, private_key))
-            .collect();
+        common.tls_certificates =
+            std::iter::once((&settings.server_certificate, &settings.private_key))
+                .chain(
+                    settings
+                        .tls_certificates
+                        .iter()
+                        .map(|pair| (&pair.server_certificate, &pair.private_key)),
+                )
+                .filter(|(certificate, _)| !certificate.is_empty())
+                .map(|(certificate, private_key)| sds::file_certificate(certificate, private_key))
+                .collect();
         if wants_client {
             common.validation_context_type = Some(
                 tls::common_tls_context::ValidationContextType::ValidationContext(

@@ -1,7 +1,9 @@
 //! HTTP connection managers.
 
 use envoy_types::pb::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
-use envoy_types::pb::envoy::r#type::metadata::v3::{MetadataKey, MetadataKind, metadata_key, metadata_kind};
+use envoy_types::pb::envoy::r#type::metadata::v3::{
+    MetadataKey, MetadataKind, metadata_key, metadata_kind,
+};
 use envoy_types::pb::envoy::r#type::tracing::v3::{CustomTag, custom_tag};
 use meltemi_api::mesh::PathNormalizationType;
 
@@ -44,8 +46,7 @@ pub fn filter(
         }],
         use_remote_address: pb::boolv(side == Side::Gateway),
         normalize_path: pb::boolv(true),
-        path_with_escaped_slashes_action:
-            parts::PathWithEscapedSlashesAction::KeepUnchanged as i32,
+        path_with_escaped_slashes_action: parts::PathWithEscapedSlashesAction::KeepUnchanged as i32,
         proxy_100_continue: true,
         // A request may wait for as long as its route's timeout allows.
         stream_idle_timeout: Some(pb::seconds(0)),

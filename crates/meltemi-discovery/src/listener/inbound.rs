@@ -54,7 +54,11 @@ fn ways(protocol: Protocol, mode: MtlsMode) -> Vec<Way> {
     };
     const TLS: &str = "tls";
     const RAW: &str = "raw_buffer";
-    let layer = if protocol.is_http() { Layer::Http } else { Layer::Tcp };
+    let layer = if protocol.is_http() {
+        Layer::Http
+    } else {
+        Layer::Tcp
+    };
     match (protocol.is_sniffed(), mode) {
         (true, MtlsMode::Permissive) => vec![
             way(TLS, &MESH_HTTP, Layer::Http, true),
@@ -150,13 +154,16 @@ fn from_services<'a>(
             }
             continue;
         }
-        ports.insert(port, Inbound {
-            port: Some(port),
-            protocol: target.port.protocol,
-            mode: mtls.at(port),
-            cluster: names::inbound(port),
-            host: &target.service.hostname,
-        });
+        ports.insert(
+            port,
+            Inbound {
+                port: Some(port),
+                protocol: target.port.protocol,
+                mode: mtls.at(port),
+                cluster: names::inbound(port),
+                host: &target.service.hostname,
+            },
+        );
     }
     ports
 }
@@ -188,18 +195,23 @@ fn from_ingress<'a>(
                 "NONE is not supported here; the port is served through the redirection",
             );
         }
-        let Port { number, protocol, .. } = listener.port;
+        let Port {
+            number, protocol, ..
+        } = listener.port;
         let host = targets
             .iter()
             .find(|target| target.target_port == number)
             .map_or("", |target| &target.service.hostname);
-        ports.insert(number, Inbound {
-            port: Some(number),
-            protocol,
-            mode: mtls.at(number),
-            cluster: names::inbound(number),
-            host,
-        });
+        ports.insert(
+            number,
+            Inbound {
+                port: Some(number),
+                protocol,
+                mode: mtls.at(number),
+                cluster: names::inbound(number),
+                host,
+            },
+        );
     }
     ports
 }
@@ -254,7 +266,10 @@ fn virtual_inbound(
     listener_filters.extend(inspectors(&chains));
     listener::Listener {
         name: names::VIRTUAL_INBOUND.to_owned(),
-        address: Some(pb::socket_address(names::WILDCARD, u32::from(mesh.inbound_port))),
+        address: Some(pb::socket_address(
+            names::WILDCARD,
+            u32::from(mesh.inbound_port),
+        )),
         access_log: access_log::listener(&mesh.config),
         filter_chains: chains,
         listener_filters,
@@ -268,11 +283,7 @@ fn virtual_inbound(
 }
 
 /// Without redirection: a listener on the workload's own address and port.
-fn bound(
-    scope: &Scope<'_>,
-    proxy: &Proxy,
-    inbound: &Inbound<'_>,
-) -> Option<listener::Listener> {
+fn bound(scope: &Scope<'_>, proxy: &Proxy, inbound: &Inbound<'_>) -> Option<listener::Listener> {
     let port = inbound.port?;
     let address = proxy.ips.first()?.to_string();
     let mut chains: Vec<_> = filter_chains(scope, proxy, inbound);
@@ -287,9 +298,7 @@ fn bound(
         address: Some(pb::socket_address(&address, u32::from(port))),
         filter_chains: chains,
         listener_filters,
-        listener_filters_timeout: Some(pb::duration(
-            scope.world.mesh.protocol_detection_timeout,
-        )),
+        listener_filters_timeout: Some(pb::duration(scope.world.mesh.protocol_detection_timeout)),
         continue_on_listener_filters_timeout: true,
         traffic_direction: core::TrafficDirection::Inbound as i32,
         ..Default::default()
@@ -324,11 +333,8 @@ fn filter_chain(
             Some(port) => format!("inbound_{}_{port};", names::WILDCARD),
             None => format!("{};", names::INBOUND_PASSTHROUGH),
         };
-        let routes = crate::route::inbound(
-            &inbound.cluster,
-            inbound.port.unwrap_or(0),
-            inbound.host,
-        );
+        let routes =
+            crate::route::inbound(&inbound.cluster, inbound.port.unwrap_or(0), inbound.host);
         let mut filters = Vec::new();
         if proxy.flavor == crate::proxy::Flavor::Meltemi {
             filters.push(filters::network_any(

@@ -38,7 +38,11 @@ impl Chain {
     pub fn build(self) -> listener::FilterChain {
         let filter_chain_match = (!self.is_catch_all()).then(|| listener::FilterChainMatch {
             server_names: self.sni,
-            prefix_ranges: self.subnets.iter().filter_map(|range| cidr(range)).collect(),
+            prefix_ranges: self
+                .subnets
+                .iter()
+                .filter_map(|range| cidr(range))
+                .collect(),
             ..Default::default()
         });
         listener::FilterChain {
@@ -114,8 +118,7 @@ impl<'w> Input<'_, 'w> {
         let cluster = names::outbound(self.port.number, "", &self.service.hostname);
         let mut config = tcp::to_cluster(self.scope, &cluster);
         if let Some(rule) = self.scope.rule(self.service) {
-            let policy =
-                destination_rule::at_port(rule.traffic_policy.as_ref(), self.port.number);
+            let policy = destination_rule::at_port(rule.traffic_policy.as_ref(), self.port.number);
             tcp::apply(&mut config, &policy);
         }
         tcp::chain(self.proxy, Side::Outbound, &config)
@@ -174,16 +177,19 @@ fn tls(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                 );
                 let mut sni = matching.sni_hosts.clone();
                 sni.sort();
-                push(&mut chains, Chain {
-                    sni,
-                    subnets,
-                    filters: tcp::chain(input.proxy, Side::Outbound, &config),
-                    metadata: Some(structs::config_metadata(
-                        "virtual-service",
-                        &key.namespace,
-                        &key.name,
-                    )),
-                });
+                push(
+                    &mut chains,
+                    Chain {
+                        sni,
+                        subnets,
+                        filters: tcp::chain(input.proxy, Side::Outbound, &config),
+                        metadata: Some(structs::config_metadata(
+                            "virtual-service",
+                            &key.namespace,
+                            &key.name,
+                        )),
+                    },
+                );
             }
         }
     }
@@ -236,27 +242,37 @@ fn plain(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                 .iter()
                 .any(|matching| matching.destination_subnets.is_empty());
             let catches_all = subnets.is_empty() || everything;
-            push(&mut chains, Chain {
-                sni: Vec::new(),
-                subnets: if catches_all { input.own_subnet() } else { subnets },
-                filters: tcp::chain(input.proxy, Side::Outbound, &config),
-                metadata: Some(structs::config_metadata(
-                    "virtual-service",
-                    &key.namespace,
-                    &key.name,
-                )),
-            });
+            push(
+                &mut chains,
+                Chain {
+                    sni: Vec::new(),
+                    subnets: if catches_all {
+                        input.own_subnet()
+                    } else {
+                        subnets
+                    },
+                    filters: tcp::chain(input.proxy, Side::Outbound, &config),
+                    metadata: Some(structs::config_metadata(
+                        "virtual-service",
+                        &key.namespace,
+                        &key.name,
+                    )),
+                },
+            );
             if catches_all {
                 return chains;
             }
         }
     }
-    push(&mut chains, Chain {
-        sni: Vec::new(),
-        subnets: input.own_subnet(),
-        filters: input.default_filters(),
-        metadata: None,
-    });
+    push(
+        &mut chains,
+        Chain {
+            sni: Vec::new(),
+            subnets: input.own_subnet(),
+            filters: input.default_filters(),
+            metadata: None,
+        },
+    );
     chains
 }
 

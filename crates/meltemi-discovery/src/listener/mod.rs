@@ -10,9 +10,7 @@ mod l4;
 mod outbound;
 mod tcp;
 
-pub use gateway::{
-    GatewayListener, GatewayServer, virtual_services as gateway_virtual_services,
-};
+pub use gateway::{GatewayListener, GatewayServer, virtual_services as gateway_virtual_services};
 pub use outbound::HttpListener;
 
 use crate::issue::Issues;

@@ -49,7 +49,15 @@ pub fn translate(
         for service in &egress.services {
             for port in &service.ports {
                 if port.protocol != Protocol::Udp && service.resolution != Resolution::DynamicDns {
-                    add(&mut entries, scope, proxy, (position, egress), service, port, issues);
+                    add(
+                        &mut entries,
+                        scope,
+                        proxy,
+                        (position, egress),
+                        service,
+                        port,
+                        issues,
+                    );
                 }
             }
         }
@@ -232,8 +240,7 @@ fn write(
             ..super::chain(vec![manager])
         });
     }
-    let has_matches =
-        !chains.is_empty() || entry.chains.iter().any(|chain| !chain.is_catch_all());
+    let has_matches = !chains.is_empty() || entry.chains.iter().any(|chain| !chain.is_catch_all());
     let mut fallback = None;
     for chain in entry.chains {
         if chain.is_catch_all() && has_matches {
@@ -289,7 +296,10 @@ fn virtual_outbound(scope: &Scope<'_>, proxy: &Proxy) -> listener::Listener {
     let catch_all = tcp::to_cluster(scope, tcp::fallback_cluster(scope.outbound_policy));
     listener::Listener {
         name: names::VIRTUAL_OUTBOUND.to_owned(),
-        address: Some(pb::socket_address(names::WILDCARD, u32::from(mesh.outbound_port))),
+        address: Some(pb::socket_address(
+            names::WILDCARD,
+            u32::from(mesh.outbound_port),
+        )),
         use_original_dst: pb::boolv(true),
         access_log: access_log::listener(&mesh.config),
         filter_chains: vec![

@@ -131,7 +131,10 @@ fn settings(
 
 /// What of a DestinationRule a TCP proxy carries.
 pub fn apply(config: &mut tcp_proxy::TcpProxy, policy: &TrafficPolicy) {
-    let tcp = policy.connection_pool.as_ref().and_then(|pool| pool.tcp.as_ref());
+    let tcp = policy
+        .connection_pool
+        .as_ref()
+        .and_then(|pool| pool.tcp.as_ref());
     config.idle_timeout = tcp
         .and_then(|tcp| tcp.idle_timeout)
         .map(|timeout| pb::duration(timeout.get()));

@@ -195,20 +195,24 @@ mod tests {
         let build = || {
             let mut fields = structs::structure([]);
             for index in 0..20 {
-                fields
-                    .fields
-                    .insert(format!("key-{index}"), structs::object([
+                fields.fields.insert(
+                    format!("key-{index}"),
+                    structs::object([
                         ("a", structs::string("1")),
-                        ("b", structs::list(vec![structs::object([
-                            ("x", structs::boolean(true)),
-                            ("y", structs::boolean(false)),
-                        ])])),
-                    ]));
+                        (
+                            "b",
+                            structs::list(vec![structs::object([
+                                ("x", structs::boolean(true)),
+                                ("y", structs::boolean(false)),
+                            ])]),
+                        ),
+                    ]),
+                );
             }
             cluster::Cluster {
                 name: "outbound|80||a".to_owned(),
                 metadata: Some(structs::metadata("istio", fields)),
-                respect_dns_ttl: true,
+                connect_timeout: Some(crate::pb::seconds(1)),
                 ..Default::default()
             }
         };

@@ -13,7 +13,8 @@ static ENVOY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy-types.bin"
 static POOL: LazyLock<Result<DescriptorPool, String>> = LazyLock::new(|| {
     let mut pool = DescriptorPool::decode(ENVOY).map_err(|error| error.to_string())?;
     let set = super::istio::schemas();
-    pool.add_file_descriptor_set(set).map_err(|error| error.to_string())?;
+    pool.add_file_descriptor_set(set)
+        .map_err(|error| error.to_string())?;
     Ok(pool)
 });
 
@@ -45,8 +46,10 @@ pub fn encoded_to_json(name: &str, bytes: &[u8]) -> Result<Value, String> {
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<(String, Value)> =
-                fields.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+            let mut fields: Vec<(String, Value)> = fields
+                .into_iter()
+                .map(|(name, value)| (name, sorted(value)))
+                .collect();
             fields.sort_by(|a, b| a.0.cmp(&b.0));
             Value::Object(fields.into_iter().collect())
         }

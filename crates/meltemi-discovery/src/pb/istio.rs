@@ -121,14 +121,18 @@ impl Name for AlpnFilterConfig {
 pub fn schemas() -> prost_types::FileDescriptorSet {
     use prost_types::field_descriptor_proto::{Label, Type};
     use prost_types::{
-        DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
-        MessageOptions,
+        DescriptorProto, EnumDescriptorProto, EnumValueDescriptorProto, FieldDescriptorProto,
+        FileDescriptorProto, FileDescriptorSet, MessageOptions,
     };
     let field = |name: &str, number: i32, kind: Type, type_name: &str, repeated: bool| {
         FieldDescriptorProto {
             name: Some(name.to_owned()),
             number: Some(number),
-            label: Some(if repeated { Label::Repeated } else { Label::Optional } as i32),
+            label: Some(if repeated {
+                Label::Repeated
+            } else {
+                Label::Optional
+            } as i32),
             r#type: Some(kind as i32),
             type_name: (!type_name.is_empty()).then(|| type_name.to_owned()),
             ..Default::default()
@@ -160,7 +164,16 @@ pub fn schemas() -> prost_types::FileDescriptorSet {
         Vec::new(),
     );
     let alpn_package = AlpnFilterConfig::PACKAGE;
-    let alpn = message(
+    let protocols = ["HTTP10", "HTTP11", "HTTP2"]
+        .iter()
+        .zip(0..)
+        .map(|(name, number)| EnumValueDescriptorProto {
+            name: Some((*name).to_owned()),
+            number: Some(number),
+            ..Default::default()
+        })
+        .collect();
+    let mut alpn = message(
         "FilterConfig",
         vec![field(
             "alpn_override",
@@ -172,12 +185,23 @@ pub fn schemas() -> prost_types::FileDescriptorSet {
         vec![message(
             "AlpnOverride",
             vec![
-                field("upstream_protocol", 1, Type::Int32, "", false),
+                field(
+                    "upstream_protocol",
+                    1,
+                    Type::Enum,
+                    &format!(".{alpn_package}.FilterConfig.Protocol"),
+                    false,
+                ),
                 field("alpn_override", 2, text, "", true),
             ],
             Vec::new(),
         )],
     );
+    alpn.enum_type.push(EnumDescriptorProto {
+        name: Some("Protocol".to_owned()),
+        value: protocols,
+        ..Default::default()
+    });
     let nds_package = meltemi_xds::nds::NameTable::PACKAGE;
     let info = message(
         "NameInfo",
@@ -199,7 +223,13 @@ pub fn schemas() -> prost_types::FileDescriptorSet {
             "TableEntry",
             vec![
                 field("key", 1, text, "", false),
-                field("value", 2, Type::Message, &format!(".{nds_package}.NameTable.NameInfo"), false),
+                field(
+                    "value",
+                    2,
+                    Type::Message,
+                    &format!(".{nds_package}.NameTable.NameInfo"),
+                    false,
+                ),
             ],
             Vec::new(),
         )
@@ -217,7 +247,11 @@ pub fn schemas() -> prost_types::FileDescriptorSet {
     );
     FileDescriptorSet {
         file: vec![
-            file("istio/typed_struct.proto", TypedStruct::PACKAGE, vec![typed_struct]),
+            file(
+                "istio/typed_struct.proto",
+                TypedStruct::PACKAGE,
+                vec![typed_struct],
+            ),
             file("istio/alpn.proto", alpn_package, vec![alpn]),
             file("istio/nds.proto", nds_package, vec![table]),
         ],

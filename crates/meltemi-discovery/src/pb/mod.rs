@@ -99,7 +99,9 @@ pub fn regex(pattern: &str) -> matcher::RegexMatcher {
 }
 
 pub fn exact(value: &str) -> matcher::StringMatcher {
-    string_matcher(matcher::string_matcher::MatchPattern::Exact(value.to_owned()))
+    string_matcher(matcher::string_matcher::MatchPattern::Exact(
+        value.to_owned(),
+    ))
 }
 
 pub fn prefix(value: &str) -> matcher::StringMatcher {

@@ -39,7 +39,10 @@ pub fn translate(
 
     let mut operation_target = format!("{}:{}", key.name, context.port);
     if let Some(redirection) = &http.redirect {
-        route.action = Some(route::route::Action::Redirect(redirect(redirection, context)));
+        route.action = Some(route::route::Action::Redirect(redirect(
+            redirection,
+            context,
+        )));
     } else if let Some(answer) = &http.direct_response {
         let body = answer.body.as_ref().and_then(|body| {
             let specifier = match (&body.string, &body.bytes) {
@@ -76,13 +79,11 @@ pub fn translate(
         ..Default::default()
     });
     if let Some(injection) = &http.fault
-        && let Some(config) =
-            fault::translate(injection, key, &format!("{field}.fault"), issues)
+        && let Some(config) = fault::translate(injection, key, &format!("{field}.fault"), issues)
     {
-        route.typed_per_filter_config.insert(
-            "envoy.filters.http.fault".to_owned(),
-            pb::any(&config),
-        );
+        route
+            .typed_per_filter_config
+            .insert("envoy.filters.http.fault".to_owned(), pb::any(&config));
     }
     if let Some(policy) = &http.cors_policy {
         route.typed_per_filter_config.insert(
@@ -93,7 +94,10 @@ pub fn translate(
     route
 }
 
-#[allow(deprecated, reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response")]
+#[allow(
+    deprecated,
+    reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response"
+)]
 fn forward(
     context: Context<'_, '_>,
     http: &HttpRoute,
@@ -145,7 +149,11 @@ fn forward(
             action.host_rewrite_specifier =
                 Some(HostRewriteSpecifier::HostRewriteLiteral(authority));
         }
-        let name = cluster(&only.destination, &format!("{field}.route[0].destination"), issues);
+        let name = cluster(
+            &only.destination,
+            &format!("{field}.route[0].destination"),
+            issues,
+        );
         action.cluster_specifier = Some(ClusterSpecifier::Cluster(name));
         action.hash_policy = hash_policy(context, &only.destination);
         return action;
@@ -277,7 +285,9 @@ fn redirect(redirect: &HttpRedirect, context: Context<'_, '_>) -> route::Redirec
         (None, Some(RedirectPortSelection::FromProtocolDefault) | None) => 0,
     };
     let path = if !redirect.prefix_rewrite.is_empty() {
-        Some(PathRewriteSpecifier::PrefixRewrite(redirect.prefix_rewrite.clone()))
+        Some(PathRewriteSpecifier::PrefixRewrite(
+            redirect.prefix_rewrite.clone(),
+        ))
     } else if redirect.uri.is_empty() {
         None
     } else {

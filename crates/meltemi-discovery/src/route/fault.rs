@@ -41,7 +41,10 @@ pub fn translate(
         }
     }
     if let Some(abort) = &injection.abort {
-        let percent = abort.percentage.as_ref().map_or(100.0, |percentage| percentage.value);
+        let percent = abort
+            .percentage
+            .as_ref()
+            .map_or(100.0, |percentage| percentage.value);
         if abort.http2_error.is_some() {
             issues.add(
                 owner,
@@ -50,7 +53,9 @@ pub fn translate(
             );
         }
         let error = if let Some(status) = abort.http_status {
-            u32::try_from(status).ok().map(fault::fault_abort::ErrorType::HttpStatus)
+            u32::try_from(status)
+                .ok()
+                .map(fault::fault_abort::ErrorType::HttpStatus)
         } else if let Some(name) = &abort.grpc_status {
             let code = grpc_code(name);
             if code.is_none() {

@@ -18,7 +18,9 @@ pub fn translate(
     let mut configurations = Vec::new();
     for listener in listeners {
         for (name, positions) in &listener.routes {
-            let servers = positions.iter().map(|position| &listener.servers[*position]);
+            let servers = positions
+                .iter()
+                .map(|position| &listener.servers[*position]);
             let hosts = virtual_hosts(scope, servers, listener.port, issues);
             configurations.push(super::configuration(name, hosts));
         }

@@ -65,7 +65,11 @@ fn shared(
             port,
             gateway: MESH,
         };
-        let (matched, bare) = hosts_of(virtual_service, &services);
+        let (matched, mut bare) = hosts_of(virtual_service, &services);
+        if matched.is_empty() && port != 80 {
+            // Hosts that are no service's have no port: HTTP's own, as in Istio.
+            bare.clear();
+        }
         let matched: Vec<&Service> = matched
             .into_iter()
             .filter(|service| routed.insert(&service.hostname))
@@ -90,13 +94,23 @@ fn shared(
             ));
         }
         for host in bare {
-            hosts.add(virtual_host(host, port, vec![host.to_owned()], routes.clone()));
+            hosts.add(virtual_host(
+                host,
+                port,
+                vec![host.to_owned()],
+                routes.clone(),
+            ));
         }
     }
     for service in services {
         if !routed.contains(&*service.hostname) {
             let routes = vec![default_route(scope, service, port)];
-            hosts.add(virtual_host(&service.hostname, port, domains(service, proxy), routes));
+            hosts.add(virtual_host(
+                &service.hostname,
+                port,
+                domains(service, proxy),
+                routes,
+            ));
         }
     }
     let mut list = hosts.list;
@@ -107,9 +121,9 @@ fn shared(
 
 fn serves_http(service: &Service, port: u16) -> bool {
     service.resolution != Resolution::DynamicDns
-        && service.port(port).is_some_and(|port| {
-            port.protocol.is_http() || port.protocol == Protocol::Sniffed
-        })
+        && service
+            .port(port)
+            .is_some_and(|port| port.protocol.is_http() || port.protocol == Protocol::Sniffed)
 }
 
 /// The services that a VirtualService is for, exact hosts first, and its hosts that no service
@@ -134,7 +148,9 @@ fn hosts_of<'a>(
         let before = matched.len();
         for service in services {
             if hosts::covers(host, &service.hostname)
-                && !matched.iter().any(|known| known.hostname == service.hostname)
+                && !matched
+                    .iter()
+                    .any(|known| known.hostname == service.hostname)
             {
                 matched.push(service);
             }
@@ -154,7 +170,11 @@ fn own_virtual_host(
     port: u16,
     issues: &mut Issues,
 ) -> Vec<route::VirtualHost> {
-    let Some(service) = egress.services.iter().find(|service| &*service.hostname == host) else {
+    let Some(service) = egress
+        .services
+        .iter()
+        .find(|service| &*service.hostname == host)
+    else {
         return Vec::new();
     };
     let routes = egress
@@ -198,11 +218,14 @@ fn virtual_host(
 }
 
 /// Everything to the service.
-#[allow(deprecated, reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response")]
+#[allow(
+    deprecated,
+    reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response"
+)]
 fn default_route(scope: &Scope<'_>, service: &Service, port: u16) -> route::Route {
-    let policy = scope.rule(service).map(|rule| {
-        destination_rule::at_port(rule.traffic_policy.as_ref(), port)
-    });
+    let policy = scope
+        .rule(service)
+        .map(|rule| destination_rule::at_port(rule.traffic_policy.as_ref(), port));
     let hash_policy = policy
         .as_ref()
         .and_then(crate::cluster::consistent_hash)
@@ -233,7 +256,10 @@ fn default_route(scope: &Scope<'_>, service: &Service, port: u16) -> route::Rout
 }
 
 /// Requests to hosts that the mesh does not know.
-#[allow(deprecated, reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response")]
+#[allow(
+    deprecated,
+    reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response"
+)]
 fn fallback(policy: OutboundPolicy) -> route::VirtualHost {
     let (name, action) = match policy {
         OutboundPolicy::AllowAny => (
@@ -309,7 +335,8 @@ struct VirtualHosts {
 
 impl VirtualHosts {
     fn add(&mut self, mut host: route::VirtualHost) {
-        host.domains.retain(|domain| self.domains.insert(domain.clone()));
+        host.domains
+            .retain(|domain| self.domains.insert(domain.clone()));
         if !host.domains.is_empty() {
             self.list.push(host);
         }

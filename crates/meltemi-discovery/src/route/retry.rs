@@ -18,10 +18,7 @@ const DEFAULT_ATTEMPTS: u32 = 2;
 const HOST_SELECTION_ATTEMPTS: i64 = 5;
 
 /// The policy of a route; `None` where retries are switched off (`attempts: 0`).
-pub fn translate(
-    own: Option<&HttpRetry>,
-    mesh: Option<&HttpRetry>,
-) -> Option<route::RetryPolicy> {
+pub fn translate(own: Option<&HttpRetry>, mesh: Option<&HttpRetry>) -> Option<route::RetryPolicy> {
     let mut policy = default_policy();
     let Some(given) = own.or(mesh) else {
         return Some(policy);
@@ -82,7 +79,11 @@ fn default_policy() -> route::RetryPolicy {
 fn conditions(text: &str) -> (String, Vec<u32>) {
     let mut named: Vec<&str> = Vec::new();
     let mut codes = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         match part.parse::<u32>() {
             Ok(code) => codes.push(code),
             Err(_) => named.push(part),

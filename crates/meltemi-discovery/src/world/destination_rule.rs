@@ -74,17 +74,20 @@ impl DestinationRules {
             );
             match merged.get_mut(&slot) {
                 None => {
-                    merged.insert(slot, Rule {
-                        key: object.key.clone(),
-                        visibility: Visibility::parse(
-                            export.iter().map(String::as_str),
-                            object.namespace(),
-                        ),
-                        host,
-                        traffic_policy: spec.traffic_policy.clone(),
-                        subsets: spec.subsets.clone(),
-                        selector,
-                    });
+                    merged.insert(
+                        slot,
+                        Rule {
+                            key: object.key.clone(),
+                            visibility: Visibility::parse(
+                                export.iter().map(String::as_str),
+                                object.namespace(),
+                            ),
+                            host,
+                            traffic_policy: spec.traffic_policy.clone(),
+                            subsets: spec.subsets.clone(),
+                            selector,
+                        },
+                    );
                 }
                 Some(rule) => {
                     for subset in &spec.subsets {
@@ -143,8 +146,7 @@ impl DestinationRules {
         let exported = |rule: &Rule| {
             rule.visibility.includes(client_namespace)
                 && (rule.selector.is_empty()
-                    || (rule.key.namespace == client_namespace
-                        && matches(&rule.selector, labels)))
+                    || (rule.key.namespace == client_namespace && matches(&rule.selector, labels)))
         };
         self.best(&service.namespace, &service.hostname, exported)
             .or_else(|| self.best(&self.root_namespace, &service.hostname, exported))
@@ -197,7 +199,9 @@ pub fn at_port(policy: Option<&TrafficPolicy>, port: u16) -> TrafficPolicy {
     if let Some(level) = level {
         effective.load_balancer.clone_from(&level.load_balancer);
         effective.connection_pool.clone_from(&level.connection_pool);
-        effective.outlier_detection.clone_from(&level.outlier_detection);
+        effective
+            .outlier_detection
+            .clone_from(&level.outlier_detection);
         effective.tls.clone_from(&level.tls);
     }
     effective
@@ -233,7 +237,13 @@ pub fn at_subset(base: &TrafficPolicy, subset: &Subset, port: u16) -> TrafficPol
             .is_some_and(|selector| selector.number == u32::from(port))
     });
     if let Some(level) = level {
-        override_with!(level, load_balancer, connection_pool, outlier_detection, tls);
+        override_with!(
+            level,
+            load_balancer,
+            connection_pool,
+            outlier_detection,
+            tls
+        );
     }
     effective
 }

@@ -38,7 +38,9 @@ pub struct Mesh {
 impl Mesh {
     pub fn new(config: Arc<MeshConfig>) -> Self {
         let port = |given: Option<i32>, default: u16| {
-            given.and_then(|port| u16::try_from(port).ok()).unwrap_or(default)
+            given
+                .and_then(|port| u16::try_from(port).ok())
+                .unwrap_or(default)
         };
         let duration = |given: Option<meltemi_api::Duration>, default: u64| {
             given.map_or(Duration::from_secs(default), Into::into)

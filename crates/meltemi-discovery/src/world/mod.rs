@@ -15,7 +15,7 @@ use meltemi_api::mesh::MeshConfig;
 use meltemi_api::networking::{DestinationRule, Gateway, Sidecar, VirtualService};
 use meltemi_api::security::PeerAuthentication;
 use meltemi_api::{Object, Spec, k8s};
-use meltemi_registry::{Registry, Settings, matches};
+use meltemi_registry::{Range16, Registry, Settings, matches};
 
 use crate::issue::{Issue, Issues};
 use destination_rule::DestinationRules;
@@ -32,6 +32,8 @@ pub struct WorldOptions {
     pub cluster_id: String,
     /// Overrides MeshConfig's when set.
     pub trust_domain: Option<String>,
+    /// Cluster IPs of Services that name none.
+    pub service_range: Range16,
 }
 
 impl Default for WorldOptions {
@@ -40,6 +42,7 @@ impl Default for WorldOptions {
             domain: "cluster.local".to_owned(),
             cluster_id: "Kubernetes".to_owned(),
             trust_domain: None,
+            service_range: Settings::default().service_range,
         }
     }
 }
@@ -99,10 +102,7 @@ impl World {
                 }
                 Spec::MeshConfig(spec) => mesh_configs.push(Named::new(meta, spec.clone())),
                 Spec::Secret(secret) => {
-                    secrets.insert(
-                        (meta.namespace.clone(), meta.name.clone()),
-                        secret.clone(),
-                    );
+                    secrets.insert((meta.namespace.clone(), meta.name.clone()), secret.clone());
                 }
                 _ => {}
             }
@@ -115,12 +115,19 @@ impl World {
         oldest_first(&mut mesh_configs);
         let mut issues = Issues::default();
         for extra in mesh_configs.iter().skip(1) {
-            issues.add(&extra.key, "", format!(
-                "only one MeshConfig is in force, {}; remove this one",
-                mesh_configs[0].key
-            ));
+            issues.add(
+                &extra.key,
+                "",
+                format!(
+                    "only one MeshConfig is in force, {}; remove this one",
+                    mesh_configs[0].key
+                ),
+            );
         }
-        let config = mesh_configs.first().map(|named| named.spec.clone()).unwrap_or_default();
+        let config = mesh_configs
+            .first()
+            .map(|named| named.spec.clone())
+            .unwrap_or_default();
         let mut mesh = Mesh::new(config);
         if let Some(trust_domain) = &options.trust_domain {
             mesh.trust_domain.clone_from(trust_domain);
@@ -129,6 +136,7 @@ impl World {
             domain: options.domain.clone(),
             trust_domain: mesh.trust_domain.clone(),
             cluster_id: options.cluster_id.clone(),
+            service_range: options.service_range,
             ..Settings::default()
         };
         let registry = Registry::build(objects, &settings);
@@ -208,10 +216,25 @@ impl World {
 
 fn source_labels(service: &ResolvedVirtualService) -> impl Iterator<Item = String> {
     let spec = &service.spec;
-    let http = spec.http.iter().flat_map(|r| &r.matches).map(|m| &m.source_labels);
-    let tcp = spec.tcp.iter().flat_map(|r| &r.matches).map(|m| &m.source_labels);
-    let tls = spec.tls.iter().flat_map(|r| &r.matches).map(|m| &m.source_labels);
-    http.chain(tcp).chain(tls).flat_map(|labels| labels.keys()).cloned()
+    let http = spec
+        .http
+        .iter()
+        .flat_map(|r| &r.matches)
+        .map(|m| &m.source_labels);
+    let tcp = spec
+        .tcp
+        .iter()
+        .flat_map(|r| &r.matches)
+        .map(|m| &m.source_labels);
+    let tls = spec
+        .tls
+        .iter()
+        .flat_map(|r| &r.matches)
+        .map(|m| &m.source_labels);
+    http.chain(tcp)
+        .chain(tls)
+        .flat_map(|labels| labels.keys())
+        .cloned()
 }
 
 fn oldest_first<T>(objects: &mut [Named<T>]) {

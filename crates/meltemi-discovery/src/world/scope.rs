@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use meltemi_api::networking::{
-    CaptureMode, OutboundTrafficPolicyMode, Sidecar, SidecarPort,
-};
+use meltemi_api::networking::{CaptureMode, OutboundTrafficPolicyMode, Sidecar, SidecarPort};
 use meltemi_registry::{Service, matches};
 
 use super::World;
@@ -192,13 +190,10 @@ impl<'w> Scope<'w> {
 
     /// The service that routes of this proxy mean by a host.
     pub fn service(&self, host: &str) -> Option<&'w Arc<Service>> {
-        self.services
-            .get(host)
-            .copied()
-            .or_else(|| {
-                let service = self.world.registry.resolve(host, &self.namespace)?;
-                self.sees(service).then_some(service)
-            })
+        self.services.get(host).copied().or_else(|| {
+            let service = self.world.registry.resolve(host, &self.namespace)?;
+            self.sees(service).then_some(service)
+        })
     }
 
     /// The DestinationRule in force for calls of a service.

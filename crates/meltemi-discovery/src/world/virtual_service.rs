@@ -172,11 +172,15 @@ fn delegated(
         target.namespace(),
     );
     if !visible.includes(root.namespace()) {
-        issues.add(&root.key, field, format!(
-            "VirtualService {namespace}/{} is not exported to namespace {}; add it to exportTo",
-            delegate.name,
-            root.namespace()
-        ));
+        issues.add(
+            &root.key,
+            field,
+            format!(
+                "VirtualService {namespace}/{} is not exported to namespace {}; add it to exportTo",
+                delegate.name,
+                root.namespace()
+            ),
+        );
         return Vec::new();
     }
     let mut merged = Vec::new();
@@ -242,10 +246,7 @@ fn merge_settings(root: &HttpRoute, inner: &mut HttpRoute) {
 }
 
 /// Every root match with every inner one, as far as they do not contradict.
-fn merge_matches(
-    root: &[HttpMatchRequest],
-    inner: &[HttpMatchRequest],
-) -> Vec<HttpMatchRequest> {
+fn merge_matches(root: &[HttpMatchRequest], inner: &[HttpMatchRequest]) -> Vec<HttpMatchRequest> {
     if root.is_empty() {
         return inner.to_vec();
     }
@@ -307,10 +308,7 @@ fn merge_match(root: &HttpMatchRequest, inner: &HttpMatchRequest) -> Option<Http
 }
 
 /// The narrower of two conditions; `None` where nothing satisfies both.
-fn narrow(
-    root: Option<&StringMatch>,
-    inner: Option<&StringMatch>,
-) -> Option<Option<StringMatch>> {
+fn narrow(root: Option<&StringMatch>, inner: Option<&StringMatch>) -> Option<Option<StringMatch>> {
     use StringMatch::{Exact, Prefix};
     Some(match (root, inner) {
         (None, inner) => inner.cloned(),

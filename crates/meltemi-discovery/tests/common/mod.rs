@@ -83,8 +83,9 @@ pub fn proxy(kind: ProxyKind, pod: &str, ip: &str, labels: &[(&str, &str)]) -> P
 
 /// A Pod with an address, ready.
 pub fn pod(name: &str, namespace: &str, ip: &str, account: &str, labels: &str) -> String {
+    let owner = name.trim_end_matches("-x");
     format!(
-        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}}}}}\n\
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}}}, ownerReferences: [{{apiVersion: apps/v1, kind: StatefulSet, name: {owner}, uid: x, controller: true}}]}}\n\
          spec: {{serviceAccountName: {account}, containers: [{{name: app, image: x}}]}}\n\
          status: {{phase: Running, podIP: {ip}, conditions: [{{type: Ready, status: \"True\"}}]}}\n"
     )
@@ -92,7 +93,9 @@ pub fn pod(name: &str, namespace: &str, ip: &str, account: &str, labels: &str) -
 
 /// The cluster that istiod served when its output was captured: bookinfo, httpbin, two gateways.
 pub fn captured_cluster() -> Option<Vec<Object>> {
-    let mut all = read(&shared("istio-samples/bookinfo/platform/kube/bookinfo.yaml")?);
+    let mut all = read(&shared(
+        "istio-samples/bookinfo/platform/kube/bookinfo.yaml",
+    )?);
     all.extend(read(&shared("istio-samples/httpbin/httpbin.yaml")?));
     all.extend(read(&shared("istiod-xds/gateways.yaml")?));
     let mut text = String::from(
@@ -103,19 +106,66 @@ pub fn captured_cluster() -> Option<Vec<Object>> {
          ---\napiVersion: mesh.istio.io/v1alpha1\nkind: MeshConfig\nmetadata: {name: istio, namespace: istio-system}\nspec: {accessLogFile: /dev/stdout}\n",
     );
     for (name, ip, account, labels) in [
-        ("details-v1-x", "10.251.0.2", "bookinfo-details", "app: details, version: v1"),
-        ("ratings-v1-x", "10.251.0.3", "bookinfo-ratings", "app: ratings, version: v1"),
-        ("reviews-v1-x", "10.251.0.4", "bookinfo-reviews", "app: reviews, version: v1"),
-        ("reviews-v3-x", "10.251.0.5", "bookinfo-reviews", "app: reviews, version: v3"),
-        ("reviews-v2-x", "10.251.0.6", "bookinfo-reviews", "app: reviews, version: v2"),
-        ("productpage-v1-x", "10.251.0.7", "bookinfo-productpage", "app: productpage, version: v1"),
-        ("httpbin-x", "10.251.0.10", "httpbin", "app: httpbin, version: v1"),
+        (
+            "details-v1-x",
+            "10.251.0.2",
+            "bookinfo-details",
+            "app: details, version: v1",
+        ),
+        (
+            "ratings-v1-x",
+            "10.251.0.3",
+            "bookinfo-ratings",
+            "app: ratings, version: v1",
+        ),
+        (
+            "reviews-v1-x",
+            "10.251.0.4",
+            "bookinfo-reviews",
+            "app: reviews, version: v1",
+        ),
+        (
+            "reviews-v3-x",
+            "10.251.0.5",
+            "bookinfo-reviews",
+            "app: reviews, version: v3",
+        ),
+        (
+            "reviews-v2-x",
+            "10.251.0.6",
+            "bookinfo-reviews",
+            "app: reviews, version: v2",
+        ),
+        (
+            "productpage-v1-x",
+            "10.251.0.7",
+            "bookinfo-productpage",
+            "app: productpage, version: v1",
+        ),
+        (
+            "httpbin-x",
+            "10.251.0.10",
+            "httpbin",
+            "app: httpbin, version: v1",
+        ),
     ] {
-        text.push_str(&pod(name, "default", ip, account, labels));
+        // As captured: nothing was injected into the Pods.
+        let labels = format!("{labels}, security.istio.io/tlsMode: disabled");
+        text.push_str(&pod(name, "default", ip, account, &labels));
     }
-    for (name, ip) in [("ingressgateway", "10.251.0.8"), ("egressgateway", "10.251.0.9")] {
-        let labels = format!("app: istio-{name}, istio: {name}");
-        text.push_str(&pod(&format!("istio-{name}-x"), "istio-system", ip, "default", &labels));
+    for (name, ip) in [
+        ("ingressgateway", "10.251.0.8"),
+        ("egressgateway", "10.251.0.9"),
+    ] {
+        let labels =
+            format!("app: istio-{name}, istio: {name}, security.istio.io/tlsMode: disabled");
+        text.push_str(&pod(
+            &format!("istio-{name}-x"),
+            "istio-system",
+            ip,
+            "default",
+            &labels,
+        ));
     }
     all.extend(objects(&text));
     set_cluster_ips(&mut all);
@@ -146,7 +196,12 @@ fn set_cluster_ips(objects: &mut [Object]) {
 /// The proxies whose configuration was captured.
 pub fn captured_proxy(name: &str) -> Proxy {
     let sidecar = |pod: &str, ip: &str, app: &str| {
-        proxy(ProxyKind::Sidecar, pod, ip, &[("app", app), ("version", "v1")])
+        proxy(
+            ProxyKind::Sidecar,
+            pod,
+            ip,
+            &[("app", app), ("version", "v1")],
+        )
     };
     match name {
         "productpage-v1" => sidecar("productpage-v1-x", "10.251.0.7", "productpage"),
@@ -155,7 +210,11 @@ pub fn captured_proxy(name: &str) -> Proxy {
         "ingressgateway" | "egressgateway" => proxy(
             ProxyKind::Gateway,
             &format!("istio-{name}-x"),
-            if name == "ingressgateway" { "10.251.0.8" } else { "10.251.0.9" },
+            if name == "ingressgateway" {
+                "10.251.0.8"
+            } else {
+                "10.251.0.9"
+            },
             &[("app", &format!("istio-{name}")), ("istio", name)],
         ),
         other => panic!("no captured proxy {other}"),
