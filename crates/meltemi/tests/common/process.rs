@@ -1,0 +1,82 @@
+//! Processes that end with the suite, also when the suite is killed.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+
+type Order = (Command, Sender<io::Result<Child>>);
+
+/// Starts a process that the kernel kills when this one is gone. A parent-death signal
+/// watches the thread that forked, so all of them are forked by one that never ends.
+pub fn spawn(command: Command) -> io::Result<Child> {
+    static FORKER: OnceLock<Sender<Order>> = OnceLock::new();
+    let forker = FORKER.get_or_init(|| {
+        let (sender, receiver) = channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in receiver {
+                // Nobody waits for an answer after a time limit only.
+                let _ = answer.send(command.spawn());
+            }
+        });
+        sender
+    });
+    let (answer, result) = channel();
+    forker
+        .send((dying_with_parent(command), answer))
+        .map_err(io::Error::other)?;
+    result.recv().map_err(io::Error::other)?
+}
+
+fn dying_with_parent(mut command: Command) -> Command {
+    // SAFETY: one system call between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    command
+}
+
+/// A process that is killed and reaped when it goes out of scope.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Processes whose command line or environment contains `mark`, but for this one.
+pub fn marked(mark: &str) -> Vec<(i32, String)> {
+    let own = std::process::id() as i32;
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| *pid != own);
+    pids.filter_map(|pid| {
+        let text = |file: &str| {
+            let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        };
+        let line = text("cmdline");
+        let found = line.contains(mark) || text("environ").contains(mark);
+        found.then_some((pid, line))
+    })
+    .collect()
+}
+
+/// Sends a signal; false when there is no such process.
+pub fn signal(pid: i32, signal: i32) -> bool {
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(pid, signal) == 0 }
+}

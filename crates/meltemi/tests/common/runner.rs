@@ -1,0 +1,173 @@
+//! A runner for suites whose tests share an environment that is dear to make: one line a
+//! test, a bound on each, and the closing line that cargo's own harness prints.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// A test of an environment `C`: what must hold, as a sentence; panics to fail.
+pub struct Test<C> {
+    pub name: &'static str,
+    pub run: fn(&C),
+}
+
+impl<C> Clone for Test<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Test<C> {}
+
+/// A list of tests whose names are those of their functions.
+#[macro_export]
+macro_rules! tests {
+    ($($name:path),* $(,)?) => {
+        &[$($crate::common::runner::Test {
+            name: $crate::common::runner::last_segment(stringify!($name)),
+            run: $name,
+        }),*]
+    };
+}
+
+/// `a::b::c` as `c`.
+pub fn last_segment(path: &'static str) -> &'static str {
+    path.rsplit("::").next().unwrap_or(path).trim()
+}
+
+/// What the command line asks for.
+pub struct Arguments {
+    words: Vec<String>,
+    pub list: bool,
+}
+
+impl Arguments {
+    /// cargo's own options (`--nocapture`, `--test-threads=1`) have no effect.
+    pub fn of_process() -> Self {
+        let arguments = || std::env::args().skip(1);
+        Self {
+            words: arguments().filter(|a| !a.starts_with('-')).collect(),
+            list: arguments().any(|a| a == "--list"),
+        }
+    }
+
+    /// Whether a test is wanted: every word is part of `group` or of its name.
+    pub fn wants(&self, group: &str, name: &str) -> bool {
+        let part = |word: &String| group.contains(word.as_str()) || name.contains(word.as_str());
+        self.words.iter().all(part)
+    }
+}
+
+/// What was run so far.
+pub struct Report {
+    begun: Instant,
+    passed: usize,
+    failed: Vec<String>,
+    skipped: usize,
+}
+
+impl Report {
+    pub fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            passed: 0,
+            failed: Vec::new(),
+            skipped: 0,
+        }
+    }
+
+    pub fn skip(&mut self, what: &str, reason: &str) {
+        println!("skipped: {what}: {reason}");
+        self.skipped += 1;
+    }
+
+    /// Counts a success that was found outside of [`Report::run`].
+    pub fn pass(&mut self, what: &str, begun: Instant) {
+        println!(
+            "test {what} ... ok ({:.1} s)",
+            begun.elapsed().as_secs_f64()
+        );
+        self.passed += 1;
+    }
+
+    /// Counts a failure that happened outside of a test (`setting up`).
+    pub fn fail(&mut self, what: &str) {
+        println!("test {what} ... FAILED");
+        self.failed.push(what.to_owned());
+    }
+
+    /// Adds the counts of a suite that ran in a process of its own, from its closing line.
+    pub fn absorb(&mut self, group: &str, line: Option<&str>, success: bool) {
+        let count = |what: &str| {
+            let words: Vec<&str> = line.unwrap_or_default().split([' ', ';']).collect();
+            let at = words.iter().position(|word| *word == what)?;
+            words.get(at.checked_sub(1)?)?.parse::<usize>().ok()
+        };
+        self.passed += count("passed").unwrap_or(0);
+        self.skipped += count("ignored").unwrap_or(0);
+        let failed = count("failed").unwrap_or(0);
+        if !success || failed > 0 {
+            let names = (0..failed.max(1)).map(|_| format!("{group}: see above"));
+            self.failed.extend(names);
+        }
+    }
+
+    /// Runs one test on a thread of its own. `explain` is called after a failure.
+    /// False: it did not come back within `limit`, and the environment is not to be trusted.
+    pub fn run<C: Send + Sync + 'static>(
+        &mut self,
+        group: &str,
+        test: Test<C>,
+        environment: &Arc<C>,
+        limit: Duration,
+        explain: fn(&C),
+    ) -> bool {
+        let full = format!("{group}::{}", test.name);
+        let (sender, receiver) = channel();
+        let begun = Instant::now();
+        let shared = environment.clone();
+        std::thread::spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(|| (test.run)(&shared)));
+            // The receiver is gone only after the limit.
+            let _ = sender.send(result.is_ok());
+        });
+        let outcome = receiver.recv_timeout(limit);
+        match outcome {
+            Ok(true) => {
+                self.pass(&full, begun);
+            }
+            Ok(false) => {
+                self.fail(&full);
+                explain(environment);
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                println!("{full} is stuck: its limit is {} s", limit.as_secs());
+                self.fail(&full);
+                explain(environment);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Prints the closing line; the exit code.
+    pub fn finish(self) -> i32 {
+        for name in &self.failed {
+            println!("failed: {name}");
+        }
+        println!(
+            "test result: {}. {} passed; {} failed; {} ignored; 0 measured; 0 filtered out; finished in {:.2}s",
+            if self.failed.is_empty() {
+                "ok"
+            } else {
+                "FAILED"
+            },
+            self.passed,
+            self.failed.len(),
+            self.skipped,
+            self.begun.elapsed().as_secs_f64()
+        );
+        i32::from(!self.failed.is_empty()) * 101
+    }
+}

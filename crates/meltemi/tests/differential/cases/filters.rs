@@ -1,0 +1,102 @@
+//! HTTP filters: faults and CORS.
+
+use crate::bootstrap::{Config, any_host, clusters, http_listener_with, typed};
+use crate::case::{Case, Group};
+use crate::upstream::Upstreams;
+use serde_json::{Value, json};
+
+pub fn group() -> Group {
+    Group {
+        name: "filters",
+        config,
+        cases,
+    }
+}
+
+fn fault(prefix: &str, fields: Value) -> Value {
+    json!({
+        "match": { "prefix": prefix }, "route": { "cluster": "a" },
+        "typed_per_filter_config": { "envoy.filters.http.fault": typed("filters.http.fault.v3.HTTPFault", fields) },
+    })
+}
+
+fn cors(prefix: &str, fields: Value) -> Value {
+    json!({
+        "match": { "prefix": prefix }, "route": { "cluster": "a" },
+        "typed_per_filter_config": { "envoy.filters.http.cors": typed("filters.http.cors.v3.CorsPolicy", fields) },
+    })
+}
+
+fn config(upstreams: &Upstreams) -> Config {
+    let all = json!({ "numerator": 100 });
+    let none = json!({ "numerator": 0 });
+    let abort = |status: u16, share: &Value| json!({ "http_status": status, "percentage": share });
+    let delay = |time: &str, share: &Value| json!({ "fixed_delay": time, "percentage": share });
+    let for_jason = json!([{ "name": "x-user", "string_match": { "exact": "jason" } }]);
+    let filters = json!([
+        { "name": "envoy.filters.http.cors", "typed_config": typed("filters.http.cors.v3.Cors", json!({})) },
+        { "name": "envoy.filters.http.fault", "typed_config": typed("filters.http.fault.v3.HTTPFault", json!({})) },
+    ]);
+    let origins = json!([{ "exact": "https://good.test" }, { "suffix": ".fine.test" }]);
+    let routes = json!([
+        fault("/abort", json!({ "abort": abort(555, &all) })),
+        fault("/abort-some", json!({ "abort": abort(500, &none) })),
+        fault("/never", json!({ "abort": abort(500, &none), "delay": delay("5s", &none) })),
+        fault("/delay", json!({ "delay": delay("0.15s", &all) })),
+        fault("/both", json!({ "delay": delay("0.1s", &all), "abort": abort(418, &all) })),
+        fault("/jason", json!({ "abort": abort(500, &all), "headers": for_jason })),
+        fault("/grpc", json!({ "abort": { "grpc_status": 14, "percentage": all } })),
+        fault("/by-header", json!({ "abort": { "header_abort": {}, "percentage": all }, "delay": { "header_delay": {}, "percentage": all } })),
+        cors("/cors", json!({
+            "allow_origin_string_match": origins,
+            "allow_methods": "GET, POST", "allow_headers": "x-one, x-two", "expose_headers": "x-shown",
+            "max_age": "600", "allow_credentials": true,
+        })),
+        cors("/cors-plain", json!({ "allow_origin_string_match": [{ "safe_regex": { "regex": ".*" } }] })),
+        { "match": { "prefix": "/" }, "route": { "cluster": "a" } },
+    ]);
+    Config {
+        listeners: vec![http_listener_with(filters, any_host(routes), json!({}))],
+        clusters: clusters(&upstreams.ports),
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let preflight = |name: &'static str, target: &str, origin: &str| {
+        Case::get(name, target)
+            .method("OPTIONS")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "x-one")
+    };
+    vec![
+        Case::get("abort", "/abort"),
+        Case::get("abort of a POST", "/abort")
+            .method("POST")
+            .body("x"),
+        Case::get("fault of 0 percent", "/never"),
+        Case::get("delay", "/delay"),
+        Case::get("delay and abort", "/both"),
+        Case::get("abort for a user", "/jason").header("x-user", "jason"),
+        Case::get("no abort for another", "/jason").header("x-user", "jane"),
+        Case::get("abort with a gRPC status", "/grpc"),
+        Case::grpc("abort of a gRPC call", "/grpc"),
+        Case::grpc("abort with a status of a gRPC call", "/abort"),
+        Case::get("abort by header", "/by-header").header("x-envoy-fault-abort-request", "429"),
+        Case::get("delay by header", "/by-header").header("x-envoy-fault-delay-request", "100"),
+        Case::get("no fault without its header", "/by-header"),
+        preflight("preflight", "/cors", "https://good.test"),
+        preflight("preflight by suffix", "/cors", "https://a.fine.test"),
+        preflight("preflight from elsewhere", "/cors", "https://evil.test"),
+        preflight("preflight of any origin", "/cors-plain", "https://any.test"),
+        preflight("preflight without a policy", "/", "https://good.test"),
+        Case::get("OPTIONS that is no preflight", "/cors")
+            .method("OPTIONS")
+            .header("origin", "https://good.test"),
+        Case::get("request of an origin", "/cors").header("origin", "https://good.test"),
+        Case::get("request of an origin from elsewhere", "/cors")
+            .header("origin", "https://evil.test"),
+        Case::get("request without an origin", "/cors"),
+        Case::get("request of any origin", "/cors-plain").header("origin", "https://any.test"),
+    ]
+}

@@ -1,0 +1,34 @@
+//! The questions, by subject. Each subject is one configuration.
+
+mod addresses;
+mod filters;
+mod framing;
+mod headers;
+mod http2;
+mod local;
+mod paths;
+mod resilience;
+mod rewriting;
+mod routing;
+mod tcp;
+mod upgrade;
+
+use super::case::Group;
+
+pub fn groups() -> Vec<Group> {
+    vec![
+        routing::group(),
+        rewriting::group(),
+        local::group(),
+        headers::group(),
+        addresses::group(),
+        paths::group(),
+        resilience::group(),
+        filters::group(),
+        upgrade::group(),
+        http2::group(),
+        framing::group(),
+        framing::limits(),
+        tcp::group(),
+    ]
+}

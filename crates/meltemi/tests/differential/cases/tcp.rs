@@ -1,0 +1,86 @@
+//! TCP: plain, and routed by the name in a TLS greeting.
+
+use crate::bootstrap::{Config, clusters, typed};
+use crate::case::{Case, Group};
+use crate::upstream::Upstreams;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub fn group() -> Group {
+    Group {
+        name: "tcp",
+        config,
+        cases,
+    }
+}
+
+fn chain(matches: Value, cluster: &str) -> Value {
+    json!({
+        "filter_chain_match": matches,
+        "filters": [{
+            "name": "envoy.filters.network.tcp_proxy",
+            "typed_config": typed("filters.network.tcp_proxy.v3.TcpProxy", json!({ "stat_prefix": cluster, "cluster": cluster })),
+        }],
+    })
+}
+
+fn config(upstreams: &Upstreams) -> Config {
+    let inspector = json!([{
+        "name": "envoy.filters.listener.tls_inspector",
+        "typed_config": typed("filters.listener.tls_inspector.v3.TlsInspector", json!({})),
+    }]);
+    let chains = json!([
+        chain(json!({ "server_names": ["one.test"] }), "tcp"),
+        chain(json!({ "server_names": ["*.wild.test"] }), "tcp2"),
+        chain(json!({ "application_protocols": ["special"] }), "tcp2"),
+        chain(json!({ "transport_protocol": "raw_buffer" }), "tcp"),
+    ]);
+    Config {
+        listeners: vec![
+            json!({ "listener_filters": inspector, "filter_chains": chains }),
+            json!({ "filter_chains": [chain(json!({}), "tcp")] }),
+            json!({ "filter_chains": [chain(json!({}), "refused")] }),
+            json!({ "filter_chains": [chain(json!({}), "not-there")] }),
+        ],
+        clusters: clusters(&upstreams.ports),
+    }
+}
+
+/// A real ClientHello for a name and ALPN. What a service echoes of it is random, so the
+/// bytes are replaced by a count: the services answer with the number they got.
+fn greeting(name: &'static str, alpn: &[&[u8]]) -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has its versions")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    let name = name.try_into().expect("a valid name");
+    let mut connection =
+        rustls::ClientConnection::new(Arc::new(config), name).expect("a valid configuration");
+    let mut bytes = Vec::new();
+    connection
+        .write_tls(&mut bytes)
+        .expect("a vector takes everything");
+    bytes
+}
+
+fn cases() -> Vec<Case> {
+    vec![
+        Case::opaque("plain", "hello").on(1),
+        Case::opaque("refused", "hello")
+            .on(2)
+            .loose(&["end", "log.received"]),
+        Case::opaque("no cluster", "hello")
+            .on(3)
+            .loose(&["end", "log.received"]),
+        Case::opaque("plain beside TLS", "hello"),
+        Case::opaque("name", greeting("one.test", &[])),
+        Case::opaque("name in another case", greeting("ONE.test", &[])),
+        Case::opaque("name by wildcard", greeting("a.b.wild.test", &[])),
+        Case::opaque("the wildcard's own name", greeting("wild.test", &[])).logs(0),
+        Case::opaque("protocol", greeting("other.test", &[b"h2", b"special"])),
+        Case::opaque("name that nobody has", greeting("other.test", &[b"h2"])).logs(0),
+    ]
+}

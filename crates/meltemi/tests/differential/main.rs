@@ -1,0 +1,202 @@
+//! Differential tests: the same bytes to Envoy and to our proxy, on the same bootstrap and
+//! before the same services. Compared are the answer, what the services were sent, and the
+//! access log: status, headers, body, response flags and details, chosen cluster and route.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bootstrap;
+mod case;
+mod cases;
+mod client;
+mod compare;
+mod envoy;
+mod known;
+mod proxy;
+mod upstream;
+mod upstream_h2;
+
+use case::{Case, Group, Input};
+use common::runner::{Arguments, Report};
+use compare::View;
+use known::KNOWN;
+use proxy::Proxy;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use upstream::Upstreams;
+
+/// For a mirrored request to arrive.
+const LATE: Duration = Duration::from_secs(3);
+
+fn main() {
+    let arguments = Arguments::of_process();
+    let groups = cases::groups();
+    if arguments.list {
+        for group in &groups {
+            for case in (group.cases)() {
+                println!("{}::{}: test", group.name, case.name);
+            }
+        }
+        return;
+    }
+    let mut report = Report::new();
+    let envoy = match envoy::find() {
+        Ok(path) => path,
+        Err(reason) => {
+            report.skip("differential tests", &reason);
+            std::process::exit(report.finish());
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let upstreams = runtime.block_on(Upstreams::start()).unwrap();
+    let mut bench = Bench {
+        envoy: [
+            envoy.to_str().unwrap(),
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--file-flush-interval-msec",
+            "10",
+            "-l",
+            "warn",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        meltemi: vec![
+            env!("CARGO_BIN_EXE_meltemi").to_owned(),
+            "proxy".into(),
+            "--concurrency".into(),
+            "1".into(),
+        ],
+        upstreams,
+        runtime,
+        report,
+        met: BTreeSet::new(),
+    };
+    // For looking at the suite itself: any program in our place.
+    if let Some(program) = std::env::var_os("DIFFERENTIAL_AGAINST") {
+        bench.meltemi = bench.envoy.clone();
+        bench.meltemi[0] = program.into_string().unwrap();
+    }
+    let mut complete = true;
+    for group in &groups {
+        let all = (group.cases)();
+        let cases: Vec<&Case> = all
+            .iter()
+            .filter(|case| arguments.wants(group.name, case.name))
+            .collect();
+        complete &= cases.len() == all.len();
+        if !cases.is_empty() {
+            bench.group(group, &cases);
+        }
+    }
+    if complete {
+        bench.unmet_differences();
+    }
+    std::process::exit(bench.report.finish());
+}
+
+struct Bench {
+    envoy: Vec<String>,
+    meltemi: Vec<String>,
+    upstreams: Upstreams,
+    runtime: tokio::runtime::Runtime,
+    report: Report,
+    /// Known differences that were met.
+    met: BTreeSet<usize>,
+}
+
+impl Bench {
+    fn group(&mut self, group: &Group, cases: &[&Case]) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = (group.config)(&self.upstreams);
+        let start =
+            |name: &str, program: &[String]| Proxy::start(name, program, &config, dir.path());
+        let started = start("envoy", &self.envoy)
+            .and_then(|envoy| Ok((envoy, start("meltemi", &self.meltemi)?)));
+        let (mut envoy, mut meltemi) = match started {
+            Ok(both) => both,
+            Err(reason) => {
+                println!("{reason}");
+                self.report.fail(&format!("{}: setting up", group.name));
+                return;
+            }
+        };
+        for case in cases {
+            let begun = Instant::now();
+            let name = format!("{}::{}", group.name, case.name);
+            let views = self
+                .ask(&mut envoy, case)
+                .and_then(|theirs| Ok((theirs, self.ask(&mut meltemi, case)?)));
+            let outcome =
+                views.and_then(|(theirs, ours)| self.judge(group.name, case, &theirs, &ours));
+            match outcome {
+                Ok(()) => self.report.pass(&name, begun),
+                Err(differences) => {
+                    println!("{name}:\n  {}", differences.replace('\n', "\n  "));
+                    self.report.fail(&name);
+                }
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        group: &str,
+        case: &Case,
+        envoy: &View,
+        meltemi: &View,
+    ) -> Result<(), String> {
+        if std::env::var_os("DIFFERENTIAL_SHOW").is_some() {
+            println!("{group}::{}: {envoy:#?}", case.name);
+        }
+        let verdict = compare::compare(group, case, envoy, meltemi);
+        self.met.extend(&verdict.met);
+        if verdict.unexpected.is_empty() {
+            Ok(())
+        } else {
+            Err(verdict.unexpected.join("\n"))
+        }
+    }
+
+    /// Sends a case to one proxy and gathers what came of it.
+    fn ask(&self, proxy: &mut Proxy, case: &Case) -> Result<View, String> {
+        proxy.skip_log();
+        self.upstreams.take();
+        let port = proxy.place.listeners[case.listener];
+        let received = match &case.input {
+            Input::Http2 => self.runtime.block_on(client::http2(port, case.request()))?,
+            Input::Http1 | Input::Raw(_) => {
+                client::exchange(port, &case.exchange()).map_err(|error| error.to_string())?
+            }
+        };
+        let log = proxy.log_lines(case.logs);
+        // The services may be told late; a request that never comes shows in the comparison.
+        let _ = common::wait::attempt(LATE, || match self.upstreams.seen() {
+            seen if seen >= case.seen => Ok(()),
+            seen => Err(seen.to_string()),
+        });
+        let seen = self.upstreams.take();
+        match log {
+            Ok(log) => Ok(compare::view(&received, &log, &seen)),
+            Err(reason) => Err(format!("{reason}\n{received:?}")),
+        }
+    }
+
+    fn unmet_differences(&mut self) {
+        for (index, known) in KNOWN.iter().enumerate() {
+            if !self.met.contains(&index) {
+                println!(
+                    "the known difference of {} in {} is gone: remove it from the table",
+                    known.case, known.aspect
+                );
+                self.report.fail("known differences");
+            }
+        }
+    }
+}

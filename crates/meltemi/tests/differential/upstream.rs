@@ -1,0 +1,309 @@
+//! The services behind both proxies. Each has a name and a port, so that the chosen cluster
+//! is seen, and remembers what it was sent. Requests say in `x-do` how they want to be
+//! treated; without, they are answered 200 with the service's name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Services that answer by HTTP/1.1.
+const HTTP: &[&str] = &["a", "b", "c"];
+/// Bound on a request's head and body.
+const MAX_REQUEST: usize = 1 << 20;
+
+/// A request as a service received it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub upstream: &'static str,
+    pub method: String,
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// What was seen since [`Upstreams::take`].
+#[derive(Default)]
+pub struct Memory {
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Vec<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many requests came before this one.
+    pub fn add(&self, seen: Seen) -> usize {
+        let mut all = self.lock();
+        all.push(seen);
+        all.len() - 1
+    }
+}
+
+pub struct Upstreams {
+    pub ports: BTreeMap<&'static str, u16>,
+    memory: Arc<Memory>,
+}
+
+impl Upstreams {
+    pub async fn start() -> io::Result<Self> {
+        let memory = Arc::new(Memory::default());
+        let mut ports = BTreeMap::new();
+        for name in HTTP {
+            let memory = memory.clone();
+            ports.insert(
+                *name,
+                serve(move |stream| http1(stream, name, memory.clone())).await?,
+            );
+        }
+        let shared = memory.clone();
+        ports.insert(
+            "h2",
+            serve(move |stream| super::upstream_h2::serve(stream, shared.clone())).await?,
+        );
+        ports.insert("closed", serve(read_and_close).await?);
+        ports.insert("silent", serve(silent).await?);
+        ports.insert("garbage", serve(garbage).await?);
+        ports.insert("tcp", serve(|stream| tcp(stream, "tcp")).await?);
+        ports.insert("tcp2", serve(|stream| tcp(stream, "tcp2")).await?);
+        // Bound, then free again: connections are refused.
+        let refused = TcpListener::bind(("127.0.0.1", 0)).await?;
+        ports.insert("refused", refused.local_addr()?.port());
+        Ok(Self { ports, memory })
+    }
+
+    /// What was seen so far, by service and then in order.
+    pub fn take(&self) -> Vec<Seen> {
+        let mut seen = std::mem::take(&mut *self.memory.lock());
+        seen.sort_by_key(|seen| seen.upstream);
+        seen
+    }
+
+    pub fn seen(&self) -> usize {
+        self.memory.lock().len()
+    }
+}
+
+async fn serve<F>(handle: impl Fn(TcpStream) -> F + Send + 'static) -> io::Result<u16>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(handle(stream));
+        }
+    });
+    Ok(port)
+}
+
+async fn read_and_close(mut stream: TcpStream) -> io::Result<()> {
+    stream.read(&mut [0; 4096]).await.map(drop)
+}
+
+async fn silent(mut stream: TcpStream) -> io::Result<()> {
+    while stream.read(&mut [0; 4096]).await? > 0 {}
+    Ok(())
+}
+
+async fn garbage(mut stream: TcpStream) -> io::Result<()> {
+    stream.read(&mut [0; 4096]).await?;
+    stream.write_all(b"this is no HTTP\r\n\r\n").await
+}
+
+/// Says who it is, then sends back what comes.
+async fn tcp(mut stream: TcpStream, name: &'static str) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    let count = stream.read(&mut buffer).await?;
+    stream
+        .write_all(format!("{name} got {count}: ").as_bytes())
+        .await?;
+    stream.write_all(&buffer[..count]).await?;
+    stream.shutdown().await
+}
+
+async fn http1(mut stream: TcpStream, name: &'static str, memory: Arc<Memory>) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    while let Some(seen) = read_request(&mut stream, &mut buffer, name).await? {
+        let orders = Orders::of(&seen);
+        let before = memory.add(seen.clone());
+        if !answer(&mut stream, &seen, &orders, before).await? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The next request; `None` at the end of the connection.
+async fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    upstream: &'static str,
+) -> io::Result<Option<Seen>> {
+    let (mut seen, head) = loop {
+        let mut headers = [httparse::EMPTY_HEADER; 256];
+        let mut request = httparse::Request::new(&mut headers);
+        if let httparse::Status::Complete(head) = request.parse(buffer).map_err(io::Error::other)? {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let headers = request.headers.iter();
+            let seen = Seen {
+                upstream,
+                method: request.method.unwrap_or_default().to_owned(),
+                target: request.path.unwrap_or_default().to_owned(),
+                headers: headers
+                    .map(|h| (h.name.to_owned(), text(h.value)))
+                    .collect(),
+                body: Vec::new(),
+            };
+            break (seen, head);
+        }
+        if buffer.len() > MAX_REQUEST || stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    };
+    buffer.drain(..head);
+    let chunked = seen.header("transfer-encoding").is_some();
+    let length = seen
+        .header("content-length")
+        .and_then(|text| text.parse().ok());
+    // A chunked body is kept as it came: its framing is the proxy's own.
+    let complete = |buffer: &[u8]| match chunked {
+        true => super::client::chunked_end(buffer),
+        false => (buffer.len() >= length.unwrap_or(0)).then_some(length.unwrap_or(0)),
+    };
+    let end = loop {
+        if let Some(end) = complete(buffer) {
+            break end;
+        }
+        if buffer.len() > MAX_REQUEST || stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let body: Vec<u8> = buffer.drain(..end).collect();
+    seen.body = if chunked {
+        super::client::unchunk(&body)
+    } else {
+        body
+    };
+    Ok(Some(seen))
+}
+
+/// `x-do: status=503, delay=100`.
+struct Orders(HashMap<String, String>);
+
+impl Orders {
+    fn of(seen: &Seen) -> Self {
+        let words = seen.header("x-do").unwrap_or_default().split(", ");
+        let pair = |word: &str| {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            (name.to_owned(), value.to_owned())
+        };
+        Self(words.map(pair).collect())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.parse().ok()
+    }
+}
+
+/// False: the connection is to be closed.
+async fn answer(
+    stream: &mut TcpStream,
+    seen: &Seen,
+    orders: &Orders,
+    before: usize,
+) -> io::Result<bool> {
+    if let Some(milliseconds) = orders.number("delay") {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+    if orders.has("close") {
+        return Ok(false);
+    }
+    if orders.has("reset") {
+        stream.set_zero_linger()?;
+        return Ok(false);
+    }
+    if orders.has("upgrade") {
+        return upgrade(stream).await.map(|()| false);
+    }
+    if orders.has("hints") {
+        stream
+            .write_all(b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n")
+            .await?;
+    }
+    let status = match orders.number("fail-first") {
+        Some(count) if (before as u64) < count => 503,
+        _ => orders.number("status").unwrap_or(200),
+    };
+    let mut head = format!(
+        "HTTP/1.1 {status} Chosen\r\nX-Upstream: {}\r\nX-Remove-Me: now\r\nX-Multi: one\r\nX-Multi: two\r\n",
+        seen.upstream
+    );
+    if let Some(count) = orders.number("big-header") {
+        head += &format!("X-Big: {}\r\n", "b".repeat(count as usize));
+    }
+    for name in [
+        "grpc-status",
+        "location",
+        "retry-after",
+        "server",
+        "connection",
+    ] {
+        if let Some(value) = orders.0.get(name) {
+            head += &format!("{name}: {value}\r\n");
+        }
+    }
+    let body = format!("{} says {status}\n", seen.upstream);
+    let bodiless = seen.method == "HEAD" || matches!(status, 204 | 304);
+    let (framing, body) = if orders.has("chunked") {
+        (
+            "Transfer-Encoding: chunked\r\n".to_owned(),
+            format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+        )
+    } else if orders.has("until-close") {
+        (String::new(), body)
+    } else if orders.has("partial") {
+        ("Content-Length: 100\r\n".to_owned(), body)
+    } else if status == 204 {
+        (String::new(), body)
+    } else {
+        (format!("Content-Length: {}\r\n", body.len()), body)
+    };
+    let shown = if bodiless { "" } else { body.as_str() };
+    stream
+        .write_all(format!("{head}{framing}\r\n{shown}").as_bytes())
+        .await?;
+    Ok(!orders.has("until-close") && !orders.has("partial"))
+}
+
+/// Switches protocols and sends back what comes.
+async fn upgrade(stream: &mut TcpStream) -> io::Result<()> {
+    stream
+        .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Accept: yes\r\n\r\n")
+        .await?;
+    let mut buffer = [0; 1024];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            count => stream.write_all(&buffer[..count]).await?,
+        }
+    }
+}
