@@ -3,6 +3,7 @@
 
 mod client;
 mod commands;
+mod mesh;
 mod output;
 
 use clap::{Parser, Subcommand};

@@ -55,3 +55,23 @@ pub fn log_to_stderr(filter: &str) {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .try_init();
 }
+
+/// A duration of the command line: `500ms`, `10s`, `5m`, `24h`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let millis = match unit {
+        "ms" => 1,
+        "s" | "" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(format!("\"{text}\": give a number and ms, s, m, h or d, such as 90s")),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(millis))
+        .map(std::time::Duration::from_millis)
+        .ok_or_else(|| format!("\"{text}\": give a number and a unit, such as 90s"))
+}

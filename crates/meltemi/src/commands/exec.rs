@@ -1,0 +1,33 @@
+//! `meltemi exec WORKLOAD -- CMD`: a program inside a workload's network.
+
+use super::Outcome;
+use crate::mesh::Mesh;
+use meltemi_local::enter::{Target, enter};
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Pod, workload or app name
+    workload: String,
+    /// Namespace of the workload
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Container whose environment the command gets (default: the first)
+    #[arg(short, long)]
+    container: Option<String>,
+    /// Command and its arguments, after --
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
+    let mesh = Mesh::find(mesh)?;
+    let pod = mesh.pod(&args.workload, args.namespace.as_deref())?;
+    let target = Target::Exec {
+        namespace: pod.namespace,
+        name: pod.name,
+        container: args.container,
+    };
+    let code = enter(&mesh.run, target, &args.command, |_| {})?;
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}

@@ -1,0 +1,127 @@
+//! `meltemi get KIND [NAME]`.
+
+use super::{Outcome, Usage, block_on};
+use crate::mesh::Mesh;
+use crate::output::{self, Format, OutputArgs, age, table};
+use anyhow::bail;
+use meltemi_api::Kind;
+use serde::Deserialize;
+use serde_json::Value;
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Kind, its plural or its short name (vs, dr, gw, se, svc, po ...)
+    kind: String,
+    /// Name (default: all)
+    name: Option<String>,
+    /// Namespace
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Objects of all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    objects: Vec<Entry>,
+}
+
+/// An object and what the control plane says of it.
+#[derive(Deserialize)]
+struct Entry {
+    object: Value,
+    origin: Option<Origin>,
+    warnings: Vec<String>,
+    issues: Vec<String>,
+    errors: Vec<String>,
+    held: bool,
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    file: String,
+    line: u32,
+}
+
+/// The kind that a user's word names, or what to write instead.
+pub fn kind(text: &str) -> anyhow::Result<Kind> {
+    match Kind::from_user(text) {
+        Some(kind) => Ok(kind),
+        None => {
+            let plurals: Vec<_> = Kind::ALL.iter().map(|kind| kind.plural()).collect();
+            bail!(Usage(format!("there is no kind \"{text}\"; choose one of {}", plurals.join(", "))))
+        }
+    }
+}
+
+pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
+    let kind = kind(&args.kind)?;
+    let mesh = Mesh::find(mesh)?;
+    block_on(async move {
+        let mut path = format!("/v1/objects?kind={}", kind.as_str());
+        if !args.all_namespaces && kind.namespaced() {
+            path.push_str(&format!("&namespace={}", encode(&args.namespace)));
+        }
+        if let Some(name) = &args.name {
+            path.push_str(&format!("&name={}", encode(name)));
+        }
+        let Answer { objects } = mesh.api().get(&path).await?;
+        if let (Some(name), true) = (&args.name, objects.is_empty()) {
+            bail!("{} {}/{name} does not exist; `meltemi get {} -A` lists what does", kind.as_str(), args.namespace, kind.plural());
+        }
+        for entry in &objects {
+            for text in entry.errors.iter().chain(&entry.warnings).chain(&entry.issues) {
+                eprintln!("warning: {text}");
+            }
+        }
+        print(&objects, args.name.is_some(), args.output.output)?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+fn print(objects: &[Entry], one: bool, format: Format) -> anyhow::Result<()> {
+    let values: Vec<&Value> = objects.iter().map(|entry| &entry.object).collect();
+    match (format, values.as_slice()) {
+        (Format::Text, _) => output::write(&text(objects)),
+        (_, [value]) if one => output::print(format, value, String::new),
+        _ => output::print(format, &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": values}), String::new),
+    }
+}
+
+fn text(objects: &[Entry]) -> String {
+    if objects.is_empty() {
+        return "no objects found\n".to_owned();
+    }
+    let now = jiff::Timestamp::now();
+    let rows: Vec<Vec<String>> = objects
+        .iter()
+        .map(|entry| {
+            let meta = &entry.object["metadata"];
+            let text = |key: &str| meta[key].as_str().unwrap_or("-").to_owned();
+            let created = meta["creationTimestamp"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            let state = if entry.held {
+                "last good version in force"
+            } else if entry.errors.is_empty() && entry.warnings.is_empty() && entry.issues.is_empty() {
+                "ok"
+            } else {
+                "warnings"
+            };
+            vec![
+                text("namespace"),
+                text("name"),
+                state.to_owned(),
+                created.map_or_else(|| "-".to_owned(), |at| age(now.as_second() - at.as_second())),
+                entry.origin.as_ref().map_or_else(|| "-".to_owned(), |origin| format!("{}:{}", origin.file, origin.line)),
+            ]
+        })
+        .collect();
+    table(&["NAMESPACE", "NAME", "STATE", "AGE", "FROM"], &rows)
+}

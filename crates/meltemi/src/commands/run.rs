@@ -1,0 +1,58 @@
+//! `meltemi run --service NAME --port P -- CMD`: a process of yours as a workload.
+
+use super::Outcome;
+use crate::mesh::Mesh;
+use meltemi_local::enter::{Target, enter};
+use meltemi_local::supervisor::RunRequest;
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Service that the process belongs to; made while it runs when there is none
+    #[arg(long, requires = "port")]
+    service: Option<String>,
+    /// Port that the process listens on
+    #[arg(long)]
+    port: Option<u16>,
+    /// Namespace
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Label of the workload
+    #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// Service account, and so the identity
+    #[arg(long)]
+    service_account: Option<String>,
+    /// Without a sidecar: a client from outside of the mesh
+    #[arg(long)]
+    no_sidecar: bool,
+    /// Command and its arguments, after --
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("\"{text}\" is not KEY=VALUE")),
+    }
+}
+
+pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
+    let mesh = Mesh::find(mesh)?;
+    let request = RunRequest {
+        service: args.service,
+        namespace: args.namespace,
+        port: args.port,
+        labels: args.labels.into_iter().collect(),
+        service_account: args.service_account,
+        plain: args.no_sidecar,
+    };
+    let code = enter(&mesh.run, Target::Run(request), &args.command, |admitted| {
+        eprintln!(
+            "running as {}/{} at {}",
+            admitted.namespace, admitted.pod, admitted.address
+        );
+    })?;
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}

@@ -1,0 +1,184 @@
+//! `meltemi status`: everything that runs, and how it is.
+
+use super::{Outcome, block_on};
+use crate::mesh::Mesh;
+use crate::output::{self, Colour, OutputArgs, age, colour, table};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The mesh and what its control plane says.
+#[derive(Serialize)]
+struct Status {
+    mesh: Value,
+    /// `None`: the control plane does not answer.
+    control_plane: Option<ControlPlane>,
+    workloads: Vec<Workload>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    control_plane: ControlPlane,
+    workloads: Vec<Workload>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct ControlPlane {
+    ready: bool,
+    uptime_seconds: u64,
+    config_version: u64,
+    generation: u64,
+    objects: u64,
+    services: u64,
+    errors: Vec<String>,
+    warnings: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Workload {
+    namespace: String,
+    name: String,
+    workload: String,
+    service_account: String,
+    ip: Option<String>,
+    phase: String,
+    ready: bool,
+    reason: Option<String>,
+    restarts: i64,
+    proxy: Option<Proxy>,
+    certificate: Option<Certificate>,
+    mtls: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Proxy {
+    connected_seconds: u64,
+    synced: bool,
+    types: BTreeMap<String, String>,
+    rejections: Vec<Rejection>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Rejection {
+    #[serde(rename = "type")]
+    kind: String,
+    message: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Certificate {
+    spiffe: String,
+    serial: String,
+    not_after: String,
+    seconds_left: i64,
+}
+
+impl Status {
+    fn healthy(&self) -> bool {
+        let well = |workload: &Workload| {
+            workload.ready && workload.proxy.as_ref().is_some_and(|proxy| proxy.synced)
+        };
+        self.control_plane.as_ref().is_some_and(|plane| plane.errors.is_empty())
+            && self.workloads.iter().all(well)
+    }
+}
+
+pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
+    let mesh = Mesh::find(mesh)?;
+    block_on(async move {
+        let answer = mesh.api().get::<Answer>("/v1/status").await;
+        let (control_plane, workloads) = match answer {
+            Ok(answer) => (Some(answer.control_plane), answer.workloads),
+            Err(error) => {
+                eprintln!("warning: the control plane does not answer, proxies go on with what they have: {error:#}");
+                (None, Vec::new())
+            }
+        };
+        let status = Status {
+            mesh: serde_json::to_value(&mesh.info)?,
+            control_plane,
+            workloads,
+        };
+        output::print(args.output.output, &status, || text(&mesh, &status))?;
+        Ok(ExitCode::from(u8::from(!status.healthy())))
+    })
+}
+
+fn text(mesh: &Mesh, status: &Status) -> String {
+    let mut out = format!("mesh {}   {}\n", mesh.info.name, mesh.info.dir.display());
+    if let Some(url) = &mesh.info.url {
+        let _ = writeln!(out, "ingress  {url}");
+    }
+    out.push('\n');
+    let rows: Vec<Vec<String>> = status.workloads.iter().map(row).collect();
+    out.push_str(&table(
+        &["NAMESPACE", "WORKLOAD", "POD", "ADDRESS", "READY", "RESTARTS", "PROXY", "MTLS", "CERTIFICATE"],
+        &rows,
+    ));
+    let mut notes: Vec<String> = Vec::new();
+    for workload in &status.workloads {
+        let name = format!("{}/{}", workload.namespace, workload.name);
+        if let (false, Some(reason)) = (workload.ready, &workload.reason) {
+            notes.push(format!("{name} is not ready: {reason}"));
+        }
+        for rejection in workload.proxy.iter().flat_map(|proxy| &proxy.rejections) {
+            notes.push(format!("{name} refused its {}: {}", rejection.kind, rejection.message));
+        }
+    }
+    if let Some(plane) = &status.control_plane {
+        notes.extend(plane.errors.iter().map(|error| format!("configuration: {error}")));
+    }
+    for note in notes {
+        let _ = writeln!(out, "\n{} {note}", colour(Colour::Red, "✗"));
+    }
+    out
+}
+
+fn row(workload: &Workload) -> Vec<String> {
+    let ready = if workload.ready {
+        colour(Colour::Green, "yes")
+    } else {
+        colour(Colour::Red, "no")
+    };
+    vec![
+        workload.namespace.clone(),
+        workload.workload.clone(),
+        workload.name.clone(),
+        workload.ip.clone().unwrap_or_else(|| "-".to_owned()),
+        ready,
+        workload.restarts.to_string(),
+        proxy(workload.proxy.as_ref()),
+        workload.mtls.clone(),
+        match &workload.certificate {
+            Some(certificate) => format!("{} left", age(certificate.seconds_left)),
+            None => "-".to_owned(),
+        },
+    ]
+}
+
+fn proxy(proxy: Option<&Proxy>) -> String {
+    let Some(proxy) = proxy else {
+        return colour(Colour::Red, "not connected");
+    };
+    let of = |state: &str| -> Vec<&str> {
+        let types = proxy.types.iter().filter(|(_, value)| *value == state);
+        types.map(|(kind, _)| kind.as_str()).collect()
+    };
+    let refused = of("NACK");
+    if !refused.is_empty() {
+        return colour(Colour::Red, &format!("refused {}", refused.join(",")));
+    }
+    if proxy.synced {
+        colour(Colour::Green, "synced")
+    } else {
+        colour(Colour::Yellow, &format!("stale {}", of("STALE").join(",")))
+    }
+}

@@ -1,0 +1,121 @@
+//! `meltemi up [DIR]`: the mesh on this machine.
+
+mod detach;
+mod report;
+mod sample;
+
+use super::{Outcome, Usage, duration, log_to_stderr};
+use anyhow::{Context, bail};
+use meltemi_local::events::{Event, Events};
+use meltemi_local::supervisor::{Options, up};
+use report::Report;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Directory of Kubernetes and Istio YAML (default: the bookinfo sample)
+    dir: Option<PathBuf>,
+    /// Return when everything is ready; the mesh goes on
+    #[arg(long)]
+    detach: bool,
+    /// How long everything may take to become ready
+    #[arg(long, value_parser = duration, default_value = "120s", value_name = "DURATION")]
+    wait_timeout: Duration,
+    /// Port of this machine for the ingress gateway's port 8080 (default: 8080, or the next free one)
+    #[arg(long)]
+    port: Option<u16>,
+    /// Lifetime of workload certificates
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    cert_ttl: Option<Duration>,
+    /// Plugged-in CA: a directory laid out as Istio's cacerts
+    #[arg(long, value_name = "DIR")]
+    cacerts: Option<PathBuf>,
+    /// Descriptor that a detached mesh reports to
+    #[arg(long, hide = true)]
+    report_fd: Option<RawFd>,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => sample::lay_down()?,
+    };
+    let dir = std::fs::canonicalize(&dir).with_context(|| format!("{}", dir.display()))?;
+    if let Some(port) = args.port {
+        available(port)?;
+    }
+    if args.detach {
+        return detach::run(&args, &dir);
+    }
+    log_to_stderr("warn");
+    let mut options = Options::new(dir, env!("CARGO_PKG_VERSION"))?;
+    if let Some(port) = args.port {
+        options.publish_ports = vec![(8080, port)];
+    }
+    if let Some(ttl) = args.cert_ttl {
+        let seconds = format!("{}ms", ttl.as_millis());
+        options.control_plane_args.extend(["--cert-ttl".to_owned(), seconds]);
+    }
+    if let Some(cacerts) = &args.cacerts {
+        let cacerts = std::fs::canonicalize(cacerts)
+            .with_context(|| format!("--cacerts {}", cacerts.display()))?;
+        let cacerts = cacerts.to_string_lossy().into_owned();
+        options.control_plane_args.extend(["--cacerts".to_owned(), cacerts]);
+    }
+    let report = Report::new(args.report_fd)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    runtime.block_on(supervise(options, report, args.wait_timeout))
+}
+
+/// An explicit port must be free: another one would be a surprise.
+fn available(port: u16) -> anyhow::Result<()> {
+    match std::net::TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Ok(()),
+        Err(error) => bail!(Usage(format!(
+            "--port {port}: {error}; choose another one, or leave it out to get the next free port"
+        ))),
+    }
+}
+
+async fn supervise(options: Options, mut report: Report, patience: Duration) -> Outcome {
+    let stop = CancellationToken::new();
+    let (events, mut receiver) = Events::channel();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mesh = tokio::spawn(up(options, events, stop.clone()));
+    let deadline = tokio::time::sleep(patience);
+    tokio::pin!(deadline);
+    let mut ready = false;
+    let mut late = false;
+    loop {
+        tokio::select! {
+            event = receiver.recv() => match event {
+                Some(event) => {
+                    ready |= matches!(event, Event::Ready { .. });
+                    report.event(&event).await;
+                }
+                None => break,
+            },
+            _ = tokio::signal::ctrl_c() => stop.cancel(),
+            _ = terminate.recv() => stop.cancel(),
+            // A closed terminal ends a mesh in the foreground; a detached one has none.
+            _ = hangup.recv() => stop.cancel(),
+            () = &mut deadline, if !ready && !late => {
+                late = true;
+                report.late(patience);
+                stop.cancel();
+            }
+        }
+    }
+    mesh.await.context("the supervisor broke off")??;
+    Ok(ExitCode::from(u8::from(late)))
+}

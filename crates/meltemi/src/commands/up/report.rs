@@ -1,0 +1,173 @@
+//! What `up` tells while it works and when it is done.
+
+use crate::mesh::Mesh;
+use crate::output::{Colour, colour, table};
+use anyhow::Context;
+use meltemi_local::events::Event;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// Where the report goes: the terminal, or a parent that waits for a detached mesh.
+pub struct Report {
+    parent: Option<File>,
+    started: Instant,
+    problems: Vec<String>,
+    done: bool,
+}
+
+/// Before the summary, on a line of its own, when a parent reads.
+pub const READY_MARK: &str = "\u{1}ready";
+/// Before what kept the mesh from becoming ready.
+pub const FAILED_MARK: &str = "\u{1}failed";
+
+impl Report {
+    pub fn new(parent: Option<RawFd>) -> anyhow::Result<Self> {
+        // SAFETY: `up --detach` passes this descriptor for us alone.
+        let parent = parent.map(|fd| File::from(unsafe { OwnedFd::from_raw_fd(fd) }));
+        Ok(Self {
+            parent,
+            started: Instant::now(),
+            problems: Vec::new(),
+            done: false,
+        })
+    }
+
+    pub async fn event(&mut self, event: &Event) {
+        let line = match event {
+            Event::Sandbox { rootless: true } => "sandbox ready (as an ordinary user)".to_owned(),
+            Event::Sandbox { rootless: false } => "sandbox ready (as root)".to_owned(),
+            Event::ControlPlane { restarts: 0 } => "control plane ready".to_owned(),
+            Event::ControlPlane { restarts } => format!("control plane is back (restart {restarts})"),
+            Event::Restarting { what, why } => format!("restarting {what}: {why}"),
+            Event::PodStarting { pod, address } => format!("starting {pod} at {address}"),
+            Event::PodReady { pod } => format!("{} {pod} is ready", mark(Colour::Green, "✓")),
+            Event::PodProblem { pod, reason, message } => {
+                let text = format!("{pod}: {reason}: {message}");
+                self.problems.push(text.clone());
+                format!("{} {text}", mark(Colour::Red, "✗"))
+            }
+            Event::PodStopped { pod } => format!("stopped {pod}"),
+            Event::Published { pod, port, at, moved } => {
+                let why = if *moved { " (the usual port is taken)" } else { "" };
+                format!("port {port} of {pod} is open at {at}{why}")
+            }
+            Event::Notice { what, message } => format!("note: {what}: {message}"),
+            Event::Configuration { message } => format!("{} {message}", mark(Colour::Red, "✗")),
+            Event::Stopping => "stopping ...".to_owned(),
+            Event::Stopped => "stopped".to_owned(),
+            Event::Ready { blocked, .. } => {
+                let summary = self.summary(blocked).await;
+                self.done = true;
+                self.ready(&summary);
+                return;
+            }
+        };
+        self.progress(&line);
+    }
+
+    /// The mesh did not become ready in time.
+    pub fn late(&mut self, patience: Duration) {
+        let mut text = format!("not ready within {} s; the mesh is stopped\n", patience.as_secs());
+        for problem in &self.problems {
+            let _ = writeln!(text, "  {problem}");
+        }
+        match &mut self.parent {
+            Some(parent) => {
+                let _ = write!(parent, "{FAILED_MARK}\n{text}");
+            }
+            None => eprint!("error: {text}"),
+        }
+    }
+
+    fn progress(&mut self, line: &str) {
+        let seconds = self.started.elapsed().as_secs_f32();
+        match &mut self.parent {
+            // A parent that is gone needs no report.
+            Some(parent) if !self.done => drop(writeln!(parent, "{seconds:5.1}s  {line}")),
+            Some(_) => {}
+            None => eprintln!("{seconds:5.1}s  {line}"),
+        }
+    }
+
+    fn ready(&mut self, summary: &str) {
+        match &mut self.parent {
+            Some(parent) => drop(write!(parent, "{READY_MARK}\n{summary}")),
+            None => drop(crate::output::write(summary)),
+        }
+        self.parent = self.parent.take().filter(|_| !self.done);
+    }
+
+    async fn summary(&self, blocked: &[String]) -> String {
+        let seconds = self.started.elapsed().as_secs_f32();
+        match own_mesh() {
+            Ok(mesh) => summary(&mesh, seconds, blocked).await,
+            Err(error) => format!("the mesh is up in {seconds:.1} s ({error:#})\n"),
+        }
+    }
+}
+
+fn mark(in_colour: Colour, text: &str) -> String {
+    if std::io::stderr().is_terminal() { colour(in_colour, text) } else { text.to_owned() }
+}
+
+/// The mesh that this process supervises.
+fn own_mesh() -> anyhow::Result<Mesh> {
+    let root = meltemi_local::paths::runtime_root();
+    let own = std::process::id() as i32;
+    let info = meltemi_local::running::MeshInfo::all(&root)?
+        .into_iter()
+        .find(|mesh| mesh.pid == own)
+        .context("it is not listed")?;
+    Mesh::find(Some(&info.name))
+}
+
+async fn summary(mesh: &Mesh, seconds: f32, blocked: &[String]) -> String {
+    let mut out = format!("\nmesh {} is up in {seconds:.1} s\n\n", mesh.info.name);
+    let pods = mesh.pods().unwrap_or_default();
+    let rows: Vec<Vec<String>> = pods
+        .iter()
+        .map(|pod| {
+            let ready = if pod.ready { "yes" } else { "no" };
+            vec![pod.namespace.clone(), pod.workload.clone(), pod.address.clone(), ready.to_owned()]
+        })
+        .collect();
+    out.push_str(&table(&["NAMESPACE", "WORKLOAD", "ADDRESS", "READY"], &rows));
+    for pod in blocked {
+        let _ = writeln!(out, "\n{} {pod} cannot run; `meltemi status` says why", colour(Colour::Red, "✗"));
+    }
+    if let Some(url) = &mesh.info.url {
+        let path = first_path(mesh).await.unwrap_or_default();
+        let _ = writeln!(out, "\n  open  {url}{path}");
+    }
+    let any = pods.iter().find(|pod| pod.labels.get("istio").is_none());
+    out.push_str("\n  try   meltemi status\n");
+    if let Some(pod) = any {
+        let app = pod.labels.get("app").unwrap_or(&pod.workload);
+        let _ = writeln!(out, "        meltemi logs {app} --proxy");
+        let _ = writeln!(out, "        meltemi proxy-config route {app}");
+    }
+    let _ = writeln!(out, "        meltemi apply -f FILE      (or edit {})", mesh.info.dir.display());
+    out.push_str("        meltemi down\n");
+    out
+}
+
+/// A path that a gateway routes, to open in a browser.
+async fn first_path(mesh: &Mesh) -> Option<String> {
+    let answer: Value = mesh.api().get("/v1/objects?kind=VirtualService").await.ok()?;
+    let objects = answer["objects"].as_array()?;
+    objects
+        .iter()
+        .map(|entry| &entry["object"]["spec"])
+        .filter(|spec| {
+            let gateways = spec["gateways"].as_array().into_iter().flatten();
+            gateways.filter_map(Value::as_str).any(|gateway| gateway != "mesh")
+        })
+        .flat_map(|spec| spec["http"].as_array().into_iter().flatten())
+        .flat_map(|route| route["match"].as_array().into_iter().flatten())
+        .find_map(|rule| rule["uri"]["exact"].as_str().or(rule["uri"]["prefix"].as_str()))
+        .map(str::to_owned)
+}

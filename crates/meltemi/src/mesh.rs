@@ -1,0 +1,172 @@
+//! Finding a running mesh and the workloads in it.
+
+use crate::client::Client;
+use crate::commands::Usage;
+use anyhow::{Context, bail};
+use meltemi_local::paths::{MeshPaths, runtime_root};
+use meltemi_local::running::MeshInfo;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A running mesh.
+pub struct Mesh {
+    pub info: MeshInfo,
+    pub run: PathBuf,
+    pub paths: MeshPaths,
+}
+
+impl Mesh {
+    /// The mesh that `--mesh` names, or the only one that runs.
+    pub fn find(wanted: Option<&str>) -> anyhow::Result<Self> {
+        let root = runtime_root();
+        let all = MeshInfo::all(&root)
+            .with_context(|| format!("cannot look for running meshes in {}", root.display()))?;
+        let info = match wanted {
+            Some(wanted) => select(&all, wanted)?,
+            None => match &all[..] {
+                [] => bail!("no mesh is running; start one with `meltemi up`"),
+                [one] => one,
+                several => {
+                    let names: Vec<_> = several.iter().map(|mesh| mesh.name.as_str()).collect();
+                    bail!(Usage(format!(
+                        "several meshes are running: {}; choose one with --mesh NAME",
+                        names.join(", ")
+                    )))
+                }
+            },
+        };
+        let paths = MeshPaths::of(&info.dir)
+            .with_context(|| format!("mesh {}: {}", info.name, info.dir.display()))?;
+        Ok(Self {
+            run: root.join(&info.name),
+            info: info.clone(),
+            paths,
+        })
+    }
+
+    /// The control plane's API.
+    pub fn api(&self) -> Client {
+        Client::new(self.run.join("api.sock"))
+    }
+
+    /// The supervisor's API.
+    pub fn supervisor(&self) -> Client {
+        Client::new(self.run.join("supervisor.sock"))
+    }
+
+    /// The admin API of a pod's proxy.
+    pub fn admin(&self, pod: &Pod) -> Client {
+        let file = format!("{}.{}.sock", pod.namespace, pod.name);
+        Client::new(self.run.join("admin").join(file))
+    }
+
+    /// The pods as the supervisor last wrote them, by namespace and name.
+    pub fn pods(&self) -> anyhow::Result<Vec<Pod>> {
+        let dir = self.run.join("pods");
+        let entries =
+            std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+        let mut pods = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                // A pod may go while we read.
+                if let Ok(text) = std::fs::read_to_string(&path) {
+                    pods.push(Pod::parse(&text, &path)?);
+                }
+            }
+        }
+        pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        Ok(pods)
+    }
+
+    /// One pod of the workload: by pod name, by the workload's name, or by `app` label.
+    pub fn pod(&self, wanted: &str, namespace: Option<&str>) -> anyhow::Result<Pod> {
+        let (namespace, wanted) = match wanted.split_once('/') {
+            Some((namespace, name)) if !matches!(namespace, "deploy" | "deployment" | "pod") => {
+                (Some(namespace), name)
+            }
+            Some((_, name)) => (namespace, name),
+            None => (namespace, wanted),
+        };
+        let pods = self.pods()?;
+        let mut candidates: Vec<&Pod> = pods
+            .iter()
+            .filter(|pod| namespace.is_none_or(|namespace| pod.namespace == namespace))
+            .filter(|pod| pod.answers_to(wanted))
+            .collect();
+        // An exact pod name wins, then a ready one.
+        candidates.sort_by_key(|pod| (pod.name != wanted, !pod.ready));
+        match candidates.first() {
+            Some(pod) => Ok((*pod).clone()),
+            None => {
+                let names: Vec<_> = pods.iter().map(|pod| pod.name.as_str()).collect();
+                bail!("no workload \"{wanted}\" in mesh {}; it has {}", self.info.name, names.join(", "))
+            }
+        }
+    }
+}
+
+fn select<'a>(all: &'a [MeshInfo], wanted: &str) -> anyhow::Result<&'a MeshInfo> {
+    let directory = std::fs::canonicalize(wanted).ok();
+    all.iter()
+        .find(|mesh| mesh.name == wanted || directory.as_deref() == Some(mesh.dir.as_path()))
+        .with_context(|| format!("no mesh \"{wanted}\" is running; `meltemi up DIR` starts one"))
+}
+
+/// What commands need of a Pod object.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    pub namespace: String,
+    pub name: String,
+    /// Owning Deployment or StatefulSet, else the pod itself.
+    pub workload: String,
+    /// `-` until it has one.
+    pub address: String,
+    pub labels: BTreeMap<String, String>,
+    pub containers: Vec<String>,
+    pub ready: bool,
+}
+
+impl Pod {
+    fn parse(text: &str, path: &Path) -> anyhow::Result<Self> {
+        let value: Value = serde_saphyr::from_str(text)
+            .with_context(|| format!("{} is not a Pod", path.display()))?;
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+        let list = |pointer: &str| {
+            value
+                .pointer(pointer)
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let name = text("/metadata/name").to_owned();
+        let owner = text("/metadata/ownerReferences/0/name");
+        Ok(Self {
+            namespace: text("/metadata/namespace").to_owned(),
+            workload: if owner.is_empty() { &name } else { owner }.to_owned(),
+            name,
+            address: match text("/status/podIP") {
+                "" => "-",
+                address => address,
+            }
+            .to_owned(),
+            labels: value
+                .pointer("/metadata/labels")
+                .and_then(|labels| serde_json::from_value(labels.clone()).ok())
+                .unwrap_or_default(),
+            containers: list("/spec/containers")
+                .iter()
+                .filter_map(|container| container["name"].as_str().map(str::to_owned))
+                .collect(),
+            ready: list("/status/conditions")
+                .iter()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True"),
+        })
+    }
+
+    fn answers_to(&self, wanted: &str) -> bool {
+        let label = |key: &str| self.labels.get(key).is_some_and(|value| value == wanted);
+        self.name == wanted || self.workload == wanted || label("app") || label("istio")
+    }
+}
