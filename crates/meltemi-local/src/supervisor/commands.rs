@@ -3,6 +3,7 @@
 use super::context::Context;
 use crate::sandbox::{EXTRA_FD, NETNS_FD};
 use crate::settings::LocalMesh;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -13,6 +14,7 @@ pub(crate) fn control_plane(ctx: &Context, settings: &LocalMesh) -> Vec<String> 
     option(&mut argv, "--run-dir", ctx.paths.run.display());
     option(&mut argv, "--state-dir", ctx.paths.state.display());
     option(&mut argv, "--service-cidr", settings.network.services);
+    argv.extend(ctx.control_plane_args.iter().cloned());
     argv
 }
 
@@ -25,6 +27,8 @@ pub(crate) struct Proxy<'a> {
     /// Listener ports and their ports on the host.
     pub publish: &'a [(u16, u16)],
     pub address: IpAddr,
+    /// The application's own metrics: port and path.
+    pub metrics: Option<(u16, String)>,
 }
 
 /// `meltemi proxy` for one workload; its namespace and credential are inherited descriptors.
@@ -40,6 +44,17 @@ pub(crate) fn proxy(ctx: &Context, settings: &LocalMesh, proxy: &Proxy<'_>) -> V
     if proxy.dns {
         option(&mut argv, "--dns-listen", "127.0.0.1:15053");
         option(&mut argv, "--dns-unknown", settings.dns.unknown.as_str());
+    }
+    // Istio's ports, on every address of the workload's namespace.
+    option(&mut argv, "--health-listen", "0.0.0.0:15021");
+    option(&mut argv, "--agent-listen", "0.0.0.0:15020");
+    option(&mut argv, "--prometheus-listen", "0.0.0.0:15090");
+    if let Some((port, path)) = &proxy.metrics {
+        option(
+            &mut argv,
+            "--application-metrics",
+            format!("{port}/{}", path.trim_start_matches('/')),
+        );
     }
     if !proxy.publish.is_empty() {
         let ports: Vec<String> = proxy
@@ -65,4 +80,18 @@ fn own(ctx: &Context, command: &str) -> Vec<String> {
 
 fn option(argv: &mut Vec<String>, name: &str, value: impl std::fmt::Display) {
     argv.extend([name.to_owned(), value.to_string()]);
+}
+
+/// Where the application has metrics to merge (`prometheus.io/*`), as Istio's agent reads it.
+pub(crate) fn application_metrics(annotations: &BTreeMap<String, String>) -> Option<(u16, String)> {
+    let get = |name: &str| {
+        annotations
+            .get(&format!("prometheus.io/{name}"))
+            .map(String::as_str)
+    };
+    if get("scrape") != Some("true") {
+        return None;
+    }
+    let port = get("port").unwrap_or("80").parse().ok()?;
+    Some((port, get("path").unwrap_or("/metrics").to_owned()))
 }

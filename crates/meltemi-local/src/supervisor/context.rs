@@ -37,6 +37,8 @@ pub(crate) struct Context {
     /// This program, for `meltemi` in commands and for the mesh's own processes.
     pub executable: PathBuf,
     pub version: String,
+    /// Further arguments of the control plane.
+    pub control_plane_args: Vec<String>,
     pub processes: Processes,
     pub events: Events,
     pub rootless: bool,

@@ -57,6 +57,8 @@ pub struct Options {
     pub publish: Option<IpAddr>,
     /// Overrides the host's port of a gateway's port (target port, wanted port).
     pub publish_ports: Vec<(u16, u16)>,
+    /// Further arguments of the control plane, `--cert-ttl 1h` for example.
+    pub control_plane_args: Vec<String>,
 }
 
 impl Options {
@@ -71,6 +73,7 @@ impl Options {
             version: version.to_owned(),
             publish: None,
             publish_ports: Vec::new(),
+            control_plane_args: Vec::new(),
         })
     }
 }
@@ -163,6 +166,7 @@ async fn run(
         paths: paths.clone(),
         executable: options.executable.clone(),
         version: options.version.clone(),
+        control_plane_args: options.control_plane_args.clone(),
         processes,
         events: events.clone(),
         rootless,

@@ -142,6 +142,7 @@ impl Sidecar {
             dns: self.plan.kind != PodKind::Gateway,
             publish: &self.publish,
             address: self.settings.publish,
+            metrics: commands::application_metrics(&self.plan.annotations),
         };
         let spawn = Spawn {
             workload: Some(key),

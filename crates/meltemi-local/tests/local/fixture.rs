@@ -207,3 +207,12 @@ pub fn processes(mark: &str) -> Vec<i32> {
         })
         .collect()
 }
+
+/// Waits until `condition` holds while the runtime goes on.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < PATIENCE, "{what} did not happen");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

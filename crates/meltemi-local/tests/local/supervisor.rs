@@ -1,7 +1,7 @@
 //! The supervisor over a real sandbox, with stand-ins for the control plane and the proxies.
 
 use crate::Test;
-use crate::fixture::{PATIENCE, block_on, helper, processes, until};
+use crate::fixture::{PATIENCE, block_on, eventually, helper, processes, until};
 use meltemi_local::events::{Event, Events};
 use meltemi_local::paths::MeshPaths;
 use meltemi_local::running::MeshInfo;
@@ -554,7 +554,7 @@ fn programs_enter_pods() {
             .await;
         assert_eq!(code, 7, "{text}");
         assert!(
-            text.starts_with(&format!("fast web-"))
+            text.starts_with("fast web-")
                 && text.contains(&format!(" {}\n", nix::unistd::getuid())),
             "{text}"
         );
@@ -594,7 +594,7 @@ fn programs_enter_pods() {
         assert_eq!(status.code(), Some(128 + libc::SIGTERM));
         mesh.until_pods("the run's end", |pods| pods.len() == 1)
             .await;
-        until("the Service's end", || !service.exists());
+        eventually("the Service's end", || !service.exists()).await;
 
         // A killed command line takes its program with it.
         let mark = format!("sleep-{}", std::process::id());
@@ -610,10 +610,10 @@ fn programs_enter_pods() {
             ])
             .spawn()
             .unwrap();
-        until("the program", || processes(&mark).len() >= 2);
+        eventually("the program", || processes(&mark).len() >= 2).await;
         child.kill().unwrap();
         child.wait().unwrap();
-        until("the program's end", || processes(&mark).is_empty());
+        eventually("the program's end", || processes(&mark).is_empty()).await;
         mesh.until_pods("the run's end", |pods| pods.len() == 1)
             .await;
         mesh.down().await;
