@@ -1,0 +1,313 @@
+//! One attempt: a connection, the request on it, the answer's head.
+
+use super::body::RequestBody;
+use super::codec::Incoming;
+use super::exchange::Exchange;
+use super::head::Head;
+use super::names;
+use super::reply::{Reply, Reset};
+use super::retry::Failure;
+use super::timeouts::{Expired, Watchdog};
+use super::upload::Upload;
+use crate::model::{Cluster, Endpoint, HttpFilter, UpstreamProtocol, UpstreamTransport};
+use crate::telemetry::Protocol;
+use crate::upstream::{
+    Lease, Offer, Outcome, Picked, RequestGuard, UpstreamError, Wanted, WantedProtocol, transport,
+};
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Fresh connections tried when pooled ones turn out to be closed before anything was sent.
+const STALE_CONNECTIONS: u32 = 3;
+
+/// An answer's head, and all that its body needs.
+pub(crate) struct Answered {
+    pub response: Response<Incoming>,
+    pub lease: Lease,
+    pub request: RequestGuard,
+    pub sent: Instant,
+}
+
+/// No answer.
+pub(crate) struct Failed {
+    pub failure: Failure,
+    pub reply: Reply,
+}
+
+impl Failed {
+    fn local(reply: Reply) -> Self {
+        Self {
+            failure: Failure::Local,
+            reply,
+        }
+    }
+
+    pub fn upstream(error: &UpstreamError, retried: bool) -> Self {
+        let failure = match error {
+            UpstreamError::Connect { .. } | UpstreamError::Tls { .. } => Failure::Connect,
+            _ => Failure::Local,
+        };
+        Self {
+            failure,
+            reply: Reply::upstream(error, retried),
+        }
+    }
+}
+
+/// How this request is carried to this endpoint.
+fn wanted(exchange: &Exchange, cluster: &Cluster, endpoint: &Endpoint, head: &Head) -> Wanted {
+    let protocol = match (&cluster.config.protocol, head.protocol) {
+        _ if head.upgrade.is_some() => WantedProtocol::Http1,
+        (UpstreamProtocol::Http1, _) => WantedProtocol::Http1,
+        (UpstreamProtocol::Http2, _) => WantedProtocol::Http2,
+        (UpstreamProtocol::Downstream, Protocol::Http2) => WantedProtocol::Http2,
+        (UpstreamProtocol::Downstream, _) => WantedProtocol::Http1,
+        (UpstreamProtocol::Alpn, _) => WantedProtocol::Alpn,
+    };
+    let overrides = exchange
+        .downstream
+        .manager
+        .filters
+        .iter()
+        .any(|filter| matches!(filter, HttpFilter::Alpn(_)));
+    let offer = match protocol {
+        _ if !overrides => Offer::Own,
+        WantedProtocol::Http1 => Offer::Http11,
+        WantedProtocol::Http2 => Offer::Http2,
+        WantedProtocol::Alpn => Offer::Own,
+    };
+    let sni = match transport(&cluster.config, endpoint) {
+        UpstreamTransport::Tls(context) if context.auto_sni => {
+            let (host, _) = super::head::split_port(head.authority_str());
+            Some(host.into())
+        }
+        _ => None,
+    };
+    Wanted {
+        protocol,
+        offer,
+        sni,
+    }
+}
+
+/// Makes the attempt. Limits of `watchdog` apply from here to the answer's head.
+pub(crate) async fn send(
+    exchange: &Exchange,
+    cluster: &Arc<Cluster>,
+    picked: &Picked,
+    head: Head,
+    upload: Option<&Rc<Upload>>,
+    watchdog: &mut Watchdog,
+) -> Result<Answered, Failed> {
+    let record = &exchange.record;
+    let retried = record.info.borrow().attempts > 1;
+    let upstreams = &exchange.downstream.worker.upstreams;
+    let wanted = wanted(exchange, cluster, &picked.endpoint, &head);
+    let mut head = Some(head);
+    let mut again = None;
+    for round in 0..=STALE_CONNECTIONS {
+        let acquired = watchdog
+            .guard(record, upstreams.acquire(cluster, picked, &wanted))
+            .await;
+        let mut lease = match acquired {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(error)) => {
+                record.info.borrow_mut().upstream_failure = error.transport_failure();
+                return Err(Failed::upstream(&error, retried));
+            }
+            Err(expired) => return Err(timed_out(exchange, cluster, picked, expired)),
+        };
+        let request_guard = match RequestGuard::new(
+            cluster,
+            &picked.endpoint,
+            exchange.high_priority,
+        ) {
+            Ok(guard) => guard,
+            Err(error) => {
+                if let Lease::Http1(lease) = lease {
+                    lease.give_back();
+                }
+                return Err(Failed::upstream(&error, retried));
+            }
+        };
+        exchange.note_connection(lease.facts());
+        let request = match (head.take(), again.take()) {
+            (Some(head), _) => match build(head, &lease, upload) {
+                Some(request) => request,
+                None => return Err(Failed::local(Reply::bad_request("http.invalid_authority"))),
+            },
+            (None, Some(request)) => request,
+            (None, None) => return Err(Failed::local(Reply::no_route())),
+        };
+        let sent = Instant::now();
+        let result = match &mut lease {
+            Lease::Http1(lease) => {
+                watchdog
+                    .guard(record, lease.client().send(request))
+                    .await
+            }
+            Lease::Http2(lease) => {
+                watchdog
+                    .guard(record, lease.client().send(request))
+                    .await
+            }
+        };
+        let mut error = match result {
+            Ok(Ok(response)) => {
+                record.touch();
+                record.info.borrow_mut().first_upstream_byte = Some(record.activity.get());
+                upstreams.report(
+                    cluster,
+                    &picked.endpoint,
+                    Outcome::Status(outcome(&response)),
+                );
+                return Ok(Answered {
+                    response,
+                    lease,
+                    request: request_guard,
+                    sent,
+                });
+            }
+            Ok(Err(error)) => error,
+            Err(expired) => return Err(timed_out(exchange, cluster, picked, expired)),
+        };
+        if upload.is_some_and(|upload| upload.failed()) {
+            return Err(Failed::local(Reply::client_gone()));
+        }
+        match error.unsent.take() {
+            // The pooled connection was closed and nothing left us: not an attempt.
+            Some(request) if round < STALE_CONNECTIONS => {
+                again = Some(*request);
+                continue;
+            }
+            unsent => {
+                tracing::debug!(error = %error.error, "upstream request failed");
+                upstreams.report(cluster, &picked.endpoint, Outcome::LocalFailure);
+                let (reset, failure) = if unsent.is_some() {
+                    (Reset::ConnectionTermination, Failure::Unsent)
+                } else if error.refused() {
+                    (Reset::RefusedStream, Failure::Refused)
+                } else if error.connection_ended() {
+                    (Reset::ConnectionTermination, Failure::Reset)
+                } else if error.error.is_parse() {
+                    (Reset::ProtocolError, Failure::Reset)
+                } else {
+                    (Reset::RemoteReset, Failure::Reset)
+                };
+                return Err(Failed {
+                    failure,
+                    reply: Reply::reset(reset, None, retried),
+                });
+            }
+        }
+    }
+    Err(Failed {
+        failure: Failure::Unsent,
+        reply: Reply::reset(Reset::ConnectionTermination, None, retried),
+    })
+}
+
+/// Status for outlier detection: a gRPC error in the head counts as its HTTP status.
+fn outcome(response: &Response<Incoming>) -> u16 {
+    match super::grpc::status(response.headers()) {
+        Some(status) if super::grpc::is_grpc(response.headers()) => {
+            super::grpc::http_of(status).as_u16()
+        }
+        _ => response.status().as_u16(),
+    }
+}
+
+fn timed_out(
+    exchange: &Exchange,
+    cluster: &Arc<Cluster>,
+    picked: &Picked,
+    expired: Expired,
+) -> Failed {
+    let complete = exchange.record.request_complete.get().is_some();
+    let upstream = |details| {
+        let upstreams = &exchange.downstream.worker.upstreams;
+        upstreams.report(cluster, &picked.endpoint, Outcome::LocalFailure);
+        Reply::upstream_timeout(details)
+    };
+    match expired {
+        Expired::PerTry => Failed {
+            failure: Failure::PerTryTimeout,
+            reply: upstream("upstream_per_try_timeout"),
+        },
+        Expired::PerTryIdle => Failed {
+            failure: Failure::PerTryTimeout,
+            reply: upstream("upstream_per_try_idle_timeout"),
+        },
+        Expired::Global => Failed::local(upstream("response_timeout")),
+        Expired::StreamIdle => Failed::local(Reply::stream_idle(complete)),
+        Expired::MaxStream => Failed::local(Reply::max_stream_duration(complete)),
+        Expired::Request => Failed::local(Reply::request_timeout()),
+    }
+}
+
+/// The request in the upstream connection's protocol.
+fn build(head: Head, lease: &Lease, upload: Option<&Rc<Upload>>) -> Option<Request<RequestBody>> {
+    let body = match upload {
+        Some(upload) => RequestBody::Client(super::upload::UploadBody::new(upload.clone())),
+        None => RequestBody::Empty,
+    };
+    let mut request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;
+    if let Some(gate) = upload.and_then(|upload| upload.gate()) {
+        match lease {
+            Lease::Http1(_) => {
+                let gate = gate.clone();
+                hyper::ext::on_informational(&mut request, move |response| {
+                    if response.status() == http::StatusCode::CONTINUE {
+                        gate.open();
+                    }
+                });
+            }
+            // HTTP/2 has nothing to save by waiting.
+            Lease::Http2(_) => gate.open(),
+        }
+    }
+    Some(request)
+}
+
+/// `None` when the authority cannot stand in an HTTP/2 request.
+pub(crate) fn assemble(
+    head: Head,
+    http2: bool,
+    body: RequestBody,
+) -> Option<Request<RequestBody>> {
+    let mut request = Request::new(body);
+    let connect = head.method == Method::CONNECT;
+    *request.method_mut() = head.method;
+    *request.headers_mut() = head.headers;
+    if http2 {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = match head.scheme {
+            "https" => Some(http::uri::Scheme::HTTPS),
+            _ => Some(http::uri::Scheme::HTTP),
+        };
+        parts.authority = Some(http::uri::Authority::try_from(head.authority.as_bytes()).ok()?);
+        parts.path_and_query = Some(head.path);
+        *request.uri_mut() = Uri::from_parts(parts).ok()?;
+        *request.version_mut() = Version::HTTP_2;
+        return Some(request);
+    }
+    *request.uri_mut() = if connect {
+        Uri::try_from(head.authority.as_bytes()).ok()?
+    } else {
+        Uri::from(head.path)
+    };
+    let headers = request.headers_mut();
+    headers.insert(HOST, head.authority);
+    if let Some(token) = head.upgrade.filter(|_| !connect) {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, token);
+    } else if headers.contains_key(http::header::TE) {
+        // RFC 9110 10.1.4: TE is announced as a hop-by-hop header.
+        headers.insert(CONNECTION, HeaderValue::from_static("TE"));
+    }
+    headers.remove(&names::HTTP2_SETTINGS);
+    Some(request)
+}

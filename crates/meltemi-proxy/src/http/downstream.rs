@@ -1,0 +1,73 @@
+//! What the exchanges of one downstream connection share.
+
+use super::upgrade::Upgraded;
+use crate::model::{HttpFilter, HttpManager};
+use crate::telemetry::{ConnectionInfo, log};
+use crate::worker::{DrainSignal, Worker};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(crate) struct Downstream {
+    pub manager: Arc<HttpManager>,
+    pub info: Arc<ConnectionInfo>,
+    pub worker: Rc<Worker>,
+    pub opened: Instant,
+    /// An access log reads headers: exchanges keep copies.
+    pub keeps_headers: bool,
+    /// An access log or filter reads method, host and path.
+    pub keeps_head: bool,
+    /// The `grpc_stats` filter counts messages.
+    pub counts_grpc: bool,
+    /// Answers say that the connection closes.
+    pub draining: Cell<bool>,
+    /// Exchanges in flight.
+    pub active: Cell<u32>,
+    pub served: Cell<u32>,
+    pub idle_since: Cell<Instant>,
+    /// Set by the exchange that switched protocols; the connection's task takes it.
+    pub upgrade: RefCell<Option<Upgraded>>,
+}
+
+impl Downstream {
+    pub fn new(
+        manager: Arc<HttpManager>,
+        info: Arc<ConnectionInfo>,
+        worker: Rc<Worker>,
+        drain: &DrainSignal,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            keeps_headers: log::needs_headers(&manager.access_logs),
+            keeps_head: !manager.access_logs.is_empty(),
+            counts_grpc: manager
+                .filters
+                .iter()
+                .any(|filter| matches!(filter, HttpFilter::GrpcStats)),
+            draining: Cell::new(drain.is_draining()),
+            manager,
+            info,
+            worker,
+            opened: now,
+            active: Cell::new(0),
+            served: Cell::new(0),
+            idle_since: Cell::new(now),
+            upgrade: RefCell::default(),
+        }
+    }
+
+    /// Whether the answer now being made is the last of an HTTP/1 connection.
+    pub fn closes(&self) -> bool {
+        self.draining.get()
+            || self
+                .manager
+                .max_requests_per_connection
+                .is_some_and(|limit| limit > 0 && self.served.get() >= limit)
+    }
+
+    /// The scheme that the connection itself speaks.
+    pub fn scheme(&self) -> &'static str {
+        if self.info.tls.is_some() { "https" } else { "http" }
+    }
+}

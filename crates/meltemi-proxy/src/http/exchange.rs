@@ -1,0 +1,370 @@
+//! The way of one exchange, in order.
+
+use super::body::ResponseBody;
+use super::codec::Incoming;
+use super::downstream::Downstream;
+use super::head::{self, Head};
+use super::record::{Guard, Record};
+use super::reply::Reply;
+use super::router::{self, Chosen};
+use super::routing::{self, Choice, Matched};
+use super::upload::Upload;
+use super::{address, client_cert, cors, fault, grpc, header_ops, names, path, peer, redirect};
+use crate::model::{Action, Cors, HttpFilter, ServerHeader, Snapshot};
+use crate::telemetry::{Flags, Protocol};
+use crate::upstream::ConnectionFacts;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SERVER, SET_COOKIE, VIA};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub(crate) struct Exchange {
+    pub downstream: Rc<Downstream>,
+    pub record: Rc<Record>,
+    /// The configuration in force when the request came, until its end.
+    pub snapshot: Rc<Snapshot>,
+    pub client: SocketAddr,
+    pub grpc: bool,
+    pub high_priority: bool,
+    /// Priority of the endpoint in use.
+    pub priority: u32,
+    pub cookies: Vec<HeaderValue>,
+    guard: Option<Guard>,
+    protocol: Protocol,
+    is_head: bool,
+    close: bool,
+    request_id: Option<HeaderValue>,
+    cors: Option<(Arc<Cors>, HeaderValue)>,
+}
+
+/// Serves one request.
+pub(crate) async fn run(
+    downstream: Rc<Downstream>,
+    protocol: Protocol,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let mut exchange = Exchange::new(downstream, protocol, &request);
+    let mut response = match exchange.serve(request).await {
+        Ok(response) => response,
+        Err(reply) => exchange.answer(reply),
+    };
+    exchange.finish_head(response.status(), response.headers_mut());
+    response
+}
+
+impl Exchange {
+    async fn serve(&mut self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Reply> {
+        let (parts, body) = request.into_parts();
+        let downstream = self.downstream.clone();
+        let manager = &*downstream.manager;
+
+        let mut head = head::receive(&downstream, self.protocol, parts, !body.is_end_stream())?;
+        path::normalize(manager.path, &mut head.path)?;
+        self.client = address::apply(&downstream, &mut head);
+        address::request_id(&downstream, &mut head);
+        client_cert::apply(&downstream, &mut head.headers);
+        self.introduce(&mut head, &body);
+
+        let table = routing::table(&downstream, &self.snapshot).ok_or_else(Reply::no_route)?;
+        let matched = match routing::choose(&downstream, table, &head) {
+            Choice::Route(matched) => matched,
+            Choice::RequireTls => return Err(redirect::to_tls(&head)),
+            Choice::None => return Err(Reply::no_route()),
+        };
+        self.record.info.borrow_mut().route = Some(matched.route.clone());
+        let chosen = match &matched.route.action {
+            Action::Forward(forward) => router::choose(self, forward, &head),
+            _ => Chosen {
+                id: None,
+                weighted: None,
+            },
+        };
+        self.filter(&head, &matched, &chosen).await?;
+
+        match &matched.route.action {
+            Action::Forward(forward) => {
+                router::forward(self, head, body, &matched, forward, &chosen).await
+            }
+            Action::Redirect(to) => {
+                let reply = redirect::of_route(to, &matched.route.matches.path, &head);
+                Err(self.with_route_headers(reply, head, &matched, &chosen))
+            }
+            Action::Direct(direct) => {
+                let mut reply =
+                    Reply::new(direct.status, "", Flags::default(), "direct_response");
+                reply.bytes = Some(direct.body.clone());
+                Err(self.with_route_headers(reply, head, &matched, &chosen))
+            }
+            Action::NonForwarding => Err(Reply::no_route()),
+        }
+    }
+
+    /// The filters before the router, in the configured order.
+    async fn filter(
+        &mut self,
+        head: &Head,
+        matched: &Matched,
+        chosen: &Chosen<'_>,
+    ) -> Result<(), Reply> {
+        let downstream = self.downstream.clone();
+        for filter in &downstream.manager.filters {
+            match filter {
+                HttpFilter::Fault(own) => {
+                    let fault = chosen
+                        .weighted
+                        .and_then(|weighted| weighted.fault.as_ref())
+                        .or(matched.route.fault.as_ref())
+                        .unwrap_or(own);
+                    let cluster = chosen
+                        .id
+                        .filter(|_| fault.upstream_cluster.is_some())
+                        .and_then(|id| self.snapshot.cluster(id))
+                        .map(|cluster| &*cluster.config.name);
+                    let plan = fault::plan(fault, head, cluster);
+                    if let Some(time) = plan.delay {
+                        self.flag(Flags::DELAY_INJECTED);
+                        fault::delay(time).await;
+                    }
+                    if let Some(abort) = plan.abort {
+                        return Err(abort.reply());
+                    }
+                }
+                HttpFilter::Cors => {
+                    if let Some(policy) = &matched.route.cors {
+                        self.cors = cors::request(policy, head)?
+                            .map(|origin| (policy.clone(), origin));
+                    }
+                }
+                // Work on bodies and on upstream connections: see `upload`, `attempt`.
+                HttpFilter::GrpcStats | HttpFilter::Alpn(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn new(downstream: Rc<Downstream>, protocol: Protocol, request: &Request<Incoming>) -> Self {
+        let record = Record::new(downstream.clone(), protocol);
+        Self {
+            snapshot: downstream.worker.snapshot(),
+            client: downstream.info.facts.source,
+            grpc: grpc::is_grpc(request.headers()),
+            high_priority: false,
+            priority: 0,
+            cookies: Vec::new(),
+            guard: Some(Guard(record.clone())),
+            protocol,
+            is_head: request.method() == Method::HEAD,
+            close: false,
+            request_id: None,
+            cors: None,
+            record,
+            downstream,
+        }
+    }
+
+    /// Tells the record who asks for what, and notes what the answer will need.
+    fn introduce(&mut self, head: &mut Head, body: &Incoming) {
+        let manager = &self.downstream.manager;
+        if let Some(via) = &manager.via {
+            if let Ok(value) = HeaderValue::from_str(via) {
+                head.headers.append(VIA, value);
+            }
+        }
+        head.headers.remove(&names::X_ENVOY_DECORATOR_OPERATION);
+        if manager.request_id.always_set_in_response {
+            self.request_id = head.headers.get(&names::X_REQUEST_ID).cloned();
+        }
+        if body.is_end_stream() {
+            self.record.request_ended();
+        }
+        let mut info = self.record.info.borrow_mut();
+        info.client = self.client;
+        info.grpc = self.grpc;
+        if manager.peer_metadata.downstream_discovery {
+            info.peer = peer::take(&mut head.headers);
+        }
+        info.request.method = Some(head.method.clone());
+        info.request.scheme = head.scheme;
+        if self.downstream.keeps_head {
+            info.request.authority = head.authority_str().into();
+            info.request.path = head.path.as_str().into();
+        }
+        if self.downstream.keeps_headers {
+            info.request.headers = head.headers.clone();
+        }
+    }
+
+    /// Redirects and direct answers get the route's response headers too.
+    fn with_route_headers(
+        &self,
+        mut reply: Reply,
+        head: Head,
+        matched: &Matched,
+        chosen: &Chosen<'_>,
+    ) -> Reply {
+        let levels = [
+            &matched.route.response_headers,
+            &matched.host().response_headers,
+            &matched.table.response_headers,
+        ];
+        if levels.iter().all(|ops| ops.is_empty()) {
+            return reply;
+        }
+        if levels.iter().any(|ops| header_ops::has_formats(ops)) {
+            self.record.info.borrow_mut().request.headers = head.headers;
+        }
+        let mut headers: HeaderMap = reply.headers.drain(..).collect();
+        router::respond_headers(self, &mut headers, matched, chosen);
+        let mut last = None;
+        for (name, value) in headers {
+            last = name.or(last);
+            if let Some(name) = &last {
+                reply.headers.push((name.clone(), value));
+            }
+        }
+        reply
+    }
+
+    /// An answer of our own; as a gRPC status when the request is gRPC.
+    fn answer(&mut self, reply: Reply) -> Response<ResponseBody> {
+        let guard = self.take_guard();
+        let mut info = self.record.info.borrow_mut();
+        info.flags.insert(reply.flags);
+        info.details = reply.details;
+        self.close |= reply.close;
+        let text = reply
+            .bytes
+            .unwrap_or_else(|| reply.body.into_owned().into());
+        let mut headers = HeaderMap::with_capacity(8);
+        for (name, value) in reply.headers {
+            headers.append(name, value);
+        }
+        let mut status = reply.status;
+        let body;
+        if self.grpc && !status.is_redirection() {
+            let code = reply
+                .grpc_status
+                .unwrap_or_else(|| grpc::status_of(status));
+            info.grpc_status = Some(code);
+            status = StatusCode::OK;
+            headers.insert(CONTENT_TYPE, names::GRPC.clone());
+            headers.insert(names::GRPC_STATUS.clone(), HeaderValue::from(code));
+            if let Ok(text) = std::str::from_utf8(&text) {
+                if !text.is_empty() {
+                    headers.insert(names::GRPC_MESSAGE.clone(), grpc::message(text));
+                }
+            }
+            body = ResponseBody::empty(guard);
+        } else {
+            if !text.is_empty() {
+                headers
+                    .entry(CONTENT_TYPE)
+                    .or_insert_with(|| names::TEXT.clone());
+            }
+            if self.is_head {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+                body = ResponseBody::empty(guard);
+            } else {
+                body = ResponseBody::text(text, guard);
+            }
+        }
+        info.status = status.as_u16();
+        drop(info);
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// What every answer gets.
+    fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderMap) {
+        let manager = &self.downstream.manager;
+        if let Some((policy, origin)) = self.cors.take() {
+            cors::response(&policy, origin, headers);
+        }
+        let overwrite = match manager.server_header {
+            ServerHeader::Overwrite => true,
+            ServerHeader::AppendIfAbsent => !headers.contains_key(SERVER),
+            ServerHeader::PassThrough => false,
+        };
+        if overwrite {
+            if let Ok(name) = HeaderValue::from_str(&manager.server_name) {
+                headers.insert(SERVER, name);
+            }
+        }
+        if let Some(via) = &manager.via {
+            if let Ok(value) = HeaderValue::from_str(via) {
+                headers.append(VIA, value);
+            }
+        }
+        if let Some(id) = self.request_id.take() {
+            headers.insert(names::X_REQUEST_ID.clone(), id);
+        }
+        for cookie in self.cookies.drain(..) {
+            headers.append(SET_COOKIE, cookie);
+        }
+        if manager.peer_metadata.downstream_propagation {
+            peer::put(headers);
+        }
+        let http1 = self.protocol != Protocol::Http2;
+        if http1
+            && status != StatusCode::SWITCHING_PROTOCOLS
+            && (self.close || self.downstream.closes())
+        {
+            headers.insert(CONNECTION, names::CLOSE.clone());
+        }
+        if self.downstream.keeps_headers {
+            self.record.info.borrow_mut().response_headers = headers.clone();
+        }
+    }
+
+    /// The request's body, or `None` when it has none.
+    pub fn upload(&self, body: Incoming, keep: bool, gated: bool) -> Option<Rc<Upload>> {
+        (!body.is_end_stream()).then(|| Upload::new(body, self.record.clone(), keep, gated))
+    }
+
+    pub fn flag(&self, flag: Flags) {
+        self.record.info.borrow_mut().flags.insert(flag);
+    }
+
+    /// The connection ends with this exchange.
+    pub fn close(&mut self) {
+        self.close = true;
+    }
+
+    pub fn next_attempt(&self) -> u32 {
+        let mut info = self.record.info.borrow_mut();
+        info.attempts += 1;
+        info.attempts
+    }
+
+    /// Who ends the exchange from now on: the answer's body or the tunnel.
+    pub fn take_guard(&mut self) -> Guard {
+        self.guard
+            .take()
+            .unwrap_or_else(|| Guard(self.record.clone()))
+    }
+
+    pub fn note_connection(&self, facts: &ConnectionFacts) {
+        let mut info = self.record.info.borrow_mut();
+        info.upstream_local = facts.local;
+        if facts.remote.is_some() {
+            info.upstream_remote = facts.remote;
+        }
+        info.upstream_peer = facts.tls.as_ref().and_then(|tls| tls.peer_uri.clone());
+    }
+
+    pub fn propagate_peer(&self, headers: &mut HeaderMap) {
+        if self.downstream.manager.peer_metadata.upstream_propagation {
+            peer::put(headers);
+        }
+    }
+
+    pub fn discover_peer(&self, headers: &mut HeaderMap) {
+        if self.downstream.manager.peer_metadata.upstream_discovery {
+            self.record.info.borrow_mut().peer = peer::take(headers);
+        }
+    }
+}

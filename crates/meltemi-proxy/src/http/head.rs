@@ -1,0 +1,278 @@
+//! The request's head: taken apart, checked, and freed of what is between neighbours only.
+
+use super::downstream::Downstream;
+use super::names;
+use super::reply::Reply;
+use crate::model::{StripPort, UnderscoreAction};
+use crate::telemetry::Protocol;
+use http::header::{CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method};
+
+/// A request's head as the rest of the proxy sees it. `Host` is in `authority` only.
+pub(crate) struct Head {
+    pub method: Method,
+    pub authority: HeaderValue,
+    pub path: PathAndQuery,
+    pub scheme: &'static str,
+    pub headers: HeaderMap,
+    /// Lower-case token of an upgrade the client asks for (HTTP/1.1), or `connect`.
+    pub upgrade: Option<HeaderValue>,
+    /// The client waits for 100 (Continue).
+    pub expects_continue: bool,
+    /// What the client speaks.
+    pub protocol: Protocol,
+    /// The request comes from an internal address: `x-envoy-*` headers are honoured.
+    pub internal: bool,
+}
+
+impl Head {
+    /// A copy for another attempt or a mirror.
+    pub fn copy(&self) -> Self {
+        Self {
+            method: self.method.clone(),
+            authority: self.authority.clone(),
+            path: self.path.clone(),
+            scheme: self.scheme,
+            headers: self.headers.clone(),
+            upgrade: self.upgrade.clone(),
+            expects_continue: self.expects_continue,
+            protocol: self.protocol,
+            internal: self.internal,
+        }
+    }
+
+    pub fn authority_str(&self) -> &str {
+        self.authority.to_str().unwrap_or_default()
+    }
+}
+
+/// Takes a received head in. Order and answers are Envoy's.
+pub(crate) fn receive(
+    downstream: &Downstream,
+    protocol: Protocol,
+    parts: http::request::Parts,
+    has_body: bool,
+) -> Result<Head, Reply> {
+    let manager = &*downstream.manager;
+    let http::request::Parts {
+        method,
+        uri,
+        mut headers,
+        ..
+    } = parts;
+    if protocol == Protocol::Http10 && !manager.http1.accept_http_10 {
+        return Err(Reply::upgrade_required());
+    }
+    if headers.len() > manager.max_request_header_count as usize {
+        let mut reply = Reply::bad_request("http.too_many_headers");
+        reply.status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(reply);
+    }
+    if headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(Reply::bad_request("http.duplicate_host"));
+    }
+    let uri = uri.into_parts();
+    let host = headers.remove(HOST);
+    // An absolute target or `:authority` wins over Host (RFC 9112 3.2.2).
+    let authority = match uri.authority {
+        Some(authority) if authority.as_str().contains('@') => {
+            return Err(Reply::bad_request("http.invalid_authority"));
+        }
+        Some(authority) => {
+            if protocol != Protocol::Http2
+                && method != Method::CONNECT
+                && !manager.http1.allow_absolute_url
+            {
+                return Err(Reply::bad_request("http1.absolute_url_rejected"));
+            }
+            HeaderValue::from_maybe_shared(bytes::Bytes::copy_from_slice(
+                authority.as_str().as_bytes(),
+            ))
+            .map_err(|_| Reply::bad_request("http.invalid_authority"))?
+        }
+        None => match (host, &manager.http1.default_host_for_http_10) {
+            (Some(host), _) => host,
+            (None, Some(host)) if protocol == Protocol::Http10 => HeaderValue::from_str(host)
+                .map_err(|_| Reply::bad_request("missing_host_header"))?,
+            (None, _) => return Err(Reply::bad_request("missing_host_header")),
+        },
+    };
+    let authority = normalize_host(downstream, authority)?;
+    let mut upgrade = None;
+    if method == Method::CONNECT {
+        upgrade = Some(HeaderValue::from_static("connect"));
+    } else if protocol == Protocol::Http11 && !has_body {
+        upgrade = requested_upgrade(&headers);
+    }
+    let expects_continue = has_body
+        && headers
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if expects_continue && !manager.proxy_100_continue {
+        headers.remove(EXPECT);
+    }
+    strip_hop_by_hop(&mut headers);
+    underscores(manager.underscores, &mut headers)?;
+    Ok(Head {
+        method,
+        authority,
+        path: uri
+            .path_and_query
+            .unwrap_or_else(|| PathAndQuery::from_static("/")),
+        scheme: downstream.scheme(),
+        headers,
+        upgrade,
+        expects_continue,
+        protocol,
+        internal: false,
+    })
+}
+
+fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = headers.get_all(CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    });
+    let token = headers.get(UPGRADE).filter(|_| asks)?;
+    let lower = token.as_bytes().trim_ascii().to_ascii_lowercase();
+    // HTTP/2 is not switched to from HTTP/1.1: the request goes on as it is (RFC 9113 3.1).
+    if lower == b"h2c" {
+        return None;
+    }
+    HeaderValue::from_bytes(&lower).ok()
+}
+
+/// Removes what concerns this connection only (RFC 9110 7.6.1), the headers that
+/// `Connection` names included; `TE: trailers` stays, gRPC needs it.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let nominated: smallvec::SmallVec<[http::HeaderName; 2]> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|token| http::HeaderName::from_bytes(token.trim_ascii()).ok())
+            .filter(|name| *name != TE)
+            .collect();
+        headers.remove(CONNECTION);
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    headers.remove(&names::KEEP_ALIVE);
+    headers.remove(&names::PROXY_CONNECTION);
+    headers.remove(&names::HTTP2_SETTINGS);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(UPGRADE);
+    if let Some(te) = headers.get(TE) {
+        let trailers = te
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+        if trailers {
+            headers.insert(TE, names::TRAILERS.clone());
+        } else {
+            headers.remove(TE);
+        }
+    }
+}
+
+fn underscores(action: UnderscoreAction, headers: &mut HeaderMap) -> Result<(), Reply> {
+    if action == UnderscoreAction::Allow {
+        return Ok(());
+    }
+    let found: Vec<_> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .cloned()
+        .collect();
+    if !found.is_empty() && action == UnderscoreAction::RejectRequest {
+        return Err(Reply::bad_request("http.unexpected_underscore"));
+    }
+    for name in found {
+        headers.remove(name);
+    }
+    Ok(())
+}
+
+/// One spelling of the host for routing, policy and forwarding.
+fn normalize_host(downstream: &Downstream, host: HeaderValue) -> Result<HeaderValue, Reply> {
+    let text = host
+        .to_str()
+        .map_err(|_| Reply::bad_request("http.invalid_authority"))?;
+    if text.bytes().any(|byte| matches!(byte, b' ' | b'/' | b'?' | b'#' | b'@' | b'\\' | b',')) {
+        return Err(Reply::bad_request("http.invalid_authority"));
+    }
+    let options = downstream.manager.host;
+    let (mut name, mut port) = split_port(text);
+    match options.strip_port {
+        StripPort::No => {}
+        StripPort::Any => port = None,
+        StripPort::Matching => {
+            let own = downstream.info.facts.destination.port();
+            if port.is_some_and(|port| port.parse() == Ok(own)) {
+                port = None;
+            }
+        }
+    }
+    if options.strip_trailing_dot {
+        name = name.strip_suffix('.').unwrap_or(name);
+    }
+    let length = name.len() + port.map_or(0, |port| port.len() + 1);
+    if length == text.len() {
+        return Ok(host);
+    }
+    let text = match port {
+        Some(port) => format!("{name}:{port}"),
+        None => name.to_owned(),
+    };
+    HeaderValue::from_str(&text).map_err(|_| Reply::bad_request("http.invalid_authority"))
+}
+
+/// Host and port of an authority; brackets of an IPv6 address stay with the host.
+pub(crate) fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port))
+            if !port.is_empty()
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+                && (!host.contains(':') || host.ends_with(']')) =>
+        {
+            (host, Some(port))
+        }
+        _ => (authority, None),
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn connection_nominates_what_is_stripped_but_te_trailers_stays() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "x-secret, keep-alive, TE"),
+            ("x-secret", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers"),
+            ("x-kept", "1"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers.len(), 2);
+        assert_eq!(headers["te"], "trailers");
+        assert_eq!(headers["x-kept"], "1");
+    }
+
+    #[test]
+    fn ports_are_split_off() {
+        assert_eq!(split_port("a:80"), ("a", Some("80")));
+        assert_eq!(split_port("[::1]:80"), ("[::1]", Some("80")));
+        assert_eq!(split_port("[::1]"), ("[::1]", None));
+        assert_eq!(split_port("::1"), ("::1", None));
+        assert_eq!(split_port("a:b"), ("a:b", None));
+    }
+}

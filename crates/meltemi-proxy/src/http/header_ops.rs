@@ -1,0 +1,101 @@
+//! Configured changes to headers, in Envoy's order: the most specific level first, at each
+//! level removal before addition.
+
+use super::head::Head;
+use super::record::Record;
+use crate::model::{AddAction, AddName, HeaderOps, HeaderText, LogFormat};
+use crate::telemetry::log;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub(crate) fn request(ops: &HeaderOps, head: &mut Head, record: &Record) {
+    for name in &ops.remove {
+        head.headers.remove(name);
+    }
+    for add in &ops.add {
+        let value = match &add.value {
+            HeaderText::Literal(value) => value.clone(),
+            HeaderText::Format(format) => {
+                match render(format, record, |info| {
+                    std::mem::swap(&mut info.request.headers, &mut head.headers);
+                }) {
+                    Some(value) => value,
+                    None => continue,
+                }
+            }
+        };
+        if value.is_empty() && !add.keep_empty {
+            continue;
+        }
+        match &add.name {
+            AddName::Authority => head.authority = value,
+            AddName::Header(name) => put(&mut head.headers, name, value, add.action),
+        }
+    }
+}
+
+pub(crate) fn response(ops: &HeaderOps, headers: &mut HeaderMap, record: &Record) {
+    for name in &ops.remove {
+        headers.remove(name);
+    }
+    for add in &ops.add {
+        let AddName::Header(name) = &add.name else {
+            continue;
+        };
+        let value = match &add.value {
+            HeaderText::Literal(value) => value.clone(),
+            HeaderText::Format(format) => {
+                match render(format, record, |info| {
+                    std::mem::swap(&mut info.response_headers, headers);
+                }) {
+                    Some(value) => value,
+                    None => continue,
+                }
+            }
+        };
+        if value.is_empty() && !add.keep_empty {
+            continue;
+        }
+        put(headers, name, value, add.action);
+    }
+}
+
+/// Whether values depend on the exchange, and so on the request's headers.
+pub(crate) fn has_formats(ops: &HeaderOps) -> bool {
+    ops.add
+        .iter()
+        .any(|add| matches!(add.value, HeaderText::Format(_)))
+}
+
+/// Renders with the current headers lent to the record: no copy is made.
+fn render(
+    format: &LogFormat,
+    record: &Record,
+    mut swap: impl FnMut(&mut crate::telemetry::StreamInfo),
+) -> Option<HeaderValue> {
+    let mut info = record.info.borrow_mut();
+    swap(&mut info);
+    let text = log::render(format, &info);
+    swap(&mut info);
+    HeaderValue::from_str(&text).ok()
+}
+
+fn put(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue, action: AddAction) {
+    match action {
+        AddAction::AppendIfExistsOrAdd => {
+            headers.append(name.clone(), value);
+        }
+        AddAction::AddIfAbsent => {
+            if !headers.contains_key(name) {
+                headers.insert(name.clone(), value);
+            }
+        }
+        AddAction::OverwriteIfExistsOrAdd => {
+            headers.insert(name.clone(), value);
+        }
+        AddAction::OverwriteIfExists => {
+            if headers.contains_key(name) {
+                headers.insert(name.clone(), value);
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Mirroring: a copy of the request to another cluster, whose answer nobody reads.
+
+use super::attempt::assemble;
+use super::body::RequestBody;
+use super::exchange::Exchange;
+use super::head::{Head, split_port};
+use super::upload::Upload;
+use super::{matching, names};
+use crate::model::{Cluster, Mirror};
+use crate::upstream::{
+    Lease, Offer, Outcome, PickContext, RequestGuard, Upstreams, Wanted, WantedProtocol, transport,
+};
+use http::HeaderValue;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Mirrored requests of a worker in flight; more are not sent.
+const MAX_ACTIVE: u32 = 256;
+/// A mirror's answer is waited for no longer than this when the route has no timeout.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+thread_local! {
+    static ACTIVE: Cell<u32> = const { Cell::new(0) };
+}
+
+struct Active;
+
+impl Active {
+    fn new() -> Option<Self> {
+        (ACTIVE.get() < MAX_ACTIVE).then(|| {
+            ACTIVE.set(ACTIVE.get() + 1);
+            Self
+        })
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        ACTIVE.set(ACTIVE.get() - 1);
+    }
+}
+
+/// The mirrors that this request goes to.
+pub(crate) fn chosen(exchange: &Exchange, mirrors: &[Mirror]) -> Vec<Arc<Cluster>> {
+    mirrors
+        .iter()
+        .filter(|mirror| matching::chance(mirror.fraction))
+        .filter_map(|mirror| exchange.snapshot.cluster(mirror.cluster).cloned())
+        .collect()
+}
+
+/// Sends the copies; with a body once it is complete, if it is short enough to be kept.
+pub(crate) fn send(
+    exchange: &Exchange,
+    clusters: Vec<Arc<Cluster>>,
+    head: &Head,
+    upload: Option<&Rc<Upload>>,
+    timeout: Option<Duration>,
+) {
+    let body = upload.map(|upload| upload.for_mirror());
+    let Some(active) = Active::new() else {
+        return;
+    };
+    let mut head = head.copy();
+    head.authority = shadow(head.authority_str()).unwrap_or(head.authority);
+    head.headers.remove(&names::X_ENVOY_EXPECTED_TIMEOUT);
+    let upstreams = exchange.downstream.worker.upstreams.clone();
+    let downstream_protocol = head.protocol;
+    tokio::task::spawn_local(async move {
+        let _active = active;
+        let chunks = match body {
+            None => Vec::new(),
+            Some(body) => match body.await {
+                Ok(chunks) => chunks,
+                Err(_) => return,
+            },
+        };
+        for cluster in clusters {
+            let body = match chunks.is_empty() {
+                true => RequestBody::Empty,
+                false => RequestBody::Chunks(VecDeque::from(chunks.clone())),
+            };
+            let one = one(&upstreams, &cluster, head.copy(), downstream_protocol, body);
+            // Nobody waits for the result.
+            let _ = tokio::time::timeout(timeout.unwrap_or(TIMEOUT), one).await;
+        }
+    });
+}
+
+async fn one(
+    upstreams: &Upstreams,
+    cluster: &Arc<Cluster>,
+    head: Head,
+    protocol: crate::telemetry::Protocol,
+    body: RequestBody,
+) -> Option<()> {
+    use crate::model::{UpstreamProtocol, UpstreamTransport};
+    use crate::telemetry::Protocol;
+    let picked = upstreams.pick(cluster, &PickContext::default()).ok()?;
+    let sni = match transport(&cluster.config, &picked.endpoint) {
+        UpstreamTransport::Tls(context) if context.auto_sni => {
+            Some(split_port(head.authority_str()).0.into())
+        }
+        _ => None,
+    };
+    let wanted = Wanted {
+        protocol: match (&cluster.config.protocol, protocol) {
+            (UpstreamProtocol::Http2, _) | (UpstreamProtocol::Downstream, Protocol::Http2) => {
+                WantedProtocol::Http2
+            }
+            (UpstreamProtocol::Alpn, _) => WantedProtocol::Alpn,
+            _ => WantedProtocol::Http1,
+        },
+        offer: Offer::Own,
+        sni,
+    };
+    let mut lease = upstreams.acquire(cluster, &picked, &wanted).await.ok()?;
+    let _request = RequestGuard::new(cluster, &picked.endpoint, false).ok()?;
+    let request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;
+    let result = match &mut lease {
+        Lease::Http1(lease) => lease.client().send(request).await,
+        Lease::Http2(lease) => lease.client().send(request).await,
+    };
+    let outcome = match &result {
+        Ok(response) => Outcome::Status(response.status().as_u16()),
+        Err(_) => Outcome::LocalFailure,
+    };
+    upstreams.report(cluster, &picked.endpoint, outcome);
+    drain(result.ok()?.into_body(), lease).await;
+    Some(())
+}
+
+/// Reads the answer to its end, so that the connection can be used again.
+async fn drain(mut body: super::codec::Incoming, mut lease: Lease) {
+    use http_body::Body;
+    let complete = std::future::poll_fn(|cx| {
+        loop {
+            let mut frame = std::pin::Pin::new(&mut body).poll_frame(cx);
+            if frame.is_pending() {
+                if let Lease::Http1(lease) = &mut lease {
+                    lease.client().drive(cx);
+                    frame = std::pin::Pin::new(&mut body).poll_frame(cx);
+                }
+            }
+            match std::task::ready!(frame) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return std::task::Poll::Ready(false),
+                None => return std::task::Poll::Ready(true),
+            }
+        }
+    })
+    .await;
+    if let (true, Lease::Http1(lease)) = (complete, lease) {
+        lease.give_back();
+    }
+}
+
+/// `host:port` becomes `host-shadow:port`, as in Envoy.
+fn shadow(authority: &str) -> Option<HeaderValue> {
+    let text = match split_port(authority) {
+        (host, Some(port)) => format!("{host}-shadow:{port}"),
+        (host, None) => format!("{host}-shadow"),
+    };
+    HeaderValue::from_str(&text).ok()
+}

@@ -1,0 +1,62 @@
+//! HTTP: one connection manager, from the bytes of a client to the answer it gets.
+//!
+//! `codec` speaks the protocol, `exchange` is the way of one request in order, and each
+//! step of it has its own file:
+//!
+//! `head` -> `path` -> `address` -> `routing` -> `filters` -> `router` (`attempt`, `retry`,
+//! `mirror`, `upgrade`) -> `filters` -> the client. Whatever goes wrong becomes a
+//! `reply::Reply`, and that file alone decides status, body, flags and details.
+
+mod address;
+mod attempt;
+pub(crate) mod body;
+mod client_cert;
+pub(crate) mod codec;
+mod cors;
+mod downstream;
+mod exchange;
+mod fault;
+mod grpc;
+mod hash;
+mod head;
+mod header_ops;
+mod matching;
+mod mirror;
+mod names;
+mod path;
+mod peer;
+mod record;
+mod redirect;
+mod refused;
+mod reply;
+mod retry;
+mod rewrite;
+mod router;
+mod routing;
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod tests;
+mod timeouts;
+mod upgrade;
+mod upload;
+
+use crate::model::HttpManager;
+use crate::net::Stream;
+use crate::telemetry::ConnectionInfo;
+use crate::worker::{DrainSignal, Worker};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Serves a downstream connection; returns when it has ended. Runs on the worker's thread
+/// inside its `LocalSet`. When `drain` resolves, the connection ends gracefully.
+pub async fn serve(
+    stream: Stream,
+    manager: Arc<HttpManager>,
+    connection: Arc<ConnectionInfo>,
+    worker: Rc<Worker>,
+    drain: DrainSignal,
+) {
+    let downstream = downstream::Downstream::new(manager, connection, worker, &drain);
+    codec::server::serve(stream, Rc::new(downstream), drain).await;
+}

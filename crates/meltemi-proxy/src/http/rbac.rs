@@ -1,0 +1,113 @@
+//! Access control: whether the policies let a request pass. What cannot be evaluated, such
+//! as a header that is not text, denies.
+
+use super::downstream::Downstream;
+use super::head::Head;
+use super::matching::{self, Unreadable};
+use super::reply::Reply;
+use crate::model::{Rbac, RbacAction, RbacRule};
+use crate::telemetry::Flags;
+use http::StatusCode;
+use std::net::{IpAddr, SocketAddr};
+
+/// What rules look at.
+struct Request<'a> {
+    head: &'a Head,
+    downstream: &'a Downstream,
+    client: IpAddr,
+}
+
+/// `Err`: the request may not pass.
+pub(crate) fn check(
+    rbac: &Rbac,
+    head: &Head,
+    downstream: &Downstream,
+    client: SocketAddr,
+) -> Result<(), Reply> {
+    let request = Request {
+        head,
+        downstream,
+        client: client.ip(),
+    };
+    let matched = rbac.policies.iter().try_fold(false, |matched, policy| {
+        Ok::<bool, Unreadable>(
+            matched
+                || (request.any(&policy.permissions)? && request.any(&policy.principals)?),
+        )
+    });
+    let allowed = match (rbac.action, matched) {
+        (RbacAction::Log, _) => true,
+        (RbacAction::Allow, Ok(matched)) => matched,
+        (RbacAction::Deny, Ok(matched)) => !matched,
+        (_, Err(Unreadable)) => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    let details = match rbac.action {
+        RbacAction::Allow => "rbac_access_denied_matched_policy[none]",
+        _ => "rbac_access_denied_matched_policy",
+    };
+    Err(Reply::new(
+        StatusCode::FORBIDDEN,
+        "RBAC: access denied",
+        Flags::default(),
+        details,
+    ))
+}
+
+impl Request<'_> {
+    fn any(&self, rules: &[RbacRule]) -> Result<bool, Unreadable> {
+        for rule in rules {
+            if self.matches(rule)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn matches(&self, rule: &RbacRule) -> Result<bool, Unreadable> {
+        let connection = &self.downstream.info;
+        Ok(match rule {
+            RbacRule::Anything => true,
+            RbacRule::All(rules) => {
+                for rule in rules {
+                    if !self.matches(rule)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            RbacRule::Any(rules) => self.any(rules)?,
+            RbacRule::Not(rule) => !self.matches(rule)?,
+            RbacRule::Header(matcher) => matching::strict_header(matcher, self.head)?,
+            RbacRule::Path(pattern) => matching::string(pattern, self.head.path.path()),
+            RbacRule::DestinationIp(prefix) => prefix.contains(connection.facts.destination.ip()),
+            RbacRule::DestinationPort(ports) => {
+                ports.contains(&connection.facts.destination.port().into())
+            }
+            RbacRule::ServerName(pattern) => {
+                let name = connection.facts.server_name.as_deref().unwrap_or("");
+                matching::string(pattern, name)
+            }
+            RbacRule::Authenticated(pattern) => {
+                let Some(tls) = connection.tls.as_ref().filter(|tls| tls.mutual()) else {
+                    return Ok(false);
+                };
+                // As Envoy: the URI SAN, else the DNS SAN, else the subject.
+                let name = tls
+                    .peer_uri
+                    .as_ref()
+                    .or(tls.peer_dns.first())
+                    .or(tls.peer_subject.as_ref());
+                match (pattern, name) {
+                    (None, _) => true,
+                    (Some(pattern), Some(name)) => matching::string(pattern, name),
+                    (Some(_), None) => false,
+                }
+            }
+            RbacRule::DirectIp(prefix) => prefix.contains(connection.facts.source.ip()),
+            RbacRule::RemoteIp(prefix) => prefix.contains(self.client),
+        })
+    }
+}

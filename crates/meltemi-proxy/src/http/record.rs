@@ -1,0 +1,109 @@
+//! The account of one exchange: filled in on the way, reported once at its end.
+
+use super::downstream::Downstream;
+use crate::telemetry::{self, Flags, Protocol, RequestHead, StreamInfo};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Instant, SystemTime};
+
+pub(crate) struct Record {
+    pub info: RefCell<StreamInfo>,
+    pub downstream: Rc<Downstream>,
+    /// When bytes last moved in either direction.
+    pub activity: Cell<Instant>,
+    /// The request is received in full.
+    pub request_complete: Cell<Option<Instant>>,
+    /// The exchange, when timers wait for the request's end.
+    pub waker: RefCell<Option<Waker>>,
+    finished: Cell<bool>,
+}
+
+impl Record {
+    pub fn new(downstream: Rc<Downstream>, protocol: Protocol) -> Rc<Self> {
+        let now = Instant::now();
+        downstream.active.set(downstream.active.get() + 1);
+        downstream.served.set(downstream.served.get() + 1);
+        let info = StreamInfo {
+            connection: downstream.info.clone(),
+            protocol,
+            started: now,
+            started_at: SystemTime::now(),
+            status: 0,
+            flags: Flags::default(),
+            details: "",
+            bytes_received: 0,
+            bytes_sent: 0,
+            request_complete: None,
+            first_upstream_byte: None,
+            last_upstream_byte: None,
+            cluster: None,
+            endpoint: None,
+            upstream_local: None,
+            upstream_remote: None,
+            upstream_failure: None,
+            upstream_peer: None,
+            attempts: 0,
+            route: None,
+            grpc_status: None,
+            grpc: false,
+            request_messages: 0,
+            response_messages: 0,
+            peer: None,
+            client: downstream.info.facts.source,
+            request: RequestHead::default(),
+            response_headers: http::HeaderMap::new(),
+        };
+        Rc::new(Self {
+            info: RefCell::new(info),
+            downstream,
+            activity: Cell::new(now),
+            request_complete: Cell::new(None),
+            waker: RefCell::default(),
+            finished: Cell::new(false),
+        })
+    }
+
+    /// Bytes moved.
+    pub fn touch(&self) {
+        self.activity.set(Instant::now());
+    }
+
+    pub fn request_ended(&self) {
+        if self.request_complete.get().is_none() {
+            let now = Instant::now();
+            self.request_complete.set(Some(now));
+            self.info.borrow_mut().request_complete = Some(now);
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Reports the exchange; the first call counts.
+    pub fn finish(&self) {
+        if self.finished.replace(true) {
+            return;
+        }
+        let downstream = &self.downstream;
+        downstream.active.set(downstream.active.get() - 1);
+        downstream.idle_since.set(Instant::now());
+        telemetry::finish_http(&self.info.borrow(), &downstream.manager);
+    }
+}
+
+/// Owns the end of an exchange: first the exchange's future, then the answer's body.
+/// Dropped before the end, it reports that the client went away.
+pub(crate) struct Guard(pub Rc<Record>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.0.finished.get() {
+            let mut info = self.0.info.borrow_mut();
+            info.flags.insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+            info.details = "downstream_remote_disconnect";
+            drop(info);
+            self.0.finish();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Redirects: of routes, and to TLS where a virtual host requires it.
+
+use super::head::{Head, split_port};
+use super::reply::Reply;
+use super::rewrite;
+use crate::model::{PathMatch, Redirect};
+use crate::telemetry::Flags;
+use http::{HeaderValue, StatusCode};
+
+pub(crate) fn to_tls(head: &Head) -> Reply {
+    let (host, _) = split_port(head.authority_str());
+    answer(
+        StatusCode::MOVED_PERMANENTLY,
+        &format!("https://{host}{}", head.path),
+    )
+}
+
+pub(crate) fn of_route(redirect: &Redirect, matched: &PathMatch, head: &Head) -> Reply {
+    let scheme = match (&redirect.scheme, redirect.https) {
+        (Some(scheme), _) => scheme,
+        (None, true) => "https",
+        (None, false) => head.scheme,
+    };
+    let (own_host, own_port) = split_port(head.authority_str());
+    let host = redirect.host.as_deref().unwrap_or(own_host);
+    // The old scheme's default port means nothing in the new one.
+    let stale = match (head.scheme, scheme) {
+        (old, new) if old == new => None,
+        ("http", _) => Some("80"),
+        _ => Some("443"),
+    };
+    let port = match redirect.port {
+        Some(port) => Some(port.to_string()),
+        None if redirect.host.is_some() => None,
+        None => own_port.filter(|port| Some(*port) != stale).map(str::to_owned),
+    };
+    let path = match &redirect.full_path {
+        Some(path) => match head.path.query() {
+            Some(query) if !redirect.strip_query && !path.contains('?') => {
+                format!("{path}?{query}")
+            }
+            _ => path.to_string(),
+        },
+        None => {
+            let path = rewrite::rewritten(&redirect.path, matched, &head.path)
+                .unwrap_or_else(|| head.path.clone());
+            if redirect.strip_query {
+                path.path().to_owned()
+            } else {
+                path.as_str().to_owned()
+            }
+        }
+    };
+    let port = port.map_or(String::new(), |port| format!(":{port}"));
+    answer(redirect.status, &format!("{scheme}://{host}{port}{path}"))
+}
+
+fn answer(status: StatusCode, location: &str) -> Reply {
+    let location =
+        HeaderValue::from_str(location).unwrap_or_else(|_| HeaderValue::from_static("/"));
+    Reply::new(status, "", Flags::default(), "direct_response")
+        .with(&http::header::LOCATION, location)
+}

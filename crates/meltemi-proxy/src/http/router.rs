@@ -1,0 +1,464 @@
+//! Forwarding: cluster, rewrites, attempts, and the answer's head.
+
+use super::attempt::{self, Answered, Failed};
+use super::body::{ResponseBody, UpstreamBody};
+use super::codec::Incoming;
+use super::exchange::Exchange;
+use super::head::{self, Head};
+use super::reply::Reply;
+use super::retry::Retries;
+use super::routing::Matched;
+use super::timeouts::Watchdog;
+use super::upgrade::{self, Upgraded};
+use super::upload::Upload;
+use super::{grpc, hash, header_ops, mirror, names, rewrite};
+use crate::model::{
+    Cluster, ClusterChoice, ClusterId, Discovery, Forward, HostRewrite, WeightedCluster,
+};
+use crate::telemetry::Flags;
+use crate::upstream::{Lease, PickContext, RetryGuard};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Response, StatusCode};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The cluster of this request.
+pub(crate) struct Chosen<'a> {
+    pub id: Option<ClusterId>,
+    pub weighted: Option<&'a WeightedCluster>,
+}
+
+/// Decided once, by chance where weights say so.
+pub(crate) fn choose<'a>(exchange: &Exchange, forward: &'a Forward, head: &Head) -> Chosen<'a> {
+    match &forward.cluster {
+        ClusterChoice::One(id) => Chosen {
+            id: Some(*id),
+            weighted: None,
+        },
+        ClusterChoice::Weighted { clusters, total } => {
+            let mut point = fastrand::u32(..(*total).max(1));
+            let weighted = clusters.iter().find(|cluster| {
+                let here = point < cluster.weight;
+                point = point.saturating_sub(cluster.weight);
+                here
+            });
+            Chosen {
+                id: weighted.map(|weighted| weighted.cluster),
+                weighted,
+            }
+        }
+        ClusterChoice::Header(name) => {
+            let name = head.headers.get(name).map(HeaderValue::as_bytes);
+            let id = name.and_then(|name| {
+                exchange
+                    .snapshot
+                    .clusters
+                    .iter()
+                    .flatten()
+                    .find(|cluster| cluster.config.name.as_bytes() == name)
+                    .map(|cluster| cluster.id)
+            });
+            Chosen { id, weighted: None }
+        }
+    }
+}
+
+/// Sends the request on and returns the answer with the upstream's body behind it.
+pub(crate) async fn forward(
+    exchange: &mut Exchange,
+    mut head: Head,
+    body: Incoming,
+    matched: &Matched,
+    forward: &Forward,
+    chosen: &Chosen<'_>,
+) -> Result<Response<ResponseBody>, Reply> {
+    let cluster = chosen
+        .id
+        .and_then(|id| exchange.snapshot.cluster(id).cloned())
+        .ok_or_else(|| Reply::no_cluster(forward.cluster_not_found))?;
+    exchange.record.info.borrow_mut().cluster = Some(cluster.config.clone());
+    exchange.high_priority = forward.high_priority;
+    if let Some(token) = &head.upgrade {
+        let manager = &exchange.downstream.manager;
+        if !upgrade::is_enabled(manager, &forward.upgrades, token.as_bytes()) {
+            return Err(Reply::upgrade_refused());
+        }
+    }
+    let mut retries = Retries::new(forward.retry.as_ref(), &mut head);
+    let mut watchdog = limits(exchange, forward, &retries, &mut head);
+    let hash = match forward.hash_policy.is_empty() {
+        true => None,
+        false => hash::of_request(
+            &forward.hash_policy,
+            &head,
+            exchange.client.ip(),
+            &exchange.downstream.info,
+            &mut exchange.cookies,
+        ),
+    };
+    let destination = original_destination(exchange, &cluster, &mut head);
+    rewrite_request(exchange, &mut head, matched, forward, chosen);
+
+    let mirrors = mirror::chosen(exchange, &forward.mirrors);
+    let upload = exchange.upload(
+        body,
+        retries.possible() || !mirrors.is_empty(),
+        head.expects_continue && exchange.downstream.manager.proxy_100_continue,
+    );
+    if !mirrors.is_empty() {
+        mirror::send(exchange, mirrors, &head, upload.as_ref(), forward.timeout);
+    }
+
+    let upgrade = head.upgrade.clone();
+    let mut tried = Vec::new();
+    let mut skip_priorities = 0u32;
+    let mut head = Some(head);
+    let mut _retry_guard = None;
+    loop {
+        let attempts = exchange.next_attempt();
+        let Some(mut attempt_head) = (match retries.possible() && upgrade.is_none() {
+            true => head.as_ref().map(Head::copy),
+            false => head.take(),
+        }) else {
+            return Err(Reply::no_route());
+        };
+        if matched.host().attempt_count_in_request {
+            let count = HeaderValue::from(attempts);
+            attempt_head
+                .headers
+                .insert(names::X_ENVOY_ATTEMPT_COUNT.clone(), count);
+        }
+        let result = once(
+            exchange,
+            &cluster,
+            forward,
+            PickContext {
+                hash,
+                original_destination: destination,
+                tried: &tried,
+                reselect: reselect(&retries),
+                skip_priorities,
+            },
+            attempt_head,
+            upload.as_ref(),
+            &mut watchdog,
+        )
+        .await;
+        let again = head.is_some()
+            && upload.as_ref().is_none_or(|upload| upload.is_replayable())
+            && match &result {
+                Ok(answered) => {
+                    let response = &answered.response;
+                    retries.wants_after_answer(response.status(), response.headers())
+                }
+                Err(failed) => retries.wants_after_failure(failed.failure),
+            };
+        if again && retries.possible() {
+            _retry_guard = RetryGuard::new(&cluster, forward.high_priority);
+            if _retry_guard.is_some() {
+                // The answer that is not good enough gives its connection up.
+                drop(result);
+                tried.extend(exchange.record.info.borrow().endpoint.clone());
+                if retries.policy.as_ref().is_some_and(|p| p.previous_priorities.is_some()) {
+                    skip_priorities |= 1u32.checked_shl(exchange.priority).unwrap_or(0);
+                }
+                let pause = retries.take();
+                let record = exchange.record.clone();
+                watchdog
+                    .guard(&record, tokio::time::sleep(pause))
+                    .await
+                    .map_err(|_| Reply::upstream_timeout("response_timeout"))?;
+                renew(&mut watchdog);
+                continue;
+            }
+            // Retries overflow.
+            exchange.flag(Flags::UPSTREAM_OVERFLOW);
+        } else if !retries.possible() && attempts > 1 {
+            let failed = match &result {
+                Ok(answered) => {
+                    let response = &answered.response;
+                    retries.wants_after_answer(response.status(), response.headers())
+                }
+                Err(failed) => retries.wants_after_failure(failed.failure),
+            };
+            if failed {
+                exchange.flag(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+            }
+        }
+        let answered = result.map_err(|failed| failed.reply)?;
+        if let Some(upload) = &upload {
+            upload.stop_keeping();
+        }
+        watchdog.head_arrived();
+        if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return switch(exchange, answered, upgrade, watchdog.idle);
+        }
+        return Ok(finish(
+            exchange, answered, matched, chosen, attempts, watchdog, upgrade.is_some(),
+        ));
+    }
+}
+
+/// Picks an endpoint and makes one attempt on it.
+async fn once(
+    exchange: &mut Exchange,
+    cluster: &Arc<Cluster>,
+    forward: &Forward,
+    context: PickContext<'_>,
+    mut head: Head,
+    upload: Option<&Rc<Upload>>,
+    watchdog: &mut Watchdog,
+) -> Result<Answered, Failed> {
+    let picked = exchange
+        .downstream
+        .worker
+        .upstreams
+        .pick(cluster, &context)
+        .map_err(|error| Failed::upstream(&error.into(), false))?;
+    exchange.priority = picked.priority;
+    {
+        let mut info = exchange.record.info.borrow_mut();
+        info.upstream_remote = crate::upstream::socket_address(&picked.endpoint);
+        info.endpoint = Some(picked.endpoint.clone());
+    }
+    if matches!(forward.host_rewrite, HostRewrite::Auto) && !picked.endpoint.hostname.is_empty() {
+        if let Ok(host) = HeaderValue::from_str(&picked.endpoint.hostname) {
+            rewrite::replace_host(host, forward.append_x_forwarded_host, &mut head);
+        }
+    }
+    attempt::send(exchange, cluster, &picked, head, upload, watchdog).await
+}
+
+fn reselect(retries: &Retries) -> u32 {
+    retries
+        .policy
+        .as_ref()
+        .filter(|policy| policy.avoid_previous_hosts)
+        .map_or(0, |policy| policy.host_selection_attempts.max(1))
+}
+
+/// Per-try limits count from the attempt's start.
+fn renew(watchdog: &mut Watchdog) {
+    if let Some((_, from)) = &mut watchdog.per_try {
+        *from = Instant::now();
+    }
+}
+
+/// Timeouts of the route, and of the request's headers where it may set them.
+fn limits(
+    exchange: &Exchange,
+    forward: &Forward,
+    retries: &Retries,
+    head: &mut Head,
+) -> Watchdog {
+    let timeouts = &exchange.downstream.manager.timeouts;
+    let started = exchange.record.info.borrow().started;
+    let millis = |head: &Head, name| {
+        let text = head.headers.get(name)?.to_str().ok()?;
+        text.parse().ok().map(Duration::from_millis)
+    };
+    let mut global = forward.timeout;
+    let mut per_try = retries.policy.as_ref().and_then(|p| p.per_try_timeout);
+    if exchange.grpc {
+        if let Some(limit) = forward.max_grpc_timeout {
+            let asked = head
+                .headers
+                .get(&names::GRPC_TIMEOUT)
+                .and_then(grpc::timeout)
+                .filter(|time| !time.is_zero());
+            global = match (asked, limit.is_zero()) {
+                (Some(asked), true) => Some(asked),
+                (Some(asked), false) => Some(asked.min(limit)),
+                (None, true) => None,
+                (None, false) => Some(limit),
+            };
+        }
+    }
+    if head.internal {
+        if let Some(asked) = millis(head, &names::X_ENVOY_TIMEOUT) {
+            global = Some(asked).filter(|time| !time.is_zero());
+        }
+        if let Some(asked) = millis(head, &names::X_ENVOY_PER_TRY_TIMEOUT) {
+            per_try = Some(asked);
+        }
+    }
+    head.headers.remove(&names::X_ENVOY_TIMEOUT);
+    head.headers.remove(&names::X_ENVOY_PER_TRY_TIMEOUT);
+    // A try may not last longer than all tries together.
+    let per_try = per_try.filter(|try_| !try_.is_zero() && global.is_none_or(|all| *try_ < all));
+    if let Some(expected) = per_try.or(global) {
+        let value = HeaderValue::from(expected.as_millis() as u64);
+        head.headers
+            .insert(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), value);
+    }
+    Watchdog {
+        global,
+        per_try: per_try.map(|limit| (limit, Instant::now())),
+        per_try_idle: retries.policy.as_ref().and_then(|p| p.per_try_idle_timeout),
+        idle: forward.idle_timeout.or(timeouts.stream_idle),
+        max_stream: forward
+            .max_stream_duration
+            .or(timeouts.max_stream_duration)
+            .map(|limit| started + limit),
+        request: timeouts.request.map(|limit| started + limit),
+        ..Watchdog::default()
+    }
+}
+
+/// Where an ORIGINAL_DST cluster sends this request.
+fn original_destination(
+    exchange: &Exchange,
+    cluster: &Cluster,
+    head: &mut Head,
+) -> Option<SocketAddr> {
+    let Discovery::OriginalDst { header, .. } = &cluster.config.discovery else {
+        return None;
+    };
+    let by_header = header.as_ref().and_then(|name| {
+        let name = match &**name {
+            "" => &names::X_ENVOY_ORIGINAL_DST,
+            _ => return head.headers.get(&**name)?.to_str().ok()?.parse().ok(),
+        };
+        head.headers.get(name)?.to_str().ok()?.parse().ok()
+    });
+    by_header.or(Some(exchange.downstream.info.facts.destination))
+}
+
+/// What the route changes in the request, in Envoy's order.
+fn rewrite_request(
+    exchange: &Exchange,
+    head: &mut Head,
+    matched: &Matched,
+    forward: &Forward,
+    chosen: &Chosen<'_>,
+) {
+    let record = &exchange.record;
+    let weighted = chosen.weighted;
+    if let Some(weighted) = weighted {
+        header_ops::request(&weighted.request_headers, head, record);
+    }
+    header_ops::request(&matched.route.request_headers, head, record);
+    header_ops::request(&matched.host().request_headers, head, record);
+    header_ops::request(&matched.table.request_headers, head, record);
+    rewrite::host(
+        &forward.host_rewrite,
+        weighted.and_then(|weighted| weighted.host_rewrite.as_deref()),
+        forward.append_x_forwarded_host,
+        head,
+    );
+    rewrite::path(&forward.path_rewrite, &matched.route.matches.path, head);
+    let formats = weighted.is_some_and(|w| header_ops::has_formats(&w.response_headers))
+        || header_ops::has_formats(&matched.route.response_headers)
+        || header_ops::has_formats(&matched.host().response_headers)
+        || header_ops::has_formats(&matched.table.response_headers);
+    if formats {
+        let mut info = record.info.borrow_mut();
+        if info.request.headers.is_empty() {
+            info.request.headers = head.headers.clone();
+        }
+    }
+    exchange.propagate_peer(&mut head.headers);
+}
+
+/// The upstream's head, made ours.
+fn finish(
+    exchange: &mut Exchange,
+    answered: Answered,
+    matched: &Matched,
+    chosen: &Chosen<'_>,
+    attempts: u32,
+    watchdog: Watchdog,
+    refused_upgrade: bool,
+) -> Response<ResponseBody> {
+    let Answered {
+        response,
+        lease,
+        request,
+        sent,
+    } = answered;
+    let (parts, incoming) = response.into_parts();
+    let mut headers = parts.headers;
+    head::strip_hop_by_hop(&mut headers);
+    headers.remove(&names::X_ENVOY_DECORATOR_OPERATION);
+    let took = sent.elapsed().as_millis() as u64;
+    headers.insert(
+        names::X_ENVOY_SERVICE_TIME.clone(),
+        HeaderValue::from(took),
+    );
+    if matched.host().attempt_count_in_response {
+        let count = HeaderValue::from(attempts);
+        headers.insert(names::X_ENVOY_ATTEMPT_COUNT.clone(), count);
+    }
+    exchange.discover_peer(&mut headers);
+    {
+        let mut info = exchange.record.info.borrow_mut();
+        info.status = parts.status.as_u16();
+        info.details = "via_upstream";
+        if info.grpc {
+            info.grpc_status = grpc::status(&headers);
+        }
+    }
+    respond_headers(exchange, &mut headers, matched, chosen);
+    if refused_upgrade {
+        // The framing check cannot tell what the client sent behind such a request.
+        exchange.close();
+    }
+    let body = UpstreamBody::new(incoming, lease, watchdog, request);
+    let mut response = Response::new(ResponseBody::upstream(body, exchange.take_guard()));
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// What the route changes in an answer, in Envoy's order.
+pub(crate) fn respond_headers(
+    exchange: &Exchange,
+    headers: &mut http::HeaderMap,
+    matched: &Matched,
+    chosen: &Chosen<'_>,
+) {
+    let record = &exchange.record;
+    if let Some(weighted) = chosen.weighted {
+        header_ops::response(&weighted.response_headers, headers, record);
+    }
+    header_ops::response(&matched.route.response_headers, headers, record);
+    header_ops::response(&matched.host().response_headers, headers, record);
+    header_ops::response(&matched.table.response_headers, headers, record);
+}
+
+/// The upstream switched protocols: the tunnel is handed to the connection's task.
+fn switch(
+    exchange: &mut Exchange,
+    answered: Answered,
+    token: Option<HeaderValue>,
+    idle: Option<Duration>,
+) -> Result<Response<ResponseBody>, Reply> {
+    let protocol_error = || Reply::reset(super::reply::Reset::ProtocolError, None, false);
+    let (Some(token), Lease::Http1(lease)) = (token, answered.lease) else {
+        return Err(protocol_error());
+    };
+    let (stream, read, held) = lease.into_upgraded().ok_or_else(protocol_error)?;
+    let (parts, _) = answered.response.into_parts();
+    let mut headers = parts.headers;
+    head::strip_hop_by_hop(&mut headers);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, token);
+    {
+        let mut info = exchange.record.info.borrow_mut();
+        info.status = parts.status.as_u16();
+        info.details = "via_upstream";
+    }
+    *exchange.downstream.upgrade.borrow_mut() = Some(Upgraded {
+        stream,
+        read,
+        guard: exchange.take_guard(),
+        idle,
+        held: (held, answered.request),
+    });
+    let mut response = Response::new(ResponseBody::switched());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    Ok(response)
+}

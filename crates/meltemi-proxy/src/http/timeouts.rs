@@ -1,0 +1,108 @@
+//! The deadlines of one exchange behind a single timer.
+//!
+//! The timer is made when the exchange first has to wait and is moved only when it fires
+//! or an earlier deadline appears, so that activity costs nothing.
+
+use super::record::Record;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+
+/// Which limit was exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    Global,
+    PerTry,
+    PerTryIdle,
+    StreamIdle,
+    MaxStream,
+    Request,
+}
+
+/// All `None`: wait for ever.
+#[derive(Default)]
+pub(crate) struct Watchdog {
+    /// From the request's end to the answer's end.
+    pub global: Option<Duration>,
+    /// From the request's end (or the attempt's start when later) to the answer's head.
+    pub per_try: Option<(Duration, Instant)>,
+    pub per_try_idle: Option<Duration>,
+    pub idle: Option<Duration>,
+    pub max_stream: Option<Instant>,
+    /// Until the request is received in full.
+    pub request: Option<Instant>,
+    /// Made at the first wait.
+    pub sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watchdog {
+    /// The head has arrived: limits of the attempt end.
+    pub fn head_arrived(&mut self) {
+        self.per_try = None;
+        self.per_try_idle = None;
+    }
+
+    fn earliest(&self, record: &Record) -> Option<(Instant, Expired)> {
+        let ended = record.request_complete.get();
+        let activity = record.activity.get();
+        [
+            ended
+                .zip(self.global)
+                .map(|(at, limit)| (at + limit, Expired::Global)),
+            ended
+                .zip(self.per_try)
+                .map(|(at, (limit, from))| (at.max(from) + limit, Expired::PerTry)),
+            self.per_try_idle
+                .map(|limit| (activity + limit, Expired::PerTryIdle)),
+            self.idle.map(|limit| (activity + limit, Expired::StreamIdle)),
+            self.max_stream.map(|at| (at, Expired::MaxStream)),
+            self.request
+                .filter(|_| ended.is_none())
+                .map(|at| (at, Expired::Request)),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
+    }
+
+    pub fn poll(&mut self, cx: &mut Context<'_>, record: &Record) -> Poll<Expired> {
+        if record.request_complete.get().is_none() {
+            *record.waker.borrow_mut() = Some(cx.waker().clone());
+        }
+        loop {
+            let Some((at, what)) = self.earliest(record) else {
+                return Poll::Pending;
+            };
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+            if sleep.deadline() > tokio::time::Instant::from(at) {
+                sleep.as_mut().reset(at.into());
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= at {
+                return Poll::Ready(what);
+            }
+            sleep.as_mut().reset(at.into());
+        }
+    }
+
+    /// Runs a future until it is done or a limit is exceeded.
+    pub async fn guard<T>(
+        &mut self,
+        record: &Record,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Expired> {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(value));
+            }
+            self.poll(cx, record).map(Err)
+        })
+        .await
+    }
+}

@@ -1,0 +1,239 @@
+//! A request's body on its way up: read once from the client, kept (within a bound) while
+//! it may have to be sent again or mirrored.
+
+use super::codec::Incoming;
+use super::grpc::MessageCounter;
+use super::record::Record;
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use futures_util::task::AtomicWaker;
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::sync::oneshot;
+
+/// Bytes kept for retries and mirrors (Envoy's per-request buffer limit is the listener's
+/// 1 MiB; its replay bound for retries on streams is 64 KiB).
+pub(crate) const KEEP_LIMIT: usize = 64 * 1024;
+
+pub(crate) struct Upload {
+    state: RefCell<State>,
+    record: Rc<Record>,
+    length: Option<u64>,
+    keeping: Cell<bool>,
+    /// The client waits for the upstream's 100 (Continue).
+    gate: Option<Arc<Gate>>,
+    /// Mirrors wait for the whole body.
+    mirror: RefCell<Option<oneshot::Sender<Vec<Bytes>>>>,
+}
+
+/// Holds a body back until the upstream asks for it. Shared with hyper's callback, which
+/// must be `Send`.
+#[derive(Default)]
+pub(crate) struct Gate {
+    open: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+struct State {
+    incoming: Incoming,
+    kept: Vec<Kept>,
+    kept_bytes: usize,
+    /// What was read is no longer there in full.
+    lost: bool,
+    ended: bool,
+    failed: bool,
+    messages: MessageCounter,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Data(Bytes),
+    Trailers(http::HeaderMap),
+}
+
+/// The client's side of the body broke.
+#[derive(Debug, thiserror::Error)]
+#[error("the client's request body ended early")]
+pub(crate) struct UploadError;
+
+impl Upload {
+    pub fn new(incoming: Incoming, record: Rc<Record>, keep: bool, gated: bool) -> Rc<Self> {
+        Rc::new(Self {
+            length: incoming.size_hint().exact(),
+            state: RefCell::new(State {
+                incoming,
+                kept: Vec::new(),
+                kept_bytes: 0,
+                lost: false,
+                ended: false,
+                failed: false,
+                messages: MessageCounter::default(),
+            }),
+            record,
+            keeping: Cell::new(keep),
+            gate: gated.then(Arc::default),
+            mirror: RefCell::default(),
+        })
+    }
+
+    /// Whether an attempt can send the whole body (again).
+    pub fn is_replayable(&self) -> bool {
+        let state = self.state.borrow();
+        !state.lost && !state.failed
+    }
+
+    /// The client broke the request off.
+    pub fn failed(&self) -> bool {
+        self.state.borrow().failed
+    }
+
+    pub fn gate(&self) -> Option<&Arc<Gate>> {
+        self.gate.as_ref()
+    }
+
+    /// Resolves with the whole body once the client has sent it; fails when it was too long
+    /// to be kept or broke off.
+    pub fn for_mirror(&self) -> oneshot::Receiver<Vec<Bytes>> {
+        let (sender, receiver) = oneshot::channel();
+        *self.mirror.borrow_mut() = Some(sender);
+        receiver
+    }
+
+    /// No further attempt will be made: what follows is not kept.
+    pub fn stop_keeping(&self) {
+        if self.mirror.borrow().is_some() {
+            return;
+        }
+        self.keeping.set(false);
+        let mut state = self.state.borrow_mut();
+        state.lost = true;
+        state.kept = Vec::new();
+    }
+
+    fn ended(&self, state: &mut State) {
+        state.ended = true;
+        self.record.request_ended();
+        if let Some(mirror) = self.mirror.take() {
+            if !state.lost {
+                let body = state.kept.iter().filter_map(|kept| match kept {
+                    Kept::Data(data) => Some(data.clone()),
+                    Kept::Trailers(_) => None,
+                });
+                // The mirror may have given up.
+                let _ = mirror.send(body.collect());
+            }
+        }
+    }
+
+    fn poll(
+        &self,
+        position: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        if let Some(kept) = state.kept.get(*position) {
+            *position += 1;
+            return Poll::Ready(Some(Ok(match kept.clone() {
+                Kept::Data(data) => Frame::data(data),
+                Kept::Trailers(trailers) => Frame::trailers(trailers),
+            })));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        if state.failed {
+            return Poll::Ready(Some(Err(UploadError)));
+        }
+        if let Some(gate) = &self.gate {
+            gate.waker.register(cx.waker());
+            if !gate.open.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+        }
+        let frame = match ready!(Pin::new(&mut state.incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                tracing::debug!(%error, "request body broke off");
+                state.failed = true;
+                return Poll::Ready(Some(Err(UploadError)));
+            }
+            None => {
+                self.ended(state);
+                return Poll::Ready(None);
+            }
+        };
+        self.record.touch();
+        if let Some(data) = frame.data_ref() {
+            let mut info = self.record.info.borrow_mut();
+            info.bytes_received += data.len() as u64;
+            if info.grpc && self.record.downstream.counts_grpc {
+                info.request_messages += state.messages.count(data);
+            }
+        }
+        if self.keeping.get() && !state.lost {
+            state.kept_bytes += frame.data_ref().map_or(0, Bytes::len);
+            if state.kept_bytes > KEEP_LIMIT {
+                state.lost = true;
+                state.kept = Vec::new();
+            } else {
+                state.kept.push(match frame.data_ref() {
+                    Some(data) => Kept::Data(data.clone()),
+                    None => Kept::Trailers(frame.trailers_ref().cloned().unwrap_or_default()),
+                });
+                *position = state.kept.len();
+            }
+        } else {
+            state.lost = true;
+        }
+        if state.incoming.is_end_stream() {
+            self.ended(state);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+/// One attempt's reading of an [`Upload`].
+pub(crate) struct UploadBody {
+    upload: Rc<Upload>,
+    position: usize,
+}
+
+impl UploadBody {
+    pub fn new(upload: Rc<Upload>) -> Self {
+        Self {
+            upload,
+            position: 0,
+        }
+    }
+
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        self.upload.poll(&mut self.position, cx)
+    }
+
+    pub fn is_end_stream(&self) -> bool {
+        let state = self.upload.state.borrow();
+        state.ended && self.position >= state.kept.len()
+    }
+
+    pub fn size_hint(&self) -> http_body::SizeHint {
+        match self.upload.length {
+            Some(length) if self.position == 0 => http_body::SizeHint::with_exact(length),
+            _ => http_body::SizeHint::default(),
+        }
+    }
+}

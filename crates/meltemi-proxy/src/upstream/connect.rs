@@ -1,0 +1,84 @@
+//! One upstream connection: TCP, then TLS when the endpoint's transport says so.
+
+use super::UpstreamError;
+use crate::model::{ClusterConfig, Endpoint, UpstreamTransport};
+use crate::net::{ConnectOptions, Connector, Stream};
+use crate::telemetry::TlsInfo;
+use crate::tls;
+
+/// Which of the context's ALPN lists to offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Offer {
+    /// The TLS context's own list.
+    Own,
+    /// Istio's override for HTTP/1.1 upstream.
+    Http11,
+    /// Istio's override for HTTP/2 upstream.
+    Http2,
+}
+
+pub(super) struct Connected {
+    pub stream: Stream,
+    pub tls: Option<TlsInfo>,
+}
+
+/// The transport of an endpoint (`transport_socket_matches`).
+pub(crate) fn transport<'a>(
+    config: &'a ClusterConfig,
+    endpoint: &Endpoint,
+) -> &'a UpstreamTransport {
+    endpoint
+        .transport
+        .and_then(|index| config.transport.matches.get(usize::from(index)))
+        .map_or(&config.transport.default, |found| &found.transport)
+}
+
+/// Connects within `connect_timeout`, which covers the TLS handshake as in Envoy.
+pub(super) async fn connect(
+    connector: &Connector,
+    config: &ClusterConfig,
+    endpoint: &Endpoint,
+    offer: Offer,
+    sni: Option<&str>,
+) -> Result<Connected, UpstreamError> {
+    let work = async {
+        let options = ConnectOptions {
+            bind_address: config.bind_address,
+            keepalive: config.tcp_keepalive.as_ref(),
+            timeout: config.connect_timeout,
+        };
+        let stream = connector
+            .connect(&endpoint.address, &options)
+            .await
+            .map_err(|error| UpstreamError::Connect {
+                message: error.to_string().into(),
+                timeout: false,
+            })?;
+        let context = match transport(config, endpoint) {
+            UpstreamTransport::Plain => return Ok(Connected { stream, tls: None }),
+            UpstreamTransport::Tls(context) => context,
+        };
+        let alpn = match offer {
+            Offer::Own => tls::AlpnChoice::Own,
+            Offer::Http11 => tls::AlpnChoice::Http11,
+            Offer::Http2 => tls::AlpnChoice::Http2,
+        };
+        let (stream, info) = tls::connect(stream, context, sni, alpn)
+            .await
+            .map_err(|error| UpstreamError::Tls {
+                message: error.to_string().into(),
+            })?;
+        Ok(Connected {
+            stream,
+            tls: Some(info),
+        })
+    };
+    tokio::time::timeout(config.connect_timeout, work)
+        .await
+        .unwrap_or_else(|_| {
+            Err(UpstreamError::Connect {
+                message: "connection timeout".into(),
+                timeout: true,
+            })
+        })
+}

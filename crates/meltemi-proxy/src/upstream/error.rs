@@ -1,0 +1,61 @@
+//! Why no upstream connection could be had, and whether another attempt is safe.
+
+use crate::telemetry::Flags;
+use std::sync::Arc;
+
+/// No endpoint to choose.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PickError {
+    /// The cluster has no endpoint that may be used.
+    #[error("no healthy upstream")]
+    NoHealthyUpstream,
+    /// An ORIGINAL_DST cluster without a (usable) original destination.
+    #[error("no original destination")]
+    NoDestination,
+    /// `drop_overloads` of the endpoint assignment.
+    #[error("dropped by the load assignment")]
+    Dropped,
+}
+
+/// The circuit breaker that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Connections,
+    Pending,
+    Requests,
+    Retries,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error(transparent)]
+    Pick(#[from] PickError),
+    /// A circuit breaker is open. Nothing was sent.
+    #[error("circuit breaker open: {0:?}")]
+    Overflow(Limit),
+    /// Nothing was sent.
+    #[error("{message}")]
+    Connect { message: Arc<str>, timeout: bool },
+    /// The handshake failed. Nothing was sent.
+    #[error("{message}")]
+    Tls { message: Arc<str> },
+}
+
+impl UpstreamError {
+    /// Response flag of this failure.
+    pub fn flags(&self) -> Flags {
+        match self {
+            Self::Pick(PickError::Dropped) | Self::Overflow(_) => Flags::UPSTREAM_OVERFLOW,
+            Self::Pick(_) => Flags::NO_HEALTHY_UPSTREAM,
+            Self::Connect { .. } | Self::Tls { .. } => Flags::UPSTREAM_CONNECTION_FAILURE,
+        }
+    }
+
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+    pub fn transport_failure(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Connect { message, .. } | Self::Tls { message } => Some(message.clone()),
+            _ => None,
+        }
+    }
+}

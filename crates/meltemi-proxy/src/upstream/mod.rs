@@ -1,0 +1,223 @@
+//! The upstream side of one worker: choosing endpoints, keeping connections, limits and
+//! ejection.
+//!
+//! Everything here belongs to one thread. What workers share (circuit-breaker counts, an
+//! endpoint's load and ejection) are the atomics of `model::{ClusterShared, EndpointState}`.
+//!
+//! A request goes `pick` -> `acquire` -> (the codec) -> `report`. A TCP connection uses
+//! [`Upstreams::connect_tcp`].
+
+mod balance;
+mod breakers;
+mod connect;
+mod error;
+mod load;
+mod outlier;
+mod pool;
+mod state;
+mod table;
+
+pub use breakers::{ConnectionGuard, PendingGuard, RequestGuard, RetryGuard};
+pub use error::{Limit, PickError, UpstreamError};
+pub use outlier::Outcome;
+pub(crate) use connect::{Offer, transport};
+pub(crate) use pool::{ConnectionFacts, Lease, Upgrade, Wanted, WantedProtocol};
+
+use crate::model::{Address, Cluster, ClusterId, Endpoint};
+use crate::net::{Connector, Stream};
+use crate::telemetry::TlsInfo;
+use state::ClusterState;
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What the choice of an endpoint may depend on.
+#[derive(Default)]
+pub struct PickContext<'a> {
+    /// For ring hash and maglev; random when absent, as Envoy.
+    pub hash: Option<u64>,
+    /// Where the connection was going before redirection (ORIGINAL_DST clusters).
+    pub original_destination: Option<SocketAddr>,
+    /// Endpoints of earlier attempts.
+    pub tried: &'a [Arc<Endpoint>],
+    /// How many times to choose again when the choice is in `tried`; 0 accepts it.
+    pub reselect: u32,
+    /// Priorities that earlier attempts used up (`previous_priorities`).
+    pub skip_priorities: u32,
+}
+
+/// A chosen endpoint, with its pools at hand.
+pub struct Picked {
+    pub endpoint: Arc<Endpoint>,
+    /// Index of the priority it came from.
+    pub priority: u32,
+    pub(crate) pools: Rc<pool::EndpointPools>,
+}
+
+/// A connection for a TCP relay. The guard keeps the circuit breaker's count while held.
+pub struct UpstreamTcp {
+    pub stream: Stream,
+    pub endpoint: Arc<Endpoint>,
+    pub tls: Option<TlsInfo>,
+    pub guard: ConnectionGuard,
+}
+
+/// All upstream state of one worker. A handle: clones share it.
+#[derive(Clone)]
+pub struct Upstreams {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    connector: Connector,
+    /// Indexed by [`ClusterId`].
+    clusters: RefCell<Vec<Option<Rc<ClusterState>>>>,
+    sweeper: pool::Sweeper,
+}
+
+impl Upstreams {
+    /// Must be used on the thread that makes it, inside a `LocalSet`.
+    pub fn new(connector: Connector) -> Self {
+        Self {
+            inner: Rc::new(Inner {
+                connector,
+                clusters: RefCell::default(),
+                sweeper: pool::Sweeper::default(),
+            }),
+        }
+    }
+
+    /// Chooses an endpoint by the cluster's policy.
+    pub fn pick(&self, cluster: &Cluster, context: &PickContext<'_>) -> Result<Picked, PickError> {
+        self.state(cluster).pick(cluster, context)
+    }
+
+    /// Chooses an endpoint and connects to it, with TLS when the cluster says so. Counts
+    /// against `max_connections` and reports failures to outlier detection.
+    pub async fn connect_tcp(
+        &self,
+        cluster: &Cluster,
+        context: PickContext<'_>,
+    ) -> Result<UpstreamTcp, UpstreamError> {
+        let picked = self.pick(cluster, &context)?;
+        let guard = ConnectionGuard::tcp(cluster, &picked.endpoint)?;
+        let result = connect::connect(
+            &self.inner.connector,
+            &cluster.config,
+            &picked.endpoint,
+            connect::Offer::Own,
+            None,
+        )
+        .await;
+        match result {
+            Ok(connected) => {
+                self.report(cluster, &picked.endpoint, Outcome::LocalSuccess);
+                Ok(UpstreamTcp {
+                    stream: connected.stream,
+                    endpoint: picked.endpoint,
+                    tls: connected.tls,
+                    guard,
+                })
+            }
+            Err(error) => {
+                self.report(cluster, &picked.endpoint, Outcome::LocalFailure);
+                Err(error)
+            }
+        }
+    }
+
+    /// A connection to the picked endpoint that is ready for one request.
+    pub(crate) async fn acquire(
+        &self,
+        cluster: &Cluster,
+        picked: &Picked,
+        wanted: &Wanted,
+    ) -> Result<Lease, UpstreamError> {
+        let pool = picked.pools.pool(wanted);
+        let lease = pool
+            .acquire(&self.inner.connector, cluster, &picked.endpoint)
+            .await;
+        if let Err(UpstreamError::Connect { .. } | UpstreamError::Tls { .. }) = &lease {
+            self.report(cluster, &picked.endpoint, Outcome::LocalFailure);
+        }
+        self.watch();
+        lease
+    }
+
+    /// Tells outlier detection how a request or connection went.
+    pub fn report(&self, cluster: &Cluster, endpoint: &Endpoint, outcome: Outcome) {
+        outlier::report(cluster, endpoint, outcome);
+    }
+
+    /// Makes sure that idle connections are looked after while there are any.
+    fn watch(&self) {
+        if self.inner.sweeper.start() {
+            let weak = Rc::downgrade(&self.inner);
+            tokio::task::spawn_local(async move {
+                loop {
+                    let Some(wait) = weak.upgrade().and_then(|inner| inner.sweep()) else {
+                        return;
+                    };
+                    tokio::time::sleep(wait).await;
+                }
+            });
+        }
+    }
+
+    fn state(&self, cluster: &Cluster) -> Rc<ClusterState> {
+        let ClusterId(index) = cluster.id;
+        let mut clusters = self.inner.clusters.borrow_mut();
+        let index = index as usize;
+        if index >= clusters.len() {
+            clusters.resize_with(index + 1, || None);
+        }
+        let slot = &mut clusters[index];
+        match slot {
+            Some(state) if Arc::ptr_eq(&state.config, &cluster.config) => state.clone(),
+            _ => {
+                let fresh = Rc::new(ClusterState::new(cluster));
+                if let Some(old) = slot.replace(fresh.clone()) {
+                    old.close();
+                }
+                fresh
+            }
+        }
+    }
+
+    /// Forgets clusters that the snapshot no longer holds: their idle connections close,
+    /// busy ones finish.
+    pub fn retain(&self, snapshot: &crate::model::Snapshot) {
+        let mut clusters = self.inner.clusters.borrow_mut();
+        for (index, slot) in clusters.iter_mut().enumerate() {
+            if slot.is_some() && snapshot.cluster(ClusterId(index as u32)).is_none() {
+                if let Some(old) = slot.take() {
+                    old.close();
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Closes what is idle for too long; how long until the next look, `None` when no
+    /// connection is left.
+    fn sweep(&self) -> Option<std::time::Duration> {
+        let next = self
+            .clusters
+            .borrow()
+            .iter()
+            .flatten()
+            .filter_map(|state| state.sweep())
+            .min();
+        self.sweeper.next(next)
+    }
+}
+
+/// The socket address of an endpoint, when it has one.
+pub(crate) fn socket_address(endpoint: &Endpoint) -> Option<SocketAddr> {
+    match endpoint.address {
+        Address::Socket(address) => Some(address),
+        Address::Pipe(_) => None,
+    }
+}

@@ -1,0 +1,579 @@
+//! Pools of connections to one endpoint, one pool for each way to speak to it.
+//!
+//! HTTP/1 connections are a stack of idle ones: the one used last is taken first, so that
+//! the rest grow old and close. HTTP/2 connections are shared up to the peer's stream
+//! limit. A request for which there is neither room nor the right to connect waits in the
+//! pool's queue, which `max_pending_requests` bounds.
+
+use super::breakers::{ConnectionGuard, PendingGuard};
+use super::connect::{self, Connected, Offer};
+use super::{Limit, UpstreamError};
+use crate::http::codec::client::{Http1Client, Http2Client};
+use crate::model::{Cluster, ClusterConfig, Endpoint};
+use crate::net::{Connector, Stream};
+use crate::telemetry::TlsInfo;
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Idle HTTP/1 connections kept for one endpoint by one worker.
+const MAX_IDLE: usize = 256;
+/// Sweeps are no more frequent than this, whatever the idle timeouts.
+const SWEEP_MIN: Duration = Duration::from_millis(100);
+/// And no rarer while connections are idle: the peer's close is noticed then.
+const SWEEP_MAX: Duration = Duration::from_secs(30);
+
+/// How the request wants to be carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub protocol: WantedProtocol,
+    pub offer: Offer,
+    /// Server name by request (`auto_sni`).
+    pub sni: Option<Box<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WantedProtocol {
+    Http1,
+    Http2,
+    /// HTTP/2 when ALPN says so, else HTTP/1.1.
+    Alpn,
+}
+
+/// What is known of an upstream connection.
+pub(crate) struct ConnectionFacts {
+    pub local: Option<SocketAddr>,
+    pub remote: Option<SocketAddr>,
+    pub tls: Option<TlsInfo>,
+}
+
+/// All pools of an endpoint. Few: usually one.
+pub(crate) struct EndpointPools {
+    pools: RefCell<SmallVec<[Rc<Pool>; 1]>>,
+    config: Arc<ClusterConfig>,
+}
+
+impl EndpointPools {
+    pub(super) fn new(config: &Arc<ClusterConfig>) -> Self {
+        Self {
+            pools: RefCell::default(),
+            config: config.clone(),
+        }
+    }
+
+    pub(super) fn pool(&self, wanted: &Wanted) -> Rc<Pool> {
+        let mut pools = self.pools.borrow_mut();
+        if let Some(pool) = pools.iter().find(|pool| pool.wanted == *wanted) {
+            return pool.clone();
+        }
+        let pool = Rc::new(Pool::new(wanted.clone(), self.config.clone()));
+        pools.push(pool.clone());
+        pool
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.pools.borrow().iter().all(|pool| pool.open.get() == 0)
+    }
+
+    /// Idle connections close now, busy ones after their request; with `now`, HTTP/2
+    /// connections are abandoned too.
+    pub(super) fn close(&self, now: bool) {
+        for pool in self.pools.borrow().iter() {
+            pool.close(now);
+        }
+    }
+
+    pub(super) fn sweep(&self, now: Instant) -> Option<Duration> {
+        self.pools
+            .borrow()
+            .iter()
+            .filter_map(|pool| pool.sweep(now))
+            .min()
+    }
+}
+
+pub(super) struct Pool {
+    wanted: Wanted,
+    config: Arc<ClusterConfig>,
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Vec<Rc<Shared>>>,
+    /// Connections of this pool: idle, busy, and being made.
+    open: Cell<u32>,
+    /// HTTP/2 connections being made.
+    connecting: Cell<u32>,
+    /// Learned from ALPN when the protocol was not fixed.
+    speaks_http2: Cell<Option<bool>>,
+    closed: Cell<bool>,
+    waiters: Cell<u32>,
+    available: Notify,
+    /// Number of failed connection attempts, and the last failure: ends all who wait for
+    /// an HTTP/2 connection, as in Envoy.
+    failures: Cell<u64>,
+    last_failure: RefCell<Option<UpstreamError>>,
+}
+
+struct Idle {
+    connection: Http1,
+    since: Instant,
+}
+
+/// An open HTTP/1 connection and its accounts.
+struct Http1 {
+    client: Http1Client,
+    facts: Rc<ConnectionFacts>,
+    requests: u32,
+    opened: Instant,
+    _open: Open,
+}
+
+/// An HTTP/2 connection that requests share.
+struct Shared {
+    client: Http2Client,
+    facts: Rc<ConnectionFacts>,
+    active: Cell<u32>,
+    requests: Cell<u32>,
+    opened: Instant,
+    idle_since: Cell<Instant>,
+    retired: Cell<bool>,
+    _open: Open,
+}
+
+/// Counts a connection in its pool and its cluster.
+struct Open {
+    pool: Rc<Pool>,
+    _guard: ConnectionGuard,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.pool.open.set(self.pool.open.get() - 1);
+        self.pool.wake_one();
+    }
+}
+
+impl Pool {
+    fn new(wanted: Wanted, config: Arc<ClusterConfig>) -> Self {
+        let speaks_http2 = match wanted.protocol {
+            WantedProtocol::Http1 => Some(false),
+            WantedProtocol::Http2 => Some(true),
+            WantedProtocol::Alpn => None,
+        };
+        Self {
+            wanted,
+            config,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            open: Cell::new(0),
+            connecting: Cell::new(0),
+            speaks_http2: Cell::new(speaks_http2),
+            closed: Cell::new(false),
+            waiters: Cell::new(0),
+            available: Notify::new(),
+            failures: Cell::new(0),
+            last_failure: RefCell::default(),
+        }
+    }
+
+    fn wake_one(&self) {
+        if self.waiters.get() > 0 {
+            self.available.notify_one();
+        }
+    }
+
+    /// A connection that can take a request, from the pool or new.
+    pub(super) async fn acquire(
+        self: &Rc<Self>,
+        connector: &Connector,
+        cluster: &Cluster,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<Lease, UpstreamError> {
+        if let Some(lease) = self.ready() {
+            return Ok(lease);
+        }
+        let _pending = PendingGuard::new(cluster)?;
+        loop {
+            let alone = self.open.get() == 0;
+            let single_flight =
+                self.speaks_http2.get() != Some(false) && self.connecting.get() > 0;
+            if !single_flight {
+                if let Some(guard) = ConnectionGuard::new(cluster, endpoint, alone) {
+                    return self.open_connection(connector, endpoint, guard).await;
+                }
+            }
+            if self.open.get() == 0 {
+                return Err(UpstreamError::Overflow(Limit::Connections));
+            }
+            self.wait(single_flight).await?;
+            if let Some(lease) = self.ready() {
+                return Ok(lease);
+            }
+        }
+    }
+
+    async fn wait(&self, for_connection: bool) -> Result<(), UpstreamError> {
+        let failures = self.failures.get();
+        {
+            let _waiting = Waiting::new(&self.waiters);
+            self.available.notified().await;
+        }
+        if for_connection && self.failures.get() != failures {
+            if let Some(error) = self.last_failure.borrow().clone() {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(self: &Rc<Self>) -> Option<Lease> {
+        loop {
+            let idle = self.idle.borrow_mut().pop();
+            let Some(mut idle) = idle else { break };
+            if !self.is_old(idle.connection.opened) && idle.connection.client.is_ready() {
+                idle.connection.requests += 1;
+                return Some(Lease::Http1(Http1Lease {
+                    connection: Some(Box::new(idle.connection)),
+                    pool: self.clone(),
+                }));
+            }
+        }
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|connection| !connection.is_retired());
+        let found = shared.iter().find(|connection| {
+            connection.active.get()
+                < connection
+                    .client
+                    .max_streams()
+                    .min(self.config.http2.max_concurrent_streams)
+        })?;
+        let lease = Http2Lease::new(found.clone(), self.clone());
+        if self.exhausted(found.requests.get()) || self.is_old(found.opened) {
+            found.retired.set(true);
+        }
+        Some(Lease::Http2(lease))
+    }
+
+    fn exhausted(&self, requests: u32) -> bool {
+        self.config
+            .max_requests_per_connection
+            .is_some_and(|limit| limit > 0 && requests >= limit)
+    }
+
+    fn is_old(&self, opened: Instant) -> bool {
+        self.config
+            .max_connection_duration
+            .is_some_and(|limit| opened.elapsed() >= limit)
+    }
+
+    async fn open_connection(
+        self: &Rc<Self>,
+        connector: &Connector,
+        endpoint: &Arc<Endpoint>,
+        guard: ConnectionGuard,
+    ) -> Result<Lease, UpstreamError> {
+        self.open.set(self.open.get() + 1);
+        let open = Open {
+            pool: self.clone(),
+            _guard: guard,
+        };
+        let _connecting = Connecting::new(self);
+        let connected = connect::connect(
+            connector,
+            &self.config,
+            endpoint,
+            self.wanted.offer,
+            self.wanted.sni.as_deref(),
+        )
+        .await;
+        let result = match connected {
+            Ok(connected) => self.handshake(connected, open).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result {
+            self.failures.set(self.failures.get() + 1);
+            *self.last_failure.borrow_mut() = Some(error.clone());
+        }
+        result
+    }
+
+    async fn handshake(
+        self: &Rc<Self>,
+        connected: Connected,
+        open: Open,
+    ) -> Result<Lease, UpstreamError> {
+        let Connected { stream, tls } = connected;
+        let http2 = self.speaks_http2.get().unwrap_or_else(|| {
+            let http2 = matches!(stream.alpn(), Some(b"h2" | b"istio-h2"));
+            self.speaks_http2.set(Some(http2));
+            http2
+        });
+        let facts = Rc::new(ConnectionFacts {
+            local: stream.local_addr(),
+            remote: stream.peer_addr(),
+            tls,
+        });
+        let failed = |error: hyper::Error| UpstreamError::Connect {
+            message: error.to_string().into(),
+            timeout: false,
+        };
+        if !http2 {
+            let client = Http1Client::new(stream, &self.config).await.map_err(failed)?;
+            let connection = Http1 {
+                client,
+                facts,
+                requests: 1,
+                opened: Instant::now(),
+                _open: open,
+            };
+            return Ok(Lease::Http1(Http1Lease {
+                connection: Some(Box::new(connection)),
+                pool: self.clone(),
+            }));
+        }
+        let client = Http2Client::new(stream, &self.config).await.map_err(failed)?;
+        let shared = Rc::new(Shared {
+            client,
+            facts,
+            active: Cell::new(0),
+            requests: Cell::new(0),
+            opened: Instant::now(),
+            idle_since: Cell::new(Instant::now()),
+            retired: Cell::new(self.closed.get()),
+            _open: open,
+        });
+        if !self.closed.get() {
+            self.shared.borrow_mut().push(shared.clone());
+        }
+        let lease = Http2Lease::new(shared.clone(), self.clone());
+        if self.exhausted(shared.requests.get()) {
+            shared.retired.set(true);
+        }
+        Ok(Lease::Http2(lease))
+    }
+
+    /// An HTTP/1 connection whose exchange is over, if it may carry another one.
+    fn put_back(&self, mut connection: Box<Http1>) {
+        let keep = !self.closed.get()
+            && !self.exhausted(connection.requests)
+            && self.idle.borrow().len() < MAX_IDLE
+            && connection.client.is_ready();
+        if keep {
+            self.idle.borrow_mut().push(Idle {
+                connection: *connection,
+                since: Instant::now(),
+            });
+            self.wake_one();
+        }
+    }
+
+    fn close(&self, now: bool) {
+        self.closed.set(true);
+        let idle = self.idle.take();
+        drop(idle);
+        let shared = self.shared.take();
+        for connection in &shared {
+            connection.retired.set(true);
+            if now {
+                connection.client.abort();
+            }
+        }
+    }
+
+    fn sweep(&self, now: Instant) -> Option<Duration> {
+        let timeout = self.config.idle_timeout;
+        let due = |since: Instant| timeout.is_some_and(|limit| now.duration_since(since) >= limit);
+        let mut gone = Vec::new();
+        {
+            let mut idle = self.idle.borrow_mut();
+            let mut index = 0;
+            while index < idle.len() {
+                let entry = &mut idle[index];
+                if due(entry.since)
+                    || self.is_old(entry.connection.opened)
+                    || !entry.connection.client.is_ready()
+                {
+                    gone.push(idle.remove(index));
+                } else {
+                    index += 1;
+                }
+            }
+        }
+        drop(gone);
+        let mut retired = Vec::new();
+        self.shared.borrow_mut().retain(|connection| {
+            let unused = connection.active.get() == 0 && due(connection.idle_since.get());
+            if unused || connection.is_retired() || self.is_old(connection.opened) {
+                connection.retired.set(true);
+                retired.push(connection.clone());
+                return false;
+            }
+            true
+        });
+        drop(retired);
+        if self.open.get() == 0 {
+            return None;
+        }
+        let idle = self.idle.borrow();
+        let shared = self.shared.borrow();
+        let oldest = idle
+            .iter()
+            .map(|entry| entry.since)
+            .chain(
+                shared
+                    .iter()
+                    .filter(|connection| connection.active.get() == 0)
+                    .map(|connection| connection.idle_since.get()),
+            )
+            .min();
+        match (oldest, timeout) {
+            (Some(oldest), Some(timeout)) => {
+                Some(timeout.saturating_sub(now.duration_since(oldest)))
+            }
+            _ => Some(SWEEP_MAX),
+        }
+    }
+}
+
+impl Shared {
+    fn is_retired(&self) -> bool {
+        self.retired.get() || self.client.is_closed()
+    }
+}
+
+struct Waiting<'a>(&'a Cell<u32>);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// While it lives, others wait for this connection attempt instead of making their own.
+struct Connecting<'a>(&'a Pool);
+
+impl<'a> Connecting<'a> {
+    fn new(pool: &'a Pool) -> Self {
+        pool.connecting.set(pool.connecting.get() + 1);
+        Self(pool)
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.connecting.set(self.0.connecting.get() - 1);
+        self.0.available.notify_waiters();
+    }
+}
+
+/// The right to send one request on a connection.
+pub(crate) enum Lease {
+    Http1(Http1Lease),
+    Http2(Http2Lease),
+}
+
+impl Lease {
+    pub fn facts(&self) -> &ConnectionFacts {
+        match self {
+            Self::Http1(lease) => &lease.get().facts,
+            Self::Http2(lease) => &lease.connection.facts,
+        }
+    }
+}
+
+/// A connection that no longer speaks HTTP still counts.
+pub(crate) struct Upgrade(#[expect(dead_code, reason = "held for its drop")] Open);
+
+pub(crate) struct Http1Lease {
+    connection: Option<Box<Http1>>,
+    pool: Rc<Pool>,
+}
+
+impl Http1Lease {
+    fn get(&self) -> &Http1 {
+        self.connection.as_ref().expect("held until given back")
+    }
+
+    pub fn client(&mut self) -> &mut Http1Client {
+        &mut self
+            .connection
+            .as_mut()
+            .expect("held until given back")
+            .client
+    }
+
+    /// After a 101: the stream, what the peer sent already, and the connection's count,
+    /// which is to be held while the stream is in use.
+    pub fn into_upgraded(mut self) -> Option<(Stream, Bytes, Upgrade)> {
+        let connection = self.connection.take()?;
+        let (stream, read) = connection.client.into_upgraded();
+        Some((stream, read, Upgrade(connection._open)))
+    }
+
+    /// The exchange is complete: the connection goes back to its pool if it can be used
+    /// again. Dropping the lease instead closes the connection.
+    pub fn give_back(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.put_back(connection);
+        }
+    }
+}
+
+pub(crate) struct Http2Lease {
+    connection: Rc<Shared>,
+    pool: Rc<Pool>,
+}
+
+impl Http2Lease {
+    fn new(connection: Rc<Shared>, pool: Rc<Pool>) -> Self {
+        connection.active.set(connection.active.get() + 1);
+        connection.requests.set(connection.requests.get() + 1);
+        Self { connection, pool }
+    }
+
+    pub fn client(&self) -> &Http2Client {
+        &self.connection.client
+    }
+}
+
+impl Drop for Http2Lease {
+    fn drop(&mut self) {
+        let active = self.connection.active.get() - 1;
+        self.connection.active.set(active);
+        if active == 0 {
+            self.connection.idle_since.set(Instant::now());
+        }
+        self.pool.wake_one();
+    }
+}
+
+/// Runs only while there are connections to look after.
+#[derive(Default)]
+pub(super) struct Sweeper {
+    running: Cell<bool>,
+}
+
+impl Sweeper {
+    /// True for the caller that must start the task.
+    pub fn start(&self) -> bool {
+        !self.running.replace(true)
+    }
+
+    /// The pause before the next sweep; `None` ends the task.
+    pub fn next(&self, due: Option<Duration>) -> Option<Duration> {
+        if due.is_none() {
+            self.running.set(false);
+        }
+        due.map(|due| due.clamp(SWEEP_MIN, SWEEP_MAX))
+    }
+}
