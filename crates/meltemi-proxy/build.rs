@@ -68,10 +68,18 @@ fn main() {
 /// Where cargo has put the package's sources.
 fn envoy_types_directory() -> PathBuf {
     let cargo = std::env::var_os("CARGO").expect("cargo sets CARGO");
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version=1", "--offline"])
-        .output()
-        .expect("cargo can be started");
+    let metadata = |more: &[&str]| {
+        Command::new(&cargo)
+            .args(["metadata", "--format-version=1", "--locked"])
+            .args(more)
+            .output()
+            .expect("cargo can be started")
+    };
+    let mut output = metadata(&["--offline"]);
+    if !output.status.success() {
+        // Packages of other platforms are listed too, and may have to be downloaded.
+        output = metadata(&[]);
+    }
     assert!(
         output.status.success(),
         "cargo metadata: {}",
@@ -239,8 +247,18 @@ fn istio_files() -> Vec<FileDescriptorProto> {
         vec![
             repeated(of("downstream_discovery", 1, Type::Message, PEER_DISCOVERY)),
             repeated(of("upstream_discovery", 2, Type::Message, PEER_DISCOVERY)),
-            repeated(of("downstream_propagation", 3, Type::Message, PEER_PROPAGATION)),
-            repeated(of("upstream_propagation", 4, Type::Message, PEER_PROPAGATION)),
+            repeated(of(
+                "downstream_propagation",
+                3,
+                Type::Message,
+                PEER_PROPAGATION,
+            )),
+            repeated(of(
+                "upstream_propagation",
+                4,
+                Type::Message,
+                PEER_PROPAGATION,
+            )),
             scalar("shared_with_upstream", 5, Type::Bool),
             repeated(string("additional_labels", 6)),
         ],
@@ -249,11 +267,19 @@ fn istio_files() -> Vec<FileDescriptorProto> {
     peer_metadata.nested_type = vec![
         message("Baggage", vec![]),
         message("WorkloadDiscovery", vec![]),
-        message("IstioHeaders", vec![scalar("skip_external_clusters", 1, Type::Bool)]),
+        message(
+            "IstioHeaders",
+            vec![scalar("skip_external_clusters", 1, Type::Bool)],
+        ),
         one_of(
             "DiscoveryMethod",
             vec![
-                of("baggage", 1, Type::Message, ".io.istio.http.peer_metadata.Config.Baggage"),
+                of(
+                    "baggage",
+                    1,
+                    Type::Message,
+                    ".io.istio.http.peer_metadata.Config.Baggage",
+                ),
                 of(
                     "workload_discovery",
                     2,
@@ -289,9 +315,19 @@ fn istio_files() -> Vec<FileDescriptorProto> {
                 ".google.protobuf.Duration",
             ),
             repeated(of("metrics", 8, Type::Message, ".stats.MetricConfig")),
-            repeated(of("definitions", 9, Type::Message, ".stats.MetricDefinition")),
+            repeated(of(
+                "definitions",
+                9,
+                Type::Message,
+                ".stats.MetricDefinition",
+            )),
             of("reporter", 10, Type::Enum, ".stats.Reporter"),
-            of("rotation_interval", 11, Type::Message, ".google.protobuf.Duration"),
+            of(
+                "rotation_interval",
+                11,
+                Type::Message,
+                ".google.protobuf.Duration",
+            ),
             of(
                 "graceful_deletion_interval",
                 12,
@@ -316,7 +352,10 @@ fn istio_files() -> Vec<FileDescriptorProto> {
             scalar("drop", 5, Type::Bool),
         ],
     );
-    let mut entry = message("DimensionsEntry", vec![string("key", 1), string("value", 2)]);
+    let mut entry = message(
+        "DimensionsEntry",
+        vec![string("key", 1), string("value", 2)],
+    );
     entry.options = Some(MessageOptions {
         map_entry: Some(true),
         ..MessageOptions::default()
@@ -356,7 +395,10 @@ fn istio_files() -> Vec<FileDescriptorProto> {
         proto_file(
             "meltemi/istio_stats.proto",
             "stats",
-            &["google/protobuf/duration.proto", "google/protobuf/wrappers.proto"],
+            &[
+                "google/protobuf/duration.proto",
+                "google/protobuf/wrappers.proto",
+            ],
             vec![stats, metric, definition],
             vec![
                 enumeration("Reporter", &["UNSPECIFIED", "SERVER_GATEWAY"]),

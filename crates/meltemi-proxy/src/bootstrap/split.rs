@@ -53,7 +53,10 @@ pub fn json(text: &str) -> Result<Parts, BootstrapError> {
             other => return Err(invalid(&format!("{STATIC}.{other}"), "unknown field")),
         };
         let path = format!("{STATIC}.{kind}");
-        for (index, value) in parse::<Vec<&RawValue>>(&path, value.get())?.iter().enumerate() {
+        for (index, value) in parse::<Vec<&RawValue>>(&path, value.get())?
+            .iter()
+            .enumerate()
+        {
             let bytes = schema
                 .encode(message, value.get())
                 .map_err(|error| within(&format!("{path}[{index}]"), error))?;
@@ -99,7 +102,10 @@ fn invalid(path: &str, reason: &str) -> BootstrapError {
 
 fn within(path: &str, error: JsonError) -> BootstrapError {
     BootstrapError::Json(match error {
-        JsonError::Field { path: inner, reason } => JsonError::Field {
+        JsonError::Field {
+            path: inner,
+            reason,
+        } => JsonError::Field {
             path: format!("{path}.{inner}"),
             reason,
         },

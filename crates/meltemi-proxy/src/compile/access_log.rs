@@ -50,7 +50,10 @@ fn one(value: accesslog::AccessLog, cx: &mut Cx<'_>) -> Result<Option<AccessLog>
     }))
     .at("typed_config")?;
     if REMOTE.contains(&typed.type_name()) {
-        cx.notice("AccessLog.typed_config", "remote access loggers are not supported yet");
+        cx.notice(
+            "AccessLog.typed_config",
+            "remote access loggers are not supported yet",
+        );
         return Ok(None);
     }
     let (sink, format) = sink(typed).at("typed_config")?;
@@ -173,10 +176,7 @@ fn refuse_omit(omit_empty_values: bool) -> Result<()> {
 }
 
 /// `None` when the filter admits nothing that the proxy produces.
-fn compile_filter(
-    value: accesslog::AccessLogFilter,
-    cx: &mut Cx<'_>,
-) -> Result<Option<LogFilter>> {
+fn compile_filter(value: accesslog::AccessLogFilter, cx: &mut Cx<'_>) -> Result<Option<LogFilter>> {
     use accesslog::access_log_filter::FilterSpecifier as Specifier;
     let accesslog::AccessLogFilter { filter_specifier } = value;
     let specifier = filter_specifier.ok_or_else(|| Error::new("is empty"))?;
@@ -192,7 +192,10 @@ fn compile_filter(
         // Health checks of Envoy's health check filter, which is not supported: all pass.
         Specifier::NotHealthCheckFilter(_) => LogFilter::All(Box::default()),
         Specifier::TraceableFilter(_) => {
-            cx.notice("AccessLogFilter.traceable_filter", "tracing is not supported yet");
+            cx.notice(
+                "AccessLogFilter.traceable_filter",
+                "tracing is not supported yet",
+            );
             return Ok(None);
         }
         Specifier::RuntimeFilter(accesslog::RuntimeFilter {

@@ -65,7 +65,10 @@ pub fn open(any: Option<wkt::Any>) -> Result<Typed> {
     if matches!(name, "udpa.type.v1.TypedStruct" | "xds.type.v3.TypedStruct") {
         let inner: TypedStruct = decode(&any.value)?;
         let name = type_name(&inner.type_url).to_owned();
-        return Ok(Typed::Struct(name, struct_json(inner.value.unwrap_or_default())));
+        return Ok(Typed::Struct(
+            name,
+            struct_json(inner.value.unwrap_or_default()),
+        ));
     }
     Ok(Typed::Message(name.to_owned(), any.value))
 }

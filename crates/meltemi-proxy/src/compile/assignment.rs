@@ -53,7 +53,9 @@ pub enum Host {
 
 impl Assignment {
     pub fn endpoints(&self) -> impl Iterator<Item = &EndpointSpec> {
-        self.localities.iter().flat_map(|locality| &locality.endpoints)
+        self.localities
+            .iter()
+            .flat_map(|locality| &locality.endpoints)
     }
 
     pub fn endpoints_mut(&mut self) -> impl Iterator<Item = &mut EndpointSpec> {
@@ -207,8 +209,10 @@ fn endpoint(value: proto::LbEndpoint, names: bool, cx: &mut Cx<'_>) -> Result<En
                 Host::Name(host.into(), port)
             }
             None => {
-                return Err(Error::new(format!("{:?} is not an IP address", address.host))
-                    .at_field("endpoint.address.socket_address.address"));
+                return Err(
+                    Error::new(format!("{:?} is not an IP address", address.host))
+                        .at_field("endpoint.address.socket_address.address"),
+                );
             }
         },
     };

@@ -212,7 +212,10 @@ fn extension(typed: Typed, cx: &mut Cx<'_>) -> Result<Option<(Balancer, bool)>> 
             minimum_ring_size.map_or(MINIMUM_RING, |value| value.value),
             maximum_ring_size.map_or(MAXIMUM_RING, |value| value.value),
         );
-        (ring(sizes, hostname)?, locality_weighted_lb_config.is_some())
+        (
+            ring(sizes, hostname)?,
+            locality_weighted_lb_config.is_some(),
+        )
     } else if name == maglev::v3::Maglev::full_name() {
         let maglev::v3::Maglev {
             table_size,
@@ -229,8 +232,8 @@ fn extension(typed: Typed, cx: &mut Cx<'_>) -> Result<Option<(Balancer, bool)>> 
         let wrr_locality::v3::WrrLocality {
             endpoint_picking_policy,
         } = typed.decode()?;
-        let inner = endpoint_picking_policy
-            .ok_or_else(|| Error::missing("endpoint_picking_policy"))?;
+        let inner =
+            endpoint_picking_policy.ok_or_else(|| Error::missing("endpoint_picking_policy"))?;
         let (balancer, _) = first_known(inner, cx).at("endpoint_picking_policy")?;
         (balancer, true)
     } else {
@@ -294,10 +297,10 @@ fn ring((minimum, maximum): (u64, u64), use_hostname: bool) -> Result<Balancer> 
 
 fn maglev_table(table_size: u64, use_hostname: bool) -> Result<Balancer> {
     if table_size > MAGLEV_LARGEST || !is_prime(table_size) {
-        return Err(
-            Error::new(format!("must be a prime number of at most {MAGLEV_LARGEST}"))
-                .at_field("table_size"),
-        );
+        return Err(Error::new(format!(
+            "must be a prime number of at most {MAGLEV_LARGEST}"
+        ))
+        .at_field("table_size"));
     }
     Ok(Balancer::Maglev {
         table_size,

@@ -25,7 +25,10 @@ pub fn duration_or(value: Option<wkt::Duration>, default: Duration) -> Result<Du
 }
 
 /// For timeouts where Envoy reads 0 as "none": unset is the default, 0 is `None`.
-pub fn timeout(value: Option<wkt::Duration>, default: Option<Duration>) -> Result<Option<Duration>> {
+pub fn timeout(
+    value: Option<wkt::Duration>,
+    default: Option<Duration>,
+) -> Result<Option<Duration>> {
     match value {
         None => Ok(default),
         Some(value) => duration(value).map(|value| (!value.is_zero()).then_some(value)),
@@ -152,9 +155,7 @@ pub fn location(value: Option<core::Address>) -> Result<Location> {
             }
             Ok(Location::Pipe(path))
         }
-        Some(Address::EnvoyInternalAddress(_)) => {
-            Err(Error::unsupported("envoy_internal_address"))
-        }
+        Some(Address::EnvoyInternalAddress(_)) => Err(Error::unsupported("envoy_internal_address")),
     }
 }
 

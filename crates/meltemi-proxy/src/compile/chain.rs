@@ -18,11 +18,20 @@ pub const METADATA_EXCHANGE: &str = "envoy.tcp.metadataexchange.config.MetadataE
 pub const ISTIO_STATS: &str = "stats.PluginConfig";
 
 /// Filters that decide whether traffic may pass: never left out.
-const POLICIES: &[&str] = &["rbac", "ext_authz", "jwt_authn", "ratelimit", "local_ratelimit"];
+const POLICIES: &[&str] = &[
+    "rbac",
+    "ext_authz",
+    "jwt_authn",
+    "ratelimit",
+    "local_ratelimit",
+];
 
 /// The error for a filter that is not implemented.
 pub fn unsupported_filter(name: &str, kind: &str) -> Error {
-    if POLICIES.iter().any(|policy| kind.contains(&format!(".{policy}."))) {
+    if POLICIES
+        .iter()
+        .any(|policy| kind.contains(&format!(".{policy}.")))
+    {
         return Error::new(format!(
             "policy filter {name:?} ({kind}) is not supported yet: refusing the listener rather \
              than letting traffic pass unchecked"

@@ -185,9 +185,7 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
             eds_timeout = timeout;
             Discovery::Eds(service)
         }
-        nested::DiscoveryType::StrictDns => {
-            Discovery::StrictDns(dns.compile(assignment.as_ref())?)
-        }
+        nested::DiscoveryType::StrictDns => Discovery::StrictDns(dns.compile(assignment.as_ref())?),
         nested::DiscoveryType::LogicalDns => {
             let options = dns.compile(assignment.as_ref())?;
             if assignment.as_ref().map_or(0, |a| a.endpoints().count()) != 1 {
@@ -196,14 +194,15 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
             }
             Discovery::LogicalDns(options)
         }
-        nested::DiscoveryType::OriginalDst => original_dst(original.take().unwrap_or_default())
-            .at("original_dst_lb_config")?,
+        nested::DiscoveryType::OriginalDst => {
+            original_dst(original.take().unwrap_or_default()).at("original_dst_lb_config")?
+        }
     };
     if original.is_some() {
         return Err(Error::new("is for ORIGINAL_DST clusters").at_field("original_dst_lb_config"));
     }
-    let common = balancer::common(common_lb_config.unwrap_or_default(), cx)
-        .at("common_lb_config")?;
+    let common =
+        balancer::common(common_lb_config.unwrap_or_default(), cx).at("common_lb_config")?;
     let (balancer, policy_locality_weighted) =
         balancer::balancer(lb_policy, lb_config, load_balancing_policy, &common, cx)?;
     let bind_address = upstream_bind_config
@@ -228,8 +227,7 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
             alt_stat_name: (!alt_stat_name.is_empty()).then(|| alt_stat_name.into()),
             discovery,
             balancer,
-            connect_timeout: duration_or(connect_timeout, CONNECT_TIMEOUT)
-                .at("connect_timeout")?,
+            connect_timeout: duration_or(connect_timeout, CONNECT_TIMEOUT).at("connect_timeout")?,
             buffer_limit: u32_or(
                 per_connection_buffer_limit_bytes,
                 super::listener::BUFFER_LIMIT,
@@ -276,11 +274,9 @@ fn discovery_type(
     use prost::Name;
     match value {
         None => Ok((None, nested::DiscoveryType::Static)),
-        Some(nested::ClusterDiscoveryType::Type(number)) => {
-            nested::DiscoveryType::try_from(number)
-                .map(|kind| (None, kind))
-                .map_err(|_| Error::new(format!("{number} is not known")).at_field("type"))
-        }
+        Some(nested::ClusterDiscoveryType::Type(number)) => nested::DiscoveryType::try_from(number)
+            .map(|kind| (None, kind))
+            .map_err(|_| Error::new(format!("{number} is not known")).at_field("type")),
         Some(nested::ClusterDiscoveryType::ClusterType(custom)) => {
             let typed = any::open(custom.typed_config).at("cluster_type.typed_config")?;
             if typed.type_name() == pb::clusters::dns::v3::DnsCluster::full_name() {
@@ -293,16 +289,15 @@ fn discovery_type(
                 };
                 return Ok((Some(config), kind));
             }
-            Err(Error::new(format!("{} is not supported", typed.type_name()))
-                .at_field("cluster_type"))
+            Err(
+                Error::new(format!("{} is not supported", typed.type_name()))
+                    .at_field("cluster_type"),
+            )
         }
     }
 }
 
-fn eds(
-    value: Option<nested::EdsClusterConfig>,
-    name: &str,
-) -> Result<(Box<str>, Duration)> {
+fn eds(value: Option<nested::EdsClusterConfig>, name: &str) -> Result<(Box<str>, Duration)> {
     use pb::core::config_source::ConfigSourceSpecifier;
     let nested::EdsClusterConfig {
         eds_config,
@@ -405,8 +400,9 @@ fn bind_address(value: pb::core::BindConfig) -> Result<Option<IpAddr>> {
     };
     let address = super::basic::socket_address(address).at("source_address")?;
     if address.port() != 0 {
-        return Err(Error::new("a fixed port is not supported")
-            .at_field("source_address.port_value"));
+        return Err(
+            Error::new("a fixed port is not supported").at_field("source_address.port_value")
+        );
     }
     Ok(Some(address.ip()).filter(|ip| !ip.is_unspecified()))
 }

@@ -99,7 +99,10 @@ fn check_resolver(value: pb::core::TypedExtensionConfig) -> Result<()> {
         return Ok(());
     }
     if typed.type_name() != CaresDnsResolverConfig::full_name() {
-        return Err(Error::new(format!("{} is not supported", typed.type_name())));
+        return Err(Error::new(format!(
+            "{} is not supported",
+            typed.type_name()
+        )));
     }
     let CaresDnsResolverConfig { resolvers, .. } = typed.decode().at("typed_config")?;
     refuse!(resolvers);

@@ -50,8 +50,11 @@ pub fn compile(input: Input, cx: &mut Cx<'_>) -> Result<Protocol> {
         let field = format!("typed_extension_protocol_options[{name}]");
         let typed = any::open(Some(config)).at(&field)?;
         if typed.type_name() != proto::HttpProtocolOptions::full_name() {
-            return Err(Error::new(format!("{} is not supported", typed.type_name())))
-                .at(&field);
+            return Err(Error::new(format!(
+                "{} is not supported",
+                typed.type_name()
+            )))
+            .at(&field);
         }
         // The typed options replace the cluster's own fields, as in Envoy.
         return typed
@@ -104,8 +107,11 @@ fn from_options(value: proto::HttpProtocolOptions, cx: &mut Cx<'_>) -> Result<Pr
         }))
         .nth("http_filters", index)?;
         if typed.type_name() != CODEC_FILTER {
-            return Err(super::chain::unsupported_filter(&filter.name, typed.type_name()))
-                .nth("http_filters", index);
+            return Err(super::chain::unsupported_filter(
+                &filter.name,
+                typed.type_name(),
+            ))
+            .nth("http_filters", index);
         }
     }
     let (protocol, http1, http2) = match upstream_protocol_options {
@@ -120,7 +126,9 @@ fn from_options(value: proto::HttpProtocolOptions, cx: &mut Cx<'_>) -> Result<Pr
                 (UpstreamProtocol::Http2, None, Some(options))
             }
             Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
-                return Err(Error::unsupported("explicit_http_config.http3_protocol_options"));
+                return Err(Error::unsupported(
+                    "explicit_http_config.http3_protocol_options",
+                ));
             }
             None => return Err(Error::new("is empty").at_field("explicit_http_config")),
         },
@@ -180,7 +188,9 @@ fn finish(
         allow_absolute_url: _,
     } = http1(http1_options).at("http_protocol_options")?.options;
     if preserve_case || proper_case {
-        return Err(Error::unsupported("http_protocol_options.header_key_format"));
+        return Err(Error::unsupported(
+            "http_protocol_options.header_key_format",
+        ));
     }
     left_out!(
         cx,

@@ -19,11 +19,7 @@ use std::time::Duration;
 /// Envoy's route timeout where none is configured.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub fn forward(
-    value: proto::RouteAction,
-    above: &Inherited,
-    cx: &mut Cx<'_>,
-) -> Result<Forward> {
+pub fn forward(value: proto::RouteAction, above: &Inherited, cx: &mut Cx<'_>) -> Result<Forward> {
     use proto::route_action::{ClusterNotFoundResponseCode, InternalRedirectAction};
     let cluster_not_found = match value.cluster_not_found_response_code() {
         ClusterNotFoundResponseCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -148,9 +144,7 @@ fn path_rewriting(
             let (regex, text) = matching::substitution(value).at("regex_rewrite")?;
             Ok(PathRewrite::Regex(regex, text))
         }
-        (false, Some(_)) => {
-            Err(Error::new("excludes prefix_rewrite").at_field("regex_rewrite"))
-        }
+        (false, Some(_)) => Err(Error::new("excludes prefix_rewrite").at_field("regex_rewrite")),
     }
 }
 
@@ -184,9 +178,7 @@ fn choice(
             .map(ClusterChoice::Header)
             .at("cluster_header"),
         Specifier::WeightedClusters(value) => weighted(value, above, cx).at("weighted_clusters"),
-        Specifier::ClusterSpecifierPlugin(_) => {
-            Err(Error::unsupported("cluster_specifier_plugin"))
-        }
+        Specifier::ClusterSpecifierPlugin(_) => Err(Error::unsupported("cluster_specifier_plugin")),
         Specifier::InlineClusterSpecifierPlugin(_) => {
             Err(Error::unsupported("inline_cluster_specifier_plugin"))
         }
@@ -285,10 +277,7 @@ pub fn mirrors(
         .collect()
 }
 
-fn mirror(
-    value: proto::route_action::RequestMirrorPolicy,
-    cx: &mut Cx<'_>,
-) -> Result<Mirror> {
+fn mirror(value: proto::route_action::RequestMirrorPolicy, cx: &mut Cx<'_>) -> Result<Mirror> {
     let proto::route_action::RequestMirrorPolicy {
         cluster,
         cluster_header,
@@ -316,9 +305,7 @@ fn mirror(
     })
 }
 
-pub fn hash_policies(
-    values: Vec<proto::route_action::HashPolicy>,
-) -> Result<Box<[HashPolicy]>> {
+pub fn hash_policies(values: Vec<proto::route_action::HashPolicy>) -> Result<Box<[HashPolicy]>> {
     values
         .into_iter()
         .enumerate()
@@ -377,9 +364,7 @@ fn hash_policy(value: proto::route_action::HashPolicy) -> Result<Option<HashPoli
     }))
 }
 
-fn upgrades(
-    values: Vec<proto::route_action::UpgradeConfig>,
-) -> Result<Box<[(Box<str>, bool)]>> {
+fn upgrades(values: Vec<proto::route_action::UpgradeConfig>) -> Result<Box<[(Box<str>, bool)]>> {
     values
         .into_iter()
         .map(|value| {

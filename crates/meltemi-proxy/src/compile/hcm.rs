@@ -160,10 +160,10 @@ pub fn manager(value: proto::HttpConnectionManager, cx: &mut Cx<'_>) -> Result<H
         "connections close without waiting for the peer",
         delayed_close_timeout
     );
-    let common = common_options(common_http_protocol_options, cx)
-        .at("common_http_protocol_options")?;
-    let http1 = protocol::http1(http_protocol_options.unwrap_or_default())
-        .at("http_protocol_options")?;
+    let common =
+        common_options(common_http_protocol_options, cx).at("common_http_protocol_options")?;
+    let http1 =
+        protocol::http1(http_protocol_options.unwrap_or_default()).at("http_protocol_options")?;
     let http2 = protocol::http2(http2_protocol_options.unwrap_or_default(), cx)
         .at("http2_protocol_options")?;
     let filters = http_filters::all(http_filters, cx)?;
@@ -221,8 +221,7 @@ pub fn manager(value: proto::HttpConnectionManager, cx: &mut Cx<'_>) -> Result<H
             max_stream_duration: common.max_stream_duration,
             drain: super::basic::duration_or(drain_timeout, DRAIN_TIMEOUT).at("drain_timeout")?,
         },
-        max_request_headers: u32_or(max_request_headers_kb, MAX_HEADERS_KIB)
-            .saturating_mul(1024),
+        max_request_headers: u32_or(max_request_headers_kb, MAX_HEADERS_KIB).saturating_mul(1024),
         max_request_header_count: common.max_headers_count,
         max_requests_per_connection: common.max_requests,
         upgrades: upgrades(upgrade_configs).at("upgrade_configs")?,

@@ -114,9 +114,15 @@ fn add(
 }
 
 fn is_policy(kind: &str) -> bool {
-    ["rbac", "ext_authz", "jwt_authn", "ratelimit", "local_ratelimit"]
-        .iter()
-        .any(|policy| kind.contains(&format!(".{policy}.")))
+    [
+        "rbac",
+        "ext_authz",
+        "jwt_authn",
+        "ratelimit",
+        "local_ratelimit",
+    ]
+    .iter()
+    .any(|policy| kind.contains(&format!(".{policy}.")))
 }
 
 fn router(typed: Typed, cx: &mut Cx<'_>) -> Result<()> {

@@ -9,8 +9,7 @@ use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
 use super::{access_log, chain, pb};
 use crate::model::{
-    ChainMatch, ChainTable, Direction, InspectorPorts, Listener, ServerName, SourceType,
-    Transport,
+    ChainMatch, ChainTable, Direction, InspectorPorts, Listener, ServerName, SourceType, Transport,
 };
 use pb::listener as proto;
 use prost::Name;
@@ -250,8 +249,10 @@ fn chains(
             .nth("filter_chains", index)?;
         if let Some(twin) = table.chains.iter().position(|(known, _)| *known == matches) {
             // Envoy refuses it as well: which chain would win depends on chance.
-            return Err(Error::new(format!("matches the same as filter_chains[{twin}]"))
-                .at_field("filter_chain_match"))
+            return Err(
+                Error::new(format!("matches the same as filter_chains[{twin}]"))
+                    .at_field("filter_chain_match"),
+            )
             .nth("filter_chains", index);
         }
         let chain = chain::chain(value, cx).nth("filter_chains", index)?;

@@ -60,7 +60,11 @@ fn replacement(text: &str, groups: usize) -> Result<Box<str>> {
                     out.push(digit);
                     out.push('}');
                 }
-                _ => return Err(Error::new("holds a backslash before neither a digit nor `\\`")),
+                _ => {
+                    return Err(Error::new(
+                        "holds a backslash before neither a digit nor `\\`",
+                    ));
+                }
             },
             other => out.push(other),
         }
@@ -81,14 +85,18 @@ pub fn string(value: matcher::StringMatcher) -> Result<StringMatch> {
             text.into()
         }
     };
-    Ok(match match_pattern.ok_or_else(|| Error::missing("match_pattern"))? {
-        MatchPattern::Exact(text) => StringMatch::Exact(fold(text), ignore_case),
-        MatchPattern::Prefix(text) => StringMatch::Prefix(fold(text), ignore_case),
-        MatchPattern::Suffix(text) => StringMatch::Suffix(fold(text), ignore_case),
-        MatchPattern::Contains(text) => StringMatch::Contains(fold(text), ignore_case),
-        MatchPattern::SafeRegex(regex) => StringMatch::Regex(full_regex(regex).at("safe_regex")?),
-        MatchPattern::Custom(_) => return Err(Error::unsupported("custom")),
-    })
+    Ok(
+        match match_pattern.ok_or_else(|| Error::missing("match_pattern"))? {
+            MatchPattern::Exact(text) => StringMatch::Exact(fold(text), ignore_case),
+            MatchPattern::Prefix(text) => StringMatch::Prefix(fold(text), ignore_case),
+            MatchPattern::Suffix(text) => StringMatch::Suffix(fold(text), ignore_case),
+            MatchPattern::Contains(text) => StringMatch::Contains(fold(text), ignore_case),
+            MatchPattern::SafeRegex(regex) => {
+                StringMatch::Regex(full_regex(regex).at("safe_regex")?)
+            }
+            MatchPattern::Custom(_) => return Err(Error::unsupported("custom")),
+        },
+    )
 }
 
 /// A header's name in lower case.
@@ -129,9 +137,9 @@ pub fn header(value: route::HeaderMatcher) -> Result<HeaderMatch> {
         Some(Specifier::ExactMatch(text)) => {
             HeaderTest::Value(StringMatch::Exact(text.into(), false))
         }
-        Some(Specifier::SafeRegexMatch(regex)) => {
-            HeaderTest::Value(StringMatch::Regex(full_regex(regex).at("safe_regex_match")?))
-        }
+        Some(Specifier::SafeRegexMatch(regex)) => HeaderTest::Value(StringMatch::Regex(
+            full_regex(regex).at("safe_regex_match")?,
+        )),
         Some(Specifier::RangeMatch(types::Int64Range { start, end })) => {
             HeaderTest::Range(start, end)
         }
@@ -145,9 +153,7 @@ pub fn header(value: route::HeaderMatcher) -> Result<HeaderMatch> {
         Some(Specifier::ContainsMatch(text)) => {
             HeaderTest::Value(StringMatch::Contains(text.into(), false))
         }
-        Some(Specifier::StringMatch(value)) => {
-            HeaderTest::Value(string(value).at("string_match")?)
-        }
+        Some(Specifier::StringMatch(value)) => HeaderTest::Value(string(value).at("string_match")?),
     };
     Ok(HeaderMatch {
         name: match_name(&name).at("name")?,

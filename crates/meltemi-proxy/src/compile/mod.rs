@@ -37,13 +37,13 @@ mod tcp;
 mod tls;
 mod transport;
 
+pub(crate) use basic::{Location, fetch_timeout, location};
 pub use cluster::{CompiledCluster, cluster};
 pub use context::{Cx, Names, References, RouteReference, SecretReference};
-pub(crate) use basic::{Location, fetch_timeout, location};
 pub use error::{At, Error, Notice, Result};
 pub use listener::listener;
-pub use route_table::route_table;
 pub(crate) use presence::{harmless, left_out, refuse};
+pub use route_table::route_table;
 
 /// Identifies a message by its encoded bytes: equal content needs no compilation.
 pub fn content_hash(bytes: &[u8]) -> u64 {

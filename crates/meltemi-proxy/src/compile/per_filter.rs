@@ -88,9 +88,7 @@ fn cors(value: CorsPolicy) -> Result<Cors> {
         allow_origins: allow_origin_string_match
             .into_iter()
             .enumerate()
-            .map(|(index, value)| {
-                matching::string(value).nth("allow_origin_string_match", index)
-            })
+            .map(|(index, value)| matching::string(value).nth("allow_origin_string_match", index))
             .collect::<Result<_>>()?,
         allow_methods: text(allow_methods),
         allow_headers: text(allow_headers),

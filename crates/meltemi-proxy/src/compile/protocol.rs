@@ -73,10 +73,7 @@ pub fn http1(value: core::Http1ProtocolOptions) -> Result<Compiled<Http1Options>
     })
 }
 
-pub fn http2(
-    value: core::Http2ProtocolOptions,
-    cx: &mut Cx<'_>,
-) -> Result<Compiled<Http2Options>> {
+pub fn http2(value: core::Http2ProtocolOptions, cx: &mut Cx<'_>) -> Result<Compiled<Http2Options>> {
     let core::Http2ProtocolOptions {
         hpack_table_size,
         max_concurrent_streams,

@@ -86,8 +86,12 @@ pub fn route_table(
         let host = virtual_host(host, &inherited, cx).nth("virtual_hosts", index)?;
         table.hosts.push(host);
     }
-    table.suffix.sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
-    table.prefix.sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
+    table
+        .suffix
+        .sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
+    table
+        .prefix
+        .sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
     Ok(table)
 }
 

@@ -48,7 +48,10 @@ impl Data {
             Data::File(path) => path.display().to_string(),
             Data::Inline(bytes) => {
                 let digest = Sha256::digest(bytes);
-                digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+                digest[..8]
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect()
             }
         }
     }
@@ -70,10 +73,17 @@ pub enum SecretSource {
     /// The ADS stream.
     Ads,
     /// An SDS server of its own, reached by this cluster.
-    Sds { cluster: Box<str> },
+    Sds {
+        cluster: Box<str>,
+    },
     /// Read again when the files change.
-    Certificate { chain: Data, key: Data },
-    Trust { roots: Data },
+    Certificate {
+        chain: Data,
+        key: Data,
+    },
+    Trust {
+        roots: Data,
+    },
     /// The operating system's trust store.
     SystemRoots,
 }
@@ -94,9 +104,12 @@ impl SecretSource {
     /// The files behind it.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
-            SecretSource::Certificate { chain, key } => {
-                chain.path().into_iter().chain(key.path()).cloned().collect()
-            }
+            SecretSource::Certificate { chain, key } => chain
+                .path()
+                .into_iter()
+                .chain(key.path())
+                .cloned()
+                .collect(),
             SecretSource::Trust { roots } => roots.path().into_iter().cloned().collect(),
             _ => Vec::new(),
         }
@@ -137,15 +150,12 @@ pub fn sds_source(value: proto::SdsSecretConfig) -> Result<(Box<str>, SecretSour
         }
         _ => return Err(Error::new("only ADS and gRPC are supported").at_field("sds_config")),
     };
-    // Istio's agent answers for names of this form by reading files; so do we.
-    Ok(match file_source(&name) {
-        Some(source) => (name.into(), source, timeout),
-        None => (name.into(), source, timeout),
-    })
+    Ok((name.into(), source, timeout))
 }
 
-/// Istio's `file-cert:CHAIN~KEY` and `file-root:ROOT` names.
-fn file_source(name: &str) -> Option<SecretSource> {
+/// Istio's `file-cert:CHAIN~KEY` and `file-root:ROOT` names, which its agent answers by
+/// reading the files.
+pub fn file_source(name: &str) -> Option<SecretSource> {
     if name == "file-root:system" {
         return Some(SecretSource::SystemRoots);
     }

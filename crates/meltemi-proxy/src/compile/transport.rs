@@ -16,7 +16,11 @@ fn open(value: TransportSocket) -> Result<Option<Typed>> {
     let typed = match config_type {
         Some(ConfigType::TypedConfig(any)) => any::open(Some(any)).at("typed_config")?,
         // Only plaintext needs no configuration.
-        None if matches!(name.as_str(), "raw_buffer" | "envoy.transport_sockets.raw_buffer") => {
+        None if matches!(
+            name.as_str(),
+            "raw_buffer" | "envoy.transport_sockets.raw_buffer"
+        ) =>
+        {
             return Ok(None);
         }
         None => return Err(Error::missing("typed_config")),
@@ -30,7 +34,10 @@ pub fn downstream(value: TransportSocket, cx: &mut Cx<'_>) -> Result<Option<Arc<
         return Ok(None);
     };
     if typed.type_name() != pb::tls::DownstreamTlsContext::full_name() {
-        return Err(Error::new(format!("{} is not supported", typed.type_name())));
+        return Err(Error::new(format!(
+            "{} is not supported",
+            typed.type_name()
+        )));
     }
     typed
         .decode()
@@ -49,7 +56,10 @@ pub fn upstream(
         return Ok(UpstreamTransport::Plain);
     };
     if typed.type_name() != pb::tls::UpstreamTlsContext::full_name() {
-        return Err(Error::new(format!("{} is not supported", typed.type_name())));
+        return Err(Error::new(format!(
+            "{} is not supported",
+            typed.type_name()
+        )));
     }
     typed
         .decode()

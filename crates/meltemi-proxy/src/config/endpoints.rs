@@ -1,0 +1,185 @@
+//! Endpoint sets from assignments: priorities, localities, transports, balancing tables.
+//! Built here, off the workers' threads.
+
+use super::tables::{self, Weighted};
+use crate::compile::assignment::{Assignment, EndpointSpec, Host};
+use crate::model::{
+    Address, Balancer, ClusterConfig, Endpoint, EndpointSet, EndpointState, HashTable, Health,
+    Locality, Priority,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Builds the set of a cluster. Addresses that `former` has keep their state (load,
+/// ejection). Host names that are still unresolved are skipped.
+pub fn build(config: &ClusterConfig, assignment: &Assignment, former: &EndpointSet) -> EndpointSet {
+    let mut states: HashMap<&Address, &Arc<EndpointState>> = former
+        .priorities
+        .iter()
+        .flat_map(|priority| &priority.localities)
+        .flat_map(|locality| &locality.endpoints)
+        .map(|endpoint| (&endpoint.address, &endpoint.state))
+        .collect();
+    let mut priorities: Vec<Priority> = Vec::new();
+    for spec in &assignment.localities {
+        let level = spec.priority as usize;
+        if priorities.len() <= level {
+            priorities.resize_with(level + 1, Priority::default);
+        }
+        let endpoints = spec
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| self::endpoint(config, endpoint, &mut states))
+            .collect();
+        priorities[level].localities.push(Locality {
+            region: spec.region.clone(),
+            zone: spec.zone.clone(),
+            sub_zone: spec.sub_zone.clone(),
+            weight: spec.weight,
+            endpoints,
+        });
+    }
+    for priority in &mut priorities {
+        priority.endpoints = priority
+            .localities
+            .iter()
+            .flat_map(|locality| &locality.endpoints)
+            .filter(|endpoint| usable(endpoint))
+            .cloned()
+            .collect();
+        priority.hash_table = hash_table(config, priority);
+    }
+    EndpointSet {
+        priorities,
+        overprovisioning: assignment.overprovisioning,
+        drop_per_million: assignment.drop_per_million,
+    }
+}
+
+/// Discovery does not call it unhealthy (Envoy counts draining endpoints as such).
+fn usable(endpoint: &Endpoint) -> bool {
+    matches!(endpoint.health, Health::Healthy | Health::Degraded)
+}
+
+fn endpoint(
+    config: &ClusterConfig,
+    spec: &EndpointSpec,
+    states: &mut HashMap<&Address, &Arc<EndpointState>>,
+) -> Option<Arc<Endpoint>> {
+    let address = match &spec.host {
+        Host::Address(address) => Address::Socket(*address),
+        Host::Pipe(path) => Address::Pipe(path.clone()),
+        Host::Name(..) => return None,
+    };
+    let state = states.get(&address).map(|state| Arc::clone(state));
+    Some(Arc::new(Endpoint {
+        address,
+        hostname: spec.hostname.clone(),
+        weight: spec.weight,
+        health: spec.health,
+        transport: transport(config, &spec.transport_match),
+        transport_match: spec.transport_match.clone(),
+        workload: spec.workload.clone(),
+        state: state.unwrap_or_default(),
+    }))
+}
+
+/// The first of the cluster's transports whose criteria the endpoint's metadata has.
+fn transport(config: &ClusterConfig, metadata: &[(Box<str>, Box<str>)]) -> Option<u16> {
+    config
+        .transport
+        .matches
+        .iter()
+        .position(|choice| {
+            choice
+                .criteria
+                .iter()
+                .all(|wanted| metadata.contains(wanted))
+        })
+        .and_then(|index| u16::try_from(index).ok())
+}
+
+fn hash_table(config: &ClusterConfig, priority: &Priority) -> Option<HashTable> {
+    let use_hostname = match config.balancer {
+        Balancer::RingHash { use_hostname, .. } | Balancer::Maglev { use_hostname, .. } => {
+            use_hostname
+        }
+        _ => return None,
+    };
+    let keys: Vec<Box<str>> = priority
+        .endpoints
+        .iter()
+        .map(|endpoint| key(endpoint, use_hostname))
+        .collect();
+    let shares = shares(config, priority);
+    // Endpoints of localities without weight have no share and no place in the table.
+    let kept: Vec<u32> = (0..keys.len() as u32)
+        .filter(|index| shares[*index as usize] > 0.0)
+        .collect();
+    let weighted: Vec<Weighted<'_>> = kept
+        .iter()
+        .map(|index| Weighted {
+            key: &keys[*index as usize],
+            share: shares[*index as usize],
+        })
+        .collect();
+    Some(match config.balancer {
+        Balancer::Maglev { table_size, .. } => HashTable::Maglev(
+            tables::maglev(&weighted, table_size)
+                .into_iter()
+                .map(|index| kept[index as usize])
+                .collect(),
+        ),
+        Balancer::RingHash {
+            minimum, maximum, ..
+        } => HashTable::Ring(
+            tables::ring(&weighted, minimum, maximum)
+                .into_iter()
+                .map(|(hash, index)| (hash, kept[index as usize]))
+                .collect(),
+        ),
+        _ => return None,
+    })
+}
+
+fn key(endpoint: &Endpoint, use_hostname: bool) -> Box<str> {
+    if use_hostname && !endpoint.hostname.is_empty() {
+        return endpoint.hostname.clone();
+    }
+    match &endpoint.address {
+        Address::Socket(address) => address.to_string().into(),
+        Address::Pipe(path) => path.display().to_string().into(),
+    }
+}
+
+/// Each usable endpoint's share of the priority, in the order of `Priority::endpoints`.
+fn shares(config: &ClusterConfig, priority: &Priority) -> Vec<f64> {
+    let mut shares = Vec::with_capacity(priority.endpoints.len());
+    let all: f64 = priority
+        .localities
+        .iter()
+        .map(|l| f64::from(l.weight))
+        .sum();
+    let by_locality = config.locality_weighted && all > 0.0;
+    let total: f64 = priority.endpoints.iter().map(|e| f64::from(e.weight)).sum();
+    for locality in &priority.localities {
+        let usable: Vec<f64> = locality
+            .endpoints
+            .iter()
+            .filter(|endpoint| usable(endpoint))
+            .map(|endpoint| f64::from(endpoint.weight))
+            .collect();
+        let (part, of) = if by_locality {
+            (f64::from(locality.weight) / all, usable.iter().sum())
+        } else {
+            (1.0, total)
+        };
+        shares.extend(usable.into_iter().map(|weight| part * weight / of));
+    }
+    // Localities without a usable endpoint leave their part to the others.
+    let sum: f64 = shares.iter().sum();
+    if sum > 0.0 {
+        shares.iter_mut().for_each(|share| *share /= sum);
+    }
+    shares
+}

@@ -1,0 +1,109 @@
+//! The configuration manager: static resources and ADS in, compiled snapshots out.
+//!
+//! One task on the main thread's runtime owns all configuration. It decodes and compiles
+//! what arrives, keeps the last good version of whatever is broken, warms listeners and
+//! clusters until what they need is there, and publishes a new [`Snapshot`] at most once
+//! per received batch. Workers and the admin API only read.
+
+mod ads;
+mod clusters;
+mod dns;
+mod dump;
+mod endpoints;
+mod handle;
+mod listeners;
+mod manager;
+mod record;
+mod routes;
+mod sds;
+mod secrets;
+mod state;
+mod status;
+mod tables;
+
+pub use dump::Query;
+pub use handle::{Handle, Readiness};
+pub use manager::Manager;
+pub use record::{Failure, Kind, Record, State};
+
+use crate::model::Snapshot;
+use crate::tls;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What the process adds to its bootstrap.
+#[derive(Default)]
+pub struct Options {
+    /// The workload's own certificate and trust bundle, which answer for the secrets
+    /// `default` and `ROOTCA`; all other secrets then come by ADS or from files, as they do
+    /// through Istio's agent. `None`: secrets are fetched as the configuration says (SDS).
+    pub identity: Option<watch::Receiver<OwnSecrets>>,
+    /// Gives the `authorization` header of the ADS stream (`Bearer ...`).
+    pub authorization: Option<meltemi_xds::client::Authorization>,
+    /// Name servers for DNS clusters instead of those in `/etc/resolv.conf`.
+    pub name_servers: Vec<SocketAddr>,
+}
+
+/// The workload's identity as it stands; replaced as a whole when it rotates.
+#[derive(Clone, Default)]
+pub struct OwnSecrets {
+    /// Answers for the secret `default`.
+    pub certificate: Option<Arc<tls::Secret>>,
+    /// Answers for the secret `ROOTCA`.
+    pub trust: Option<Arc<tls::Secret>>,
+}
+
+impl OwnSecrets {
+    /// Follows a workload's certificates. Must be called on a tokio runtime; the task ends
+    /// when either side is dropped.
+    pub fn follow(
+        certificates: &meltemi_identity::WorkloadCertificates,
+    ) -> watch::Receiver<OwnSecrets> {
+        let mut identity = certificates.identity();
+        let (sender, receiver) = watch::channel(Self::of(&identity.borrow_and_update()));
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = sender.closed() => return,
+                    changed = identity.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                    }
+                }
+                sender.send_replace(Self::of(&identity.borrow_and_update()));
+            }
+        });
+        receiver
+    }
+
+    fn of(identity: &meltemi_identity::WorkloadIdentity) -> Self {
+        Self {
+            certificate: Some(Arc::new(tls::Secret::Certificate {
+                chain: identity.chain.clone(),
+                key: identity.key.clone_key(),
+            })),
+            trust: Some(Arc::new(tls::Secret::Trust {
+                roots: identity.roots.roots().to_vec(),
+            })),
+        }
+    }
+}
+
+/// Why a manager could not start: the bootstrap's own resources must all be good.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("static {kind} {name:?} is refused: {error}")]
+    Static {
+        kind: &'static str,
+        name: String,
+        error: crate::compile::Error,
+    },
+    #[error("ADS through cluster {0:?}: {1}")]
+    Ads(String, String),
+}
+
+/// Envoy's `initial_fetch_timeout` where the configuration names none.
+pub(crate) const INITIAL_FETCH_TIMEOUT: Duration = Duration::from_secs(15);
