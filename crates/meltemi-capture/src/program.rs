@@ -284,14 +284,20 @@ impl fmt::Display for Program {
                 priority,
             }) = chain.base
             {
-                let hook = if hook == Hook::Output {
+                let name = if hook == Hook::Output {
                     "output"
                 } else {
                     "prerouting"
                 };
+                // nft has a word for destination NAT where it usually happens only.
+                let priority = match (hook, priority) {
+                    (_, FILTER) => "filter".to_owned(),
+                    (Hook::Prerouting, NAT) => "dstnat".to_owned(),
+                    (_, number) => number.to_string(),
+                };
                 writeln!(
                     f,
-                    "\t\ttype {kind} hook {hook} priority {priority}; policy accept;"
+                    "\t\ttype {kind} hook {name} priority {priority}; policy accept;"
                 )?;
             }
             for rule in &chain.rules {

@@ -34,7 +34,7 @@ fn the_standard_rules_read_as_istios() {
 	}
 
 	chain prerouting {
-		type nat hook prerouting priority -100; policy accept;
+		type nat hook prerouting priority dstnat; policy accept;
 		tcp dport 15008 counter packets 0 bytes 0 return
 		tcp dport 15090 counter packets 0 bytes 0 return
 		tcp dport 15021 counter packets 0 bytes 0 return
@@ -43,7 +43,7 @@ fn the_standard_rules_read_as_istios() {
 	}
 
 	chain egress {
-		type filter hook output priority 0; policy accept;
+		type filter hook output priority filter; policy accept;
 		oif \"lo\" counter packets 0 bytes 0 return
 		ip daddr 127.0.0.1 counter packets 0 bytes 0 return
 		ip6 daddr ::1 counter packets 0 bytes 0 return
