@@ -22,5 +22,5 @@ pub mod world;
 
 pub use issue::{Issue, Issues};
 pub use proxy::{Flavor, NodeError, Proxy, ProxyKind};
-pub use translate::{Resources, targets, translate};
+pub use translate::{Resources, ShareKey, share_key, targets, translate};
 pub use world::{World, WorldOptions};

@@ -1,6 +1,6 @@
 //! The proxy that asks: what its xDS node says of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use envoy_types::pb::google::protobuf::value::Kind;
@@ -40,7 +40,7 @@ pub enum NodeError {
 }
 
 /// A connected proxy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Proxy {
     pub kind: ProxyKind,
     pub flavor: Flavor,
@@ -143,13 +143,6 @@ impl Proxy {
         self.dns_domain
             .split_once(".svc.")
             .map_or("cluster.local", |(_, domain)| domain)
-    }
-
-    /// The values of those labels that configuration looks at.
-    pub fn label_values(&self, keys: &BTreeSet<String>) -> Vec<(String, String)> {
-        keys.iter()
-            .filter_map(|key| Some((key.clone(), self.labels.get(key)?.clone())))
-            .collect()
     }
 
     /// The label of a workload's application, for names in telemetry.

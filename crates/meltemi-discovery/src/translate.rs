@@ -1,8 +1,9 @@
 //! A proxy's whole configuration from a World: a pure function.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use meltemi_registry::ServiceTarget;
+use meltemi_registry::{Resolution, ServiceTarget};
 use meltemi_xds::nds::NameTable;
 use meltemi_xds::{Resource, ResourceSet, type_url};
 use prost::{Message, Name};
@@ -94,4 +95,47 @@ fn set<M: Message + Name>(messages: &[M], name: impl Fn(&M) -> &String) -> Resou
 
 fn encode<M: Message + Name>(name: &str, message: &M) -> Resource {
     Resource::from_value(name, &M::type_url(), canonical::encode(message).into())
+}
+
+/// Proxies with equal keys get equal resources from a World: replicas share one translation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ShareKey {
+    /// The proxy without what is its alone.
+    proxy: Proxy,
+    /// Service ports that lead to it: host, namespace, port, workload port.
+    targets: Vec<(Arc<str>, String, u16, u16)>,
+}
+
+/// The key of a proxy in a World.
+pub fn share_key(world: &World, proxy: &Proxy) -> ShareKey {
+    let targets = targets(world, proxy);
+    // A proxy that binds ports binds its own address; one that is part of a headless service
+    // has no listener for itself.
+    let by_address = !proxy.intercepts
+        || targets
+            .iter()
+            .any(|target| target.service.resolution == Resolution::Passthrough);
+    ShareKey {
+        proxy: Proxy {
+            id: String::new(),
+            pod: String::new(),
+            ips: if by_address {
+                proxy.ips.clone()
+            } else {
+                Vec::new()
+            },
+            ..proxy.clone()
+        },
+        targets: targets
+            .into_iter()
+            .map(|target| {
+                (
+                    target.service.hostname.clone(),
+                    target.service.namespace.clone(),
+                    target.port.number,
+                    target.target_port,
+                )
+            })
+            .collect(),
+    }
 }

@@ -1,5 +1,6 @@
 //! Every file of Istio's bookinfo sample translates, for every proxy of it, without a finding;
 //! the order in which objects come does not change a byte.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -83,6 +84,24 @@ fn bytes(resources: Resources) -> BTreeMap<&'static str, String> {
         .into_iter()
         .map(|(kind, set)| (kind, set.version().to_string()))
         .collect()
+}
+
+#[test]
+fn replicas_share_a_translation_and_different_workloads_do_not() {
+    let Some(objects) = platform() else { return };
+    let world = common::world(&objects);
+    let reviews = common::captured_proxy("reviews-v1");
+    let mut replica = reviews.clone();
+    replica.id = "reviews-v1-y.default".to_owned();
+    replica.pod = "reviews-v1-y".to_owned();
+    replica.ips = vec!["10.251.0.99".parse().unwrap()];
+    let key = |proxy| meltemi_discovery::share_key(&world, proxy);
+    assert_eq!(key(&reviews), key(&replica));
+    assert_eq!(
+        bytes(meltemi_discovery::translate(&world, &reviews)),
+        bytes(meltemi_discovery::translate(&world, &replica))
+    );
+    assert_ne!(key(&reviews), key(&common::captured_proxy("ratings-v1")));
 }
 
 /// A small deterministic generator (xorshift), so that a failure can be repeated.

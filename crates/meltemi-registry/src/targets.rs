@@ -18,13 +18,15 @@ pub struct ServiceTarget {
     pub target_port: u16,
 }
 
+/// A service's host name and namespace.
+type Key = (Arc<str>, String);
+
 /// How the services' ports map to their workloads' ports; kept apart from [`Service`] as only
 /// inbound listeners need it.
 #[derive(Debug, Default)]
 pub struct PodPorts {
-    /// By host name and namespace.
-    kube: HashMap<(Arc<str>, String), Vec<(u16, ServicePort)>>,
-    entries: HashMap<(Arc<str>, String), BTreeMap<u16, u16>>,
+    kube: HashMap<Key, Vec<(u16, ServicePort)>>,
+    entries: HashMap<Key, BTreeMap<u16, u16>>,
 }
 
 impl PodPorts {

@@ -36,7 +36,6 @@ pub fn translate(
                 fault_delay_secifier: Some(common::fault_delay::FaultDelaySecifier::FixedDelay(
                     pb::duration(fixed.get()),
                 )),
-                ..Default::default()
             });
         }
     }

@@ -44,6 +44,9 @@ struct NamespaceRules {
     wildcard: Vec<Arc<Rule>>,
 }
 
+/// Namespace, host and selector: rules with the same are one.
+type Slot = (String, String, Vec<(String, String)>);
+
 impl DestinationRules {
     /// Indexes the rules, which come oldest first. Several rules for a host in a namespace are
     /// merged as Istio does: the oldest's policy, everybody's subsets.
@@ -53,7 +56,7 @@ impl DestinationRules {
         domain: &str,
         root_namespace: &str,
     ) -> Self {
-        let mut merged: BTreeMap<(String, String, Vec<(String, String)>), Rule> = BTreeMap::new();
+        let mut merged: BTreeMap<Slot, Rule> = BTreeMap::new();
         for object in objects {
             let spec = &object.spec;
             let host = hosts::resolve(&spec.host, object.namespace(), domain);
@@ -165,18 +168,6 @@ impl DestinationRules {
             .iter()
             .filter(|rule| hosts::covers(&rule.host, host));
         exact.chain(wildcard).find(|rule| applies(rule))
-    }
-
-    /// Every label that a rule selects clients by.
-    pub fn selector_labels(&self) -> impl Iterator<Item = &String> {
-        self.namespaces.values().flat_map(|rules| {
-            rules
-                .exact
-                .values()
-                .flatten()
-                .chain(&rules.wildcard)
-                .flat_map(|rule| rule.selector.keys())
-        })
     }
 }
 

@@ -8,7 +8,7 @@ pub mod peer_authentication;
 pub mod scope;
 pub mod virtual_service;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meltemi_api::mesh::MeshConfig;
@@ -66,8 +66,6 @@ pub struct World {
     pub peer_authentications: PeerAuthentications,
     /// By namespace and name.
     pub secrets: BTreeMap<(String, String), Arc<k8s::Secret>>,
-    /// Labels of proxies that routes or clusters depend on.
-    pub client_labels: BTreeSet<String>,
     /// Findings that do not depend on a proxy.
     pub issues: Vec<Issue>,
 }
@@ -155,11 +153,6 @@ impl World {
             &options.domain,
             &mesh.root_namespace,
         );
-        let mut client_labels: BTreeSet<String> =
-            destination_rules.selector_labels().cloned().collect();
-        for service in &virtual_services {
-            client_labels.extend(source_labels(service));
-        }
         Self {
             generation,
             domain: options.domain.clone(),
@@ -175,7 +168,6 @@ impl World {
             gateways,
             sidecars,
             secrets,
-            client_labels,
             issues: issues.into_vec(),
         }
     }
@@ -212,29 +204,6 @@ impl World {
             .or_else(|| within(namespace).find(general))
             .or_else(|| within(&self.mesh.root_namespace).find(general))
     }
-}
-
-fn source_labels(service: &ResolvedVirtualService) -> impl Iterator<Item = String> {
-    let spec = &service.spec;
-    let http = spec
-        .http
-        .iter()
-        .flat_map(|r| &r.matches)
-        .map(|m| &m.source_labels);
-    let tcp = spec
-        .tcp
-        .iter()
-        .flat_map(|r| &r.matches)
-        .map(|m| &m.source_labels);
-    let tls = spec
-        .tls
-        .iter()
-        .flat_map(|r| &r.matches)
-        .map(|m| &m.source_labels);
-    http.chain(tcp)
-        .chain(tls)
-        .flat_map(|labels| labels.keys())
-        .cloned()
 }
 
 fn oldest_first<T>(objects: &mut [Named<T>]) {

@@ -23,12 +23,12 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// The objects of a YAML text; what is not known is left out.
+/// The objects of a YAML text.
 pub fn objects(text: &str) -> Vec<Object> {
     yaml_values(text)
         .iter()
-        .filter_map(|value| match meltemi_api::decode(value, "default") {
-            Ok(object) => Some(object),
+        .map(|value| match meltemi_api::decode(value, "default") {
+            Ok(object) => object,
             Err(error) => panic!("{error}: {value}"),
         })
         .collect()
