@@ -240,9 +240,13 @@ fn compile_filter(value: accesslog::AccessLogFilter, cx: &mut Cx<'_>) -> Result<
             )
         }
         Specifier::ExtensionFilter(accesslog::ExtensionFilter { name, config_type }) => {
-            harmless!(config_type);
-            return Err(Error::new(format!("filter {name:?} is not supported"))
-                .at_field("extension_filter"));
+            harmless!(name, config_type);
+            // Rather a line too many than a listener refused for the sake of its log.
+            cx.notice(
+                "AccessLogFilter.extension_filter",
+                "expressions are not evaluated: lines are written as if they held",
+            );
+            LogFilter::All(Box::default())
         }
         Specifier::MetadataFilter(_) => return Err(Error::unsupported("metadata_filter")),
         Specifier::LogTypeFilter(_) => return Err(Error::unsupported("log_type_filter")),

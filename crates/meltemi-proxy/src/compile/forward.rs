@@ -289,7 +289,6 @@ fn mirror(value: proto::route_action::RequestMirrorPolicy, cx: &mut Cx<'_>) -> R
     } = value;
     refuse!(
         cluster_header,
-        disable_shadow_host_suffix_append,
         request_headers_mutations,
         host_rewrite_literal
     );
@@ -302,6 +301,7 @@ fn mirror(value: proto::route_action::RequestMirrorPolicy, cx: &mut Cx<'_>) -> R
             .transpose()
             .at("runtime_fraction")?
             .unwrap_or((100, 100)),
+        shadow_suffix: !disable_shadow_host_suffix_append,
     })
 }
 

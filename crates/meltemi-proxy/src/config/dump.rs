@@ -23,7 +23,7 @@ pub struct Query {
 
 const ADMIN: &str = "type.googleapis.com/envoy.admin.v3.";
 
-pub fn config_dump(shared: &Shared, query: &Query) -> Result<Value, String> {
+pub(super) fn config_dump(shared: &Shared, query: &Query) -> Result<Value, String> {
     let name = query
         .name
         .as_deref()

@@ -8,7 +8,7 @@
 mod ads;
 mod clusters;
 mod dns;
-mod dump;
+pub mod dump;
 mod endpoints;
 mod handle;
 mod listeners;

@@ -43,19 +43,22 @@ impl Drop for Active {
     }
 }
 
-/// The mirrors that this request goes to.
-pub(crate) fn chosen(exchange: &Exchange, mirrors: &[Mirror]) -> Vec<Arc<Cluster>> {
+/// The mirrors that this request goes to, and whether its host name gets Envoy's suffix.
+pub(crate) fn chosen(exchange: &Exchange, mirrors: &[Mirror]) -> Vec<(Arc<Cluster>, bool)> {
     mirrors
         .iter()
         .filter(|mirror| matching::chance(mirror.fraction))
-        .filter_map(|mirror| exchange.snapshot.cluster(mirror.cluster).cloned())
+        .filter_map(|mirror| {
+            let cluster = exchange.snapshot.cluster(mirror.cluster)?.clone();
+            Some((cluster, mirror.shadow_suffix))
+        })
         .collect()
 }
 
 /// Sends the copies; with a body once it is complete, if it is short enough to be kept.
 pub(crate) fn send(
     exchange: &Exchange,
-    clusters: Vec<Arc<Cluster>>,
+    clusters: Vec<(Arc<Cluster>, bool)>,
     head: &Head,
     upload: Option<&Rc<Upload>>,
     timeout: Option<Duration>,
@@ -65,7 +68,6 @@ pub(crate) fn send(
         return;
     };
     let mut head = head.copy();
-    head.authority = shadow(head.authority_str()).unwrap_or(head.authority);
     head.headers.remove(&names::X_ENVOY_EXPECTED_TIMEOUT);
     let upstreams = exchange.downstream.worker.upstreams.clone();
     let downstream_protocol = head.protocol;
@@ -78,12 +80,16 @@ pub(crate) fn send(
                 Err(_) => return,
             },
         };
-        for cluster in clusters {
+        for (cluster, shadow_suffix) in clusters {
+            let mut head = head.copy();
+            if shadow_suffix {
+                head.authority = shadow(head.authority_str()).unwrap_or(head.authority);
+            }
             let body = match chunks.is_empty() {
                 true => RequestBody::Empty,
                 false => RequestBody::Chunks(VecDeque::from(chunks.clone())),
             };
-            let one = one(&upstreams, &cluster, head.copy(), downstream_protocol, body);
+            let one = one(&upstreams, &cluster, head, downstream_protocol, body);
             // Nobody waits for the result.
             let _ = tokio::time::timeout(timeout.unwrap_or(TIMEOUT), one).await;
         }
@@ -139,11 +145,11 @@ async fn drain(mut body: super::codec::Incoming, mut lease: Lease) {
     let complete = std::future::poll_fn(|cx| {
         loop {
             let mut frame = std::pin::Pin::new(&mut body).poll_frame(cx);
-            if frame.is_pending() {
-                if let Lease::Http1(lease) = &mut lease {
-                    lease.client().drive(cx);
-                    frame = std::pin::Pin::new(&mut body).poll_frame(cx);
-                }
+            if frame.is_pending()
+                && let Lease::Http1(lease) = &mut lease
+            {
+                lease.client().drive(cx);
+                frame = std::pin::Pin::new(&mut body).poll_frame(cx);
             }
             match std::task::ready!(frame) {
                 Some(Ok(_)) => {}

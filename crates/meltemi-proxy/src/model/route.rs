@@ -237,6 +237,9 @@ pub struct Mirror {
     pub cluster: ClusterId,
     /// (numerator, denominator).
     pub fraction: (u32, u32),
+    /// The copy's host name gets `-shadow` appended (Envoy's default; Istio turns it off
+    /// by `disable_shadow_host_suffix_append`).
+    pub shadow_suffix: bool,
 }
 
 /// Where a consistent hash comes from; the first `terminal` one that yields a value ends.

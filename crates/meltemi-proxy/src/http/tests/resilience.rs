@@ -215,6 +215,7 @@ fn mirrors_get_a_copy_and_nobody_waits() {
             f.mirrors = Box::new([Mirror {
                 cluster: ClusterId(1),
                 fraction: (100, 100),
+                shadow_suffix: true,
             }]);
         });
         let clusters = vec![
