@@ -120,19 +120,16 @@ pub(crate) async fn send(
             }
             Err(expired) => return Err(timed_out(exchange, cluster, picked, expired)),
         };
-        let request_guard = match RequestGuard::new(
-            cluster,
-            &picked.endpoint,
-            exchange.high_priority,
-        ) {
-            Ok(guard) => guard,
-            Err(error) => {
-                if let Lease::Http1(lease) = lease {
-                    lease.give_back();
+        let request_guard =
+            match RequestGuard::new(cluster, &picked.endpoint, exchange.high_priority) {
+                Ok(guard) => guard,
+                Err(error) => {
+                    if let Lease::Http1(lease) = lease {
+                        lease.give_back();
+                    }
+                    return Err(Failed::upstream(&error, retried));
                 }
-                return Err(Failed::upstream(&error, retried));
-            }
-        };
+            };
         exchange.note_connection(lease.facts());
         let request = match (head.take(), again.take()) {
             (Some(head), _) => match build(head, &lease, upload) {
@@ -144,16 +141,8 @@ pub(crate) async fn send(
         };
         let sent = Instant::now();
         let result = match &mut lease {
-            Lease::Http1(lease) => {
-                watchdog
-                    .guard(record, lease.client().send(request))
-                    .await
-            }
-            Lease::Http2(lease) => {
-                watchdog
-                    .guard(record, lease.client().send(request))
-                    .await
-            }
+            Lease::Http1(lease) => watchdog.guard(record, lease.client().send(request)).await,
+            Lease::Http2(lease) => watchdog.guard(record, lease.client().send(request)).await,
         };
         let mut error = match result {
             Ok(Ok(response)) => {
@@ -195,7 +184,7 @@ pub(crate) async fn send(
                 } else if error.error.is_parse() {
                     (Reset::ProtocolError, Failure::Reset)
                 } else {
-                    (Reset::RemoteReset, Failure::Reset)
+                    (Reset::Remote, Failure::Reset)
                 };
                 return Err(Failed {
                     failure,
@@ -273,11 +262,7 @@ fn build(head: Head, lease: &Lease, upload: Option<&Rc<Upload>>) -> Option<Reque
 }
 
 /// `None` when the authority cannot stand in an HTTP/2 request.
-pub(crate) fn assemble(
-    head: Head,
-    http2: bool,
-    body: RequestBody,
-) -> Option<Request<RequestBody>> {
+pub(crate) fn assemble(head: Head, http2: bool, body: RequestBody) -> Option<Request<RequestBody>> {
     let mut request = Request::new(body);
     let connect = head.method == Method::CONNECT;
     *request.method_mut() = head.method;

@@ -142,10 +142,7 @@ impl UpstreamBody {
     }
 
     /// Reads a frame; moves the connection's bytes when there is none yet.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
             return Poll::Ready(frame);
         }
@@ -181,10 +178,10 @@ impl ResponseBody {
                     if info.grpc && record.downstream.counts_grpc {
                         info.response_messages += body.messages.count(data);
                     }
-                } else if let Some(trailers) = frame.trailers_ref() {
-                    if info.grpc {
-                        info.grpc_status = super::grpc::status(trailers).or(info.grpc_status);
-                    }
+                } else if let Some(trailers) = frame.trailers_ref()
+                    && info.grpc
+                {
+                    info.grpc_status = super::grpc::status(trailers).or(info.grpc_status);
                 }
                 drop(info);
                 if body.incoming.is_end_stream() {

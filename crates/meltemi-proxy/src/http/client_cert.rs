@@ -27,7 +27,11 @@ pub(crate) fn apply(downstream: &Downstream, headers: &mut HeaderMap) {
     }
 }
 
-fn element(options: ForwardClientCert, peer: &TlsInfo, before: Option<&HeaderValue>) -> HeaderValue {
+fn element(
+    options: ForwardClientCert,
+    peer: &TlsInfo,
+    before: Option<&HeaderValue>,
+) -> HeaderValue {
     let mut out = String::new();
     if let Some(before) = before.and_then(|before| before.to_str().ok()) {
         out.push_str(before);

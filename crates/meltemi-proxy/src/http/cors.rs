@@ -55,7 +55,9 @@ pub(crate) fn request(policy: &Cors, head: &Head) -> Result<Option<HeaderValue>,
     put(&ACCESS_CONTROL_MAX_AGE, &policy.max_age);
     if policy.allow_credentials {
         let value = HeaderValue::from_static("true");
-        reply.headers.push((ACCESS_CONTROL_ALLOW_CREDENTIALS, value));
+        reply
+            .headers
+            .push((ACCESS_CONTROL_ALLOW_CREDENTIALS, value));
     }
     Err(reply)
 }

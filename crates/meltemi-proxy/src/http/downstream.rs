@@ -4,6 +4,7 @@ use super::upgrade::Upgraded;
 use crate::model::{HttpFilter, HttpManager};
 use crate::telemetry::{ConnectionInfo, log};
 use crate::worker::{DrainSignal, Worker};
+use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(crate) struct Downstream {
     pub keeps_head: bool,
     /// The `grpc_stats` filter counts messages.
     pub counts_grpc: bool,
+    /// Value of the `server` header.
+    pub server_name: HeaderValue,
     /// Answers say that the connection closes.
     pub draining: Cell<bool>,
     /// Exchanges in flight.
@@ -45,6 +48,8 @@ impl Downstream {
                 .filters
                 .iter()
                 .any(|filter| matches!(filter, HttpFilter::GrpcStats)),
+            server_name: HeaderValue::from_str(&manager.server_name)
+                .unwrap_or(HeaderValue::from_static("envoy")),
             draining: Cell::new(drain.is_draining()),
             manager,
             info,
@@ -68,6 +73,10 @@ impl Downstream {
 
     /// The scheme that the connection itself speaks.
     pub fn scheme(&self) -> &'static str {
-        if self.info.tls.is_some() { "https" } else { "http" }
+        if self.info.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        }
     }
 }

@@ -9,7 +9,9 @@ use super::reply::Reply;
 use super::router::{self, Chosen};
 use super::routing::{self, Choice, Matched};
 use super::upload::Upload;
-use super::{address, client_cert, cors, fault, grpc, header_ops, names, path, peer, redirect};
+use super::{
+    address, client_cert, cors, fault, grpc, header_ops, names, path, peer, rbac, redirect,
+};
 use crate::model::{Action, Cors, HttpFilter, ServerHeader, Snapshot};
 use crate::telemetry::{Flags, Protocol};
 use crate::upstream::ConnectionFacts;
@@ -92,8 +94,7 @@ impl Exchange {
                 Err(self.with_route_headers(reply, head, &matched, &chosen))
             }
             Action::Direct(direct) => {
-                let mut reply =
-                    Reply::new(direct.status, "", Flags::default(), "direct_response");
+                let mut reply = Reply::new(direct.status, "", Flags::default(), "direct_response");
                 reply.bytes = Some(direct.body.clone());
                 Err(self.with_route_headers(reply, head, &matched, &chosen))
             }
@@ -131,10 +132,13 @@ impl Exchange {
                         return Err(abort.reply());
                     }
                 }
+                HttpFilter::Rbac(policies) => {
+                    rbac::check(policies, head, &downstream, self.client)?;
+                }
                 HttpFilter::Cors => {
                     if let Some(policy) = &matched.route.cors {
-                        self.cors = cors::request(policy, head)?
-                            .map(|origin| (policy.clone(), origin));
+                        self.cors =
+                            cors::request(policy, head)?.map(|origin| (policy.clone(), origin));
                     }
                 }
                 // Work on bodies and on upstream connections: see `upload`, `attempt`.
@@ -167,10 +171,8 @@ impl Exchange {
     /// Tells the record who asks for what, and notes what the answer will need.
     fn introduce(&mut self, head: &mut Head, body: &Incoming) {
         let manager = &self.downstream.manager;
-        if let Some(via) = &manager.via {
-            if let Ok(value) = HeaderValue::from_str(via) {
-                head.headers.append(VIA, value);
-            }
+        if let Some(Ok(value)) = manager.via.as_deref().map(HeaderValue::from_str) {
+            head.headers.append(VIA, value);
         }
         head.headers.remove(&names::X_ENVOY_DECORATOR_OPERATION);
         if manager.request_id.always_set_in_response {
@@ -244,17 +246,15 @@ impl Exchange {
         let mut status = reply.status;
         let body;
         if self.grpc && !status.is_redirection() {
-            let code = reply
-                .grpc_status
-                .unwrap_or_else(|| grpc::status_of(status));
+            let code = reply.grpc_status.unwrap_or_else(|| grpc::status_of(status));
             info.grpc_status = Some(code);
             status = StatusCode::OK;
             headers.insert(CONTENT_TYPE, names::GRPC.clone());
             headers.insert(names::GRPC_STATUS.clone(), HeaderValue::from(code));
-            if let Ok(text) = std::str::from_utf8(&text) {
-                if !text.is_empty() {
-                    headers.insert(names::GRPC_MESSAGE.clone(), grpc::message(text));
-                }
+            if let Ok(text) = std::str::from_utf8(&text)
+                && !text.is_empty()
+            {
+                headers.insert(names::GRPC_MESSAGE.clone(), grpc::message(text));
             }
             body = ResponseBody::empty(guard);
         } else {
@@ -290,14 +290,10 @@ impl Exchange {
             ServerHeader::PassThrough => false,
         };
         if overwrite {
-            if let Ok(name) = HeaderValue::from_str(&manager.server_name) {
-                headers.insert(SERVER, name);
-            }
+            headers.insert(SERVER, self.downstream.server_name.clone());
         }
-        if let Some(via) = &manager.via {
-            if let Ok(value) = HeaderValue::from_str(via) {
-                headers.append(VIA, value);
-            }
+        if let Some(Ok(value)) = manager.via.as_deref().map(HeaderValue::from_str) {
+            headers.append(VIA, value);
         }
         if let Some(id) = self.request_id.take() {
             headers.insert(names::X_REQUEST_ID.clone(), id);

@@ -12,7 +12,12 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 pub(crate) fn status(headers: &HeaderMap) -> Option<u32> {
-    headers.get(&names::GRPC_STATUS)?.to_str().ok()?.parse().ok()
+    headers
+        .get(&names::GRPC_STATUS)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// gRPC status for an HTTP status (gRPC's http-grpc-status-mapping, as Envoy).
@@ -120,7 +125,9 @@ mod tests {
 
     #[test]
     fn messages_are_counted_across_pieces() {
-        let body = [0, 0, 0, 0, 2, b'h', b'i', 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, b'x'];
+        let body = [
+            0, 0, 0, 0, 2, b'h', b'i', 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, b'x',
+        ];
         assert_eq!(MessageCounter::default().count(&body), 3);
         let mut counter = MessageCounter::default();
         let pieces: u64 = body.chunks(1).map(|piece| counter.count(piece)).sum();

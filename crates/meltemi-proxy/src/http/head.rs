@@ -202,7 +202,10 @@ fn normalize_host(downstream: &Downstream, host: HeaderValue) -> Result<HeaderVa
     let text = host
         .to_str()
         .map_err(|_| Reply::bad_request("http.invalid_authority"))?;
-    if text.bytes().any(|byte| matches!(byte, b' ' | b'/' | b'?' | b'#' | b'@' | b'\\' | b',')) {
+    if text
+        .bytes()
+        .any(|byte| matches!(byte, b' ' | b'/' | b'?' | b'#' | b'@' | b'\\' | b','))
+    {
         return Err(Reply::bad_request("http.invalid_authority"));
     }
     let options = downstream.manager.host;

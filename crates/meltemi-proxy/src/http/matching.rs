@@ -67,16 +67,35 @@ fn test(matcher: &HeaderMatch, value: Option<Result<Cow<'_, str>, ()>>) -> bool 
     matched != matcher.invert
 }
 
+/// A header's value that is not text.
+#[derive(Debug)]
+pub(crate) struct Unreadable;
+
+/// As [`header`], for policies: what cannot be read must not count as a mismatch, because a
+/// denying rule would then let it pass.
+pub(crate) fn strict_header(matcher: &HeaderMatch, head: &Head) -> Result<bool, Unreadable> {
+    let value = value_of(matcher, head);
+    match (&matcher.test, &value) {
+        (HeaderTest::Present(_), _) => {}
+        (_, Some(Err(()))) => return Err(Unreadable),
+        _ => {}
+    }
+    Ok(test(matcher, value))
+}
+
 pub(crate) fn header(matcher: &HeaderMatch, head: &Head) -> bool {
+    test(matcher, value_of(matcher, head))
+}
+
+fn value_of<'a>(matcher: &HeaderMatch, head: &'a Head) -> Option<Result<Cow<'a, str>, ()>> {
     let pseudo = |text| Some(Ok(Cow::Borrowed(text)));
-    let value = match &matcher.name {
+    match &matcher.name {
         MatchName::Method => pseudo(head.method.as_str()),
         MatchName::Authority => pseudo(head.authority_str()),
         MatchName::Scheme => pseudo(head.scheme),
         MatchName::Path => pseudo(head.path.as_str()),
         MatchName::Header(name) => joined(&head.headers, name),
-    };
-    test(matcher, value)
+    }
 }
 
 /// A matcher on response headers: pseudo headers are absent there.
@@ -118,8 +137,7 @@ pub(crate) fn path(pattern: &PathMatch, case_sensitive: bool, head: &Head) -> bo
         PathMatch::Exact(exact) => equal(path.as_bytes(), exact.as_bytes()),
         PathMatch::Prefix(prefix) => starts(prefix),
         PathMatch::SeparatedPrefix(prefix) => {
-            starts(prefix)
-                && (path.len() == prefix.len() || path.as_bytes()[prefix.len()] == b'/')
+            starts(prefix) && (path.len() == prefix.len() || path.as_bytes()[prefix.len()] == b'/')
         }
         PathMatch::Regex(regex) => regex.is_match(path),
     }

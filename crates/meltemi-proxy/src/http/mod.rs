@@ -25,6 +25,7 @@ mod mirror;
 mod names;
 mod path;
 mod peer;
+mod rbac;
 mod record;
 mod redirect;
 mod refused;

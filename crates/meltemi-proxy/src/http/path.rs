@@ -183,8 +183,17 @@ mod unit {
     #[test]
     fn every_spelling_of_a_path_becomes_one() {
         for spelling in [
-            "/admin/x", "//admin/x", "/./admin/x", "/a/../admin/x", "/%61dmin/x", "/admin//x",
-            "/admin\\x", "/../admin/x", "/admin/%2e/x", "/b/%2E%2e/admin/x", "/admin/./x",
+            "/admin/x",
+            "//admin/x",
+            "/./admin/x",
+            "/a/../admin/x",
+            "/%61dmin/x",
+            "/admin//x",
+            "/admin\\x",
+            "/../admin/x",
+            "/admin/%2e/x",
+            "/b/%2E%2e/admin/x",
+            "/admin/./x",
         ] {
             assert_eq!(
                 canonical(spelling, EscapedSlashes::Keep).as_deref(),
@@ -209,8 +218,14 @@ mod unit {
         use EscapedSlashes::*;
         assert_eq!(canonical("/a%2Fb", Keep).as_deref(), Ok("/a%2Fb"));
         assert_eq!(canonical("/a%2fb", Reject), Err(400));
-        assert_eq!(canonical("/a%5Cb", UnescapeAndForward).as_deref(), Ok("/a/b"));
+        assert_eq!(
+            canonical("/a%5Cb", UnescapeAndForward).as_deref(),
+            Ok("/a/b")
+        );
         assert_eq!(canonical("/a%2Fb?q", UnescapeAndRedirect), Err(307));
-        assert_eq!(canonical("/x/..%2Fb", UnescapeAndForward).as_deref(), Ok("/b"));
+        assert_eq!(
+            canonical("/x/..%2Fb", UnescapeAndForward).as_deref(),
+            Ok("/b")
+        );
     }
 }

@@ -31,8 +31,7 @@ pub(crate) fn check(
     };
     let matched = rbac.policies.iter().try_fold(false, |matched, policy| {
         Ok::<bool, Unreadable>(
-            matched
-                || (request.any(&policy.permissions)? && request.any(&policy.principals)?),
+            matched || (request.any(&policy.permissions)? && request.any(&policy.principals)?),
         )
     });
     let allowed = match (rbac.action, matched) {

@@ -32,7 +32,9 @@ pub(crate) fn of_route(redirect: &Redirect, matched: &PathMatch, head: &Head) ->
     let port = match redirect.port {
         Some(port) => Some(port.to_string()),
         None if redirect.host.is_some() => None,
-        None => own_port.filter(|port| Some(*port) != stale).map(str::to_owned),
+        None => own_port
+            .filter(|port| Some(*port) != stale)
+            .map(str::to_owned),
     };
     let path = match &redirect.full_path {
         Some(path) => match head.path.query() {

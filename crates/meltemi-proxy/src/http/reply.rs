@@ -5,7 +5,6 @@ use super::names;
 use crate::telemetry::Flags;
 use crate::upstream::{PickError, UpstreamError};
 use http::{HeaderName, HeaderValue, StatusCode};
-use smallvec::SmallVec;
 use std::borrow::Cow;
 
 pub(crate) struct Reply {
@@ -15,7 +14,7 @@ pub(crate) struct Reply {
     pub bytes: Option<bytes::Bytes>,
     pub flags: Flags,
     pub details: &'static str,
-    pub headers: SmallVec<[(HeaderName, HeaderValue); 2]>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Where the HTTP status does not decide it.
     pub grpc_status: Option<u32>,
     /// The connection's framing is in doubt: close it.
@@ -25,7 +24,7 @@ pub(crate) struct Reply {
 /// Why an upstream reset the stream, or never got it (Envoy's `StreamResetReason`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reset {
-    RemoteReset,
+    Remote,
     RefusedStream,
     ConnectionTermination,
     ConnectionFailure,
@@ -38,7 +37,7 @@ impl Reset {
     /// (reason in the body, details, flag).
     fn row(self) -> (&'static str, &'static str, Flags) {
         match self {
-            Self::RemoteReset => (
+            Self::Remote => (
                 "remote reset",
                 "upstream_reset_before_response_started{remote_reset}",
                 Flags::UPSTREAM_REMOTE_RESET,
@@ -90,7 +89,7 @@ impl Reply {
             bytes: None,
             flags,
             details,
-            headers: SmallVec::new(),
+            headers: Vec::new(),
             grpc_status: None,
             close: false,
         }

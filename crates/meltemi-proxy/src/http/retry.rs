@@ -85,15 +85,21 @@ impl Retries {
                 }
             }
         }
-        if self.on != RetryOn::default() {
-            if let Some(limit) = text(&names::X_ENVOY_MAX_RETRIES).and_then(|t| t.parse().ok()) {
-                self.left = limit;
-            }
+        if self.on != RetryOn::default()
+            && let Some(limit) = text(&names::X_ENVOY_MAX_RETRIES).and_then(|t| t.parse().ok())
+        {
+            self.left = limit;
         }
-        for code in text(&names::X_ENVOY_RETRIABLE_CODES).unwrap_or("").split(',') {
+        for code in text(&names::X_ENVOY_RETRIABLE_CODES)
+            .unwrap_or("")
+            .split(',')
+        {
             self.statuses.extend(code.trim().parse::<u16>());
         }
-        for name in text(&names::X_ENVOY_RETRIABLE_HEADERS).unwrap_or("").split(',') {
+        for name in text(&names::X_ENVOY_RETRIABLE_HEADERS)
+            .unwrap_or("")
+            .split(',')
+        {
             self.headers.extend(HeaderName::try_from(name.trim()));
         }
     }

@@ -161,16 +161,15 @@ pub(crate) async fn forward(
                 // The answer that is not good enough gives its connection up.
                 drop(result);
                 tried.extend(exchange.record.info.borrow().endpoint.clone());
-                if retries.policy.as_ref().is_some_and(|p| p.previous_priorities.is_some()) {
+                if retries
+                    .policy
+                    .as_ref()
+                    .is_some_and(|p| p.previous_priorities.is_some())
+                {
                     skip_priorities |= 1u32.checked_shl(exchange.priority).unwrap_or(0);
                 }
                 let pause = retries.take();
-                let record = exchange.record.clone();
-                watchdog
-                    .guard(&record, tokio::time::sleep(pause))
-                    .await
-                    .map_err(|_| Reply::upstream_timeout("response_timeout"))?;
-                renew(&mut watchdog);
+                pause_for(exchange, &mut watchdog, pause).await?;
                 continue;
             }
             // Retries overflow.
@@ -196,7 +195,13 @@ pub(crate) async fn forward(
             return switch(exchange, answered, upgrade, watchdog.idle);
         }
         return Ok(finish(
-            exchange, answered, matched, chosen, attempts, watchdog, upgrade.is_some(),
+            exchange,
+            answered,
+            matched,
+            chosen,
+            attempts,
+            watchdog,
+            upgrade.is_some(),
         ));
     }
 }
@@ -223,10 +228,11 @@ async fn once(
         info.upstream_remote = crate::upstream::socket_address(&picked.endpoint);
         info.endpoint = Some(picked.endpoint.clone());
     }
-    if matches!(forward.host_rewrite, HostRewrite::Auto) && !picked.endpoint.hostname.is_empty() {
-        if let Ok(host) = HeaderValue::from_str(&picked.endpoint.hostname) {
-            rewrite::replace_host(host, forward.append_x_forwarded_host, &mut head);
-        }
+    if matches!(forward.host_rewrite, HostRewrite::Auto)
+        && !picked.endpoint.hostname.is_empty()
+        && let Ok(host) = HeaderValue::from_str(&picked.endpoint.hostname)
+    {
+        rewrite::replace_host(host, forward.append_x_forwarded_host, &mut head);
     }
     attempt::send(exchange, cluster, &picked, head, upload, watchdog).await
 }
@@ -239,20 +245,27 @@ fn reselect(retries: &Retries) -> u32 {
         .map_or(0, |policy| policy.host_selection_attempts.max(1))
 }
 
-/// Per-try limits count from the attempt's start.
-fn renew(watchdog: &mut Watchdog) {
-    if let Some((_, from)) = &mut watchdog.per_try {
-        *from = Instant::now();
-    }
+/// The pause before a retry, under the limits of the whole exchange; those of a try start
+/// anew with the next one.
+async fn pause_for(
+    exchange: &Exchange,
+    watchdog: &mut Watchdog,
+    pause: Duration,
+) -> Result<(), Reply> {
+    let per_try = watchdog.per_try.take();
+    let per_try_idle = watchdog.per_try_idle.take();
+    watchdog
+        .guard(&exchange.record, tokio::time::sleep(pause))
+        .await
+        .map_err(|_| Reply::upstream_timeout("response_timeout"))?;
+    watchdog.per_try = per_try.map(|(limit, _)| (limit, Instant::now()));
+    watchdog.per_try_idle = per_try_idle;
+    exchange.record.touch();
+    Ok(())
 }
 
 /// Timeouts of the route, and of the request's headers where it may set them.
-fn limits(
-    exchange: &Exchange,
-    forward: &Forward,
-    retries: &Retries,
-    head: &mut Head,
-) -> Watchdog {
+fn limits(exchange: &Exchange, forward: &Forward, retries: &Retries, head: &mut Head) -> Watchdog {
     let timeouts = &exchange.downstream.manager.timeouts;
     let started = exchange.record.info.borrow().started;
     let millis = |head: &Head, name| {
@@ -261,20 +274,20 @@ fn limits(
     };
     let mut global = forward.timeout;
     let mut per_try = retries.policy.as_ref().and_then(|p| p.per_try_timeout);
-    if exchange.grpc {
-        if let Some(limit) = forward.max_grpc_timeout {
-            let asked = head
-                .headers
-                .get(&names::GRPC_TIMEOUT)
-                .and_then(grpc::timeout)
-                .filter(|time| !time.is_zero());
-            global = match (asked, limit.is_zero()) {
-                (Some(asked), true) => Some(asked),
-                (Some(asked), false) => Some(asked.min(limit)),
-                (None, true) => None,
-                (None, false) => Some(limit),
-            };
-        }
+    if exchange.grpc
+        && let Some(limit) = forward.max_grpc_timeout
+    {
+        let asked = head
+            .headers
+            .get(&names::GRPC_TIMEOUT)
+            .and_then(grpc::timeout)
+            .filter(|time| !time.is_zero());
+        global = match (asked, limit.is_zero()) {
+            (Some(asked), true) => Some(asked),
+            (Some(asked), false) => Some(asked.min(limit)),
+            (None, true) => None,
+            (None, false) => Some(limit),
+        };
     }
     if head.internal {
         if let Some(asked) = millis(head, &names::X_ENVOY_TIMEOUT) {
@@ -383,10 +396,7 @@ fn finish(
     head::strip_hop_by_hop(&mut headers);
     headers.remove(&names::X_ENVOY_DECORATOR_OPERATION);
     let took = sent.elapsed().as_millis() as u64;
-    headers.insert(
-        names::X_ENVOY_SERVICE_TIME.clone(),
-        HeaderValue::from(took),
-    );
+    headers.insert(names::X_ENVOY_SERVICE_TIME.clone(), HeaderValue::from(took));
     if matched.host().attempt_count_in_response {
         let count = HeaderValue::from(attempts);
         headers.insert(names::X_ENVOY_ATTEMPT_COUNT.clone(), count);

@@ -104,11 +104,10 @@ impl Upstream {
                 tokio::task::spawn_local(async move {
                     let io = TokioIo::new(stream);
                     if http2 {
-                        let _ = hyper::server::conn::http2::Builder::new(
-                            super::codec::LocalExecutor,
-                        )
-                        .serve_connection(io, service)
-                        .await;
+                        let _ =
+                            hyper::server::conn::http2::Builder::new(super::codec::LocalExecutor)
+                                .serve_connection(io, service)
+                                .await;
                     } else {
                         let _ = hyper::server::conn::http1::Builder::new()
                             .serve_connection(io, service)
@@ -490,9 +489,14 @@ impl Proxy {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request).await.unwrap();
-        stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
+        tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer))
+            .await
+            .unwrap_or_else(|_| {
+                let shown = String::from_utf8_lossy(request);
+                panic!("not closed after {shown:?}: {answer:?}")
+            })
+            .ok();
         String::from_utf8_lossy(&answer).into_owned()
     }
 }
@@ -543,8 +547,9 @@ pub fn full(text: impl Into<Bytes>) -> ClientBody {
 impl Client {
     pub async fn http1(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         tokio::task::spawn_local(async move {
             let _ = connection.with_upgrades().await;
         });
@@ -579,7 +584,9 @@ impl Client {
                 let (mut parts, body) = request.into_parts();
                 parts.headers.remove("host");
                 if parts.uri.authority().is_none() {
-                    parts.uri = format!("http://service.example{}", parts.uri).parse().unwrap();
+                    parts.uri = format!("http://service.example{}", parts.uri)
+                        .parse()
+                        .unwrap();
                 }
                 sender.send_request(Request::from_parts(parts, body)).await
             }
@@ -591,6 +598,7 @@ impl Client {
     }
 
     pub async fn get(&mut self, path: &str) -> Answer {
-        self.send(request("GET", path).body(full("")).unwrap()).await
+        self.send(request("GET", path).body(full("")).unwrap())
+            .await
     }
 }

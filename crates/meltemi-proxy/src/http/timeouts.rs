@@ -55,7 +55,8 @@ impl Watchdog {
                 .map(|(at, (limit, from))| (at.max(from) + limit, Expired::PerTry)),
             self.per_try_idle
                 .map(|limit| (activity + limit, Expired::PerTryIdle)),
-            self.idle.map(|limit| (activity + limit, Expired::StreamIdle)),
+            self.idle
+                .map(|limit| (activity + limit, Expired::StreamIdle)),
             self.max_stream.map(|at| (at, Expired::MaxStream)),
             self.request
                 .filter(|_| ended.is_none())

@@ -5,8 +5,8 @@ use super::codec::Incoming;
 use super::grpc::MessageCounter;
 use super::record::Record;
 use bytes::Bytes;
-use http_body::{Body, Frame};
 use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -124,15 +124,15 @@ impl Upload {
     fn ended(&self, state: &mut State) {
         state.ended = true;
         self.record.request_ended();
-        if let Some(mirror) = self.mirror.take() {
-            if !state.lost {
-                let body = state.kept.iter().filter_map(|kept| match kept {
-                    Kept::Data(data) => Some(data.clone()),
-                    Kept::Trailers(_) => None,
-                });
-                // The mirror may have given up.
-                let _ = mirror.send(body.collect());
-            }
+        if let Some(mirror) = self.mirror.take()
+            && !state.lost
+        {
+            let body = state.kept.iter().filter_map(|kept| match kept {
+                Kept::Data(data) => Some(data.clone()),
+                Kept::Trailers(_) => None,
+            });
+            // The mirror may have given up.
+            let _ = mirror.send(body.collect());
         }
     }
 

@@ -22,7 +22,9 @@ impl Group {
         let weighted = matches!(
             balancer,
             Balancer::RoundRobin | Balancer::LeastRequest { .. }
-        ) && members.windows(2).any(|two| weight(&two[0]) != weight(&two[1]));
+        ) && members
+            .windows(2)
+            .any(|two| weight(&two[0]) != weight(&two[1]));
         let schedule =
             weighted.then(|| RefCell::new(Schedule::new(members.iter().map(|m| (*m, weight(m))))));
         Self {
@@ -47,11 +49,9 @@ impl Group {
             (Balancer::RoundRobin, Some(schedule)) => schedule
                 .borrow_mut()
                 .next(|member| f64::from(endpoint(member).weight)),
-            (Balancer::LeastRequest { .. }, Some(schedule)) => {
-                schedule.borrow_mut().next(|member| {
-                    f64::from(endpoint(member).weight) / f64::from(active(member) + 1)
-                })
-            }
+            (Balancer::LeastRequest { .. }, Some(schedule)) => schedule
+                .borrow_mut()
+                .next(|member| f64::from(endpoint(member).weight) / f64::from(active(member) + 1)),
             (Balancer::LeastRequest { choices }, None) => {
                 let mut best = self.random();
                 for _ in 1..*choices {

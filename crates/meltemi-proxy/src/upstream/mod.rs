@@ -18,9 +18,9 @@ mod state;
 mod table;
 
 pub use breakers::{ConnectionGuard, PendingGuard, RequestGuard, RetryGuard};
+pub(crate) use connect::{Offer, transport};
 pub use error::{Limit, PickError, UpstreamError};
 pub use outlier::Outcome;
-pub(crate) use connect::{Offer, transport};
 pub(crate) use pool::{ConnectionFacts, Lease, Upgrade, Wanted, WantedProtocol};
 
 use crate::model::{Address, Cluster, ClusterId, Endpoint};
@@ -190,10 +190,10 @@ impl Upstreams {
     pub fn retain(&self, snapshot: &crate::model::Snapshot) {
         let mut clusters = self.inner.clusters.borrow_mut();
         for (index, slot) in clusters.iter_mut().enumerate() {
-            if slot.is_some() && snapshot.cluster(ClusterId(index as u32)).is_none() {
-                if let Some(old) = slot.take() {
-                    old.close();
-                }
+            if snapshot.cluster(ClusterId(index as u32)).is_none()
+                && let Some(old) = slot.take()
+            {
+                old.close();
             }
         }
     }

@@ -5,8 +5,8 @@
 //! `base * number of ejections`; the number shrinks by one for every interval that the
 //! endpoint then behaved, as in Envoy.
 
-use crate::worker::millis_since_start as now_ms;
 use crate::model::{Cluster, ClusterShared, Endpoint, EndpointState, OutlierDetection};
+use crate::worker::millis_since_start as now_ms;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 

@@ -198,12 +198,9 @@ impl Pool {
         let _pending = PendingGuard::new(cluster)?;
         loop {
             let alone = self.open.get() == 0;
-            let single_flight =
-                self.speaks_http2.get() != Some(false) && self.connecting.get() > 0;
-            if !single_flight {
-                if let Some(guard) = ConnectionGuard::new(cluster, endpoint, alone) {
-                    return self.open_connection(connector, endpoint, guard).await;
-                }
+            let single_flight = self.speaks_http2.get() != Some(false) && self.connecting.get() > 0;
+            if !single_flight && let Some(guard) = ConnectionGuard::new(cluster, endpoint, alone) {
+                return self.open_connection(connector, endpoint, guard).await;
             }
             if self.open.get() == 0 {
                 return Err(UpstreamError::Overflow(Limit::Connections));
@@ -221,12 +218,10 @@ impl Pool {
             let _waiting = Waiting::new(&self.waiters);
             self.available.notified().await;
         }
-        if for_connection && self.failures.get() != failures {
-            if let Some(error) = self.last_failure.borrow().clone() {
-                return Err(error);
-            }
+        match &*self.last_failure.borrow() {
+            Some(error) if for_connection && self.failures.get() != failures => Err(error.clone()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn ready(self: &Rc<Self>) -> Option<Lease> {
@@ -321,7 +316,9 @@ impl Pool {
             timeout: false,
         };
         if !http2 {
-            let client = Http1Client::new(stream, &self.config).await.map_err(failed)?;
+            let client = Http1Client::new(stream, &self.config)
+                .await
+                .map_err(failed)?;
             let connection = Http1 {
                 client,
                 facts,
@@ -334,7 +331,9 @@ impl Pool {
                 pool: self.clone(),
             }));
         }
-        let client = Http2Client::new(stream, &self.config).await.map_err(failed)?;
+        let client = Http2Client::new(stream, &self.config)
+            .await
+            .map_err(failed)?;
         let shared = Rc::new(Shared {
             client,
             facts,
@@ -433,7 +432,7 @@ impl Pool {
             (Some(oldest), Some(timeout)) => {
                 Some(timeout.saturating_sub(now.duration_since(oldest)))
             }
-            _ => Some(SWEEP_MAX),
+            (_, timeout) => Some(timeout.unwrap_or(SWEEP_MAX).min(SWEEP_MAX)),
         }
     }
 }

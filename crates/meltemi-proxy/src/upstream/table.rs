@@ -3,12 +3,12 @@
 //! ejections change, never by a request as such.
 
 use super::balance::Group;
-use crate::worker::millis_since_start as now_ms;
 use super::load::{Among, Census, Loads};
 use super::outlier::is_ejected;
 use super::pool::EndpointPools;
 use super::{PickContext, PickError, Picked};
 use crate::model::{Balancer, Cluster, Endpoint, EndpointSet, EndpointState, Health};
+use crate::worker::millis_since_start as now_ms;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -108,10 +108,10 @@ impl Table {
             levels.push(Level::new(cluster, priority, slots, healthy, degraded));
         }
         for state in old {
-            if !kept.contains(&state) {
-                if let Some(gone) = pools.remove(&state) {
-                    gone.close(cluster.config.close_on_host_removal);
-                }
+            if !kept.contains(&state)
+                && let Some(gone) = pools.remove(&state)
+            {
+                gone.close(cluster.config.close_on_host_removal);
             }
         }
         for slot in self.slots() {
@@ -184,7 +184,8 @@ impl Table {
         );
         let table = self.set.priorities[priority].hash_table.as_ref();
         let index = match table {
-            Some(table) if by_hash && !(context.reselect > 0 && !context.tried.is_empty()) => {
+            // A retry that avoids earlier endpoints must be free to leave the hash's choice.
+            Some(table) if by_hash && (context.reselect == 0 || context.tried.is_empty()) => {
                 let hash = context.hash.unwrap_or_else(|| fastrand::u64(..));
                 group.choose_by_hash(table, hash)
             }

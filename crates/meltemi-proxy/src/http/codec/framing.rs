@@ -184,11 +184,10 @@ impl State {
         }
         // Only four names matter, and their lengths tell most others apart.
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                if std::mem::replace(&mut self.host, true) {
-                    return Err("more than one host");
-                }
-            }
+            4 if name.eq_ignore_ascii_case(b"host") => match self.host {
+                true => return Err("more than one host"),
+                false => self.host = true,
+            },
             // h2c is never accepted, so HTTP/1.1 goes on after a request that offers it.
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.tunnel |= !value.eq_ignore_ascii_case(b"h2c");
@@ -266,23 +265,74 @@ mod tests {
     #[test]
     fn smuggling_is_refused() {
         for (message, reason) in [
-            ("GET / HTTP/1.1\nHost: a\r\n\r\n", "line ends without a carriage return"),
-            ("GET / HTTP/1.1\r\nHost: a\n\r\n", "line ends without a carriage return"),
-            ("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", "bare carriage return"),
-            ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", "folded line"),
-            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", "space before the colon"),
-            ("GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", "more than one host"),
-            ("POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "content-length next to transfer-encoding"),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n", "content-length next to transfer-encoding"),
-            ("POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", "more than one content-length"),
-            ("POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\n", "invalid content-length"),
-            ("POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\n", "invalid content-length"),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n", "unsupported transfer-encoding"),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "unsupported transfer-encoding"),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "unsupported transfer-encoding"),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\n", "invalid chunk size"),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\nabcde\r\n", "line ends without a carriage return"),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n", "chunk longer than its size"),
+            (
+                "GET / HTTP/1.1\nHost: a\r\n\r\n",
+                "line ends without a carriage return",
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\n\r\n",
+                "line ends without a carriage return",
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+                "bare carriage return",
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+                "folded line",
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+                "space before the colon",
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
+                "more than one host",
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "content-length next to transfer-encoding",
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
+                "content-length next to transfer-encoding",
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
+                "more than one content-length",
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\n",
+                "invalid content-length",
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\n",
+                "invalid content-length",
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
+                "unsupported transfer-encoding",
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                "unsupported transfer-encoding",
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "unsupported transfer-encoding",
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\n",
+                "invalid chunk size",
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\nabcde\r\n",
+                "line ends without a carriage return",
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n",
+                "chunk longer than its size",
+            ),
         ] {
             assert_eq!(scan(message), Some(reason), "{message:?}");
         }

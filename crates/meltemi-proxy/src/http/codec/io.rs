@@ -9,6 +9,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// What hyper reads in place of refused bytes.
+const REFUSAL: &[u8] = b"\0\r\n\r\n";
+
 pub(crate) struct Io {
     stream: Stream,
     /// Bytes read before the protocol was known.
@@ -59,11 +62,14 @@ impl hyper::rt::Read for Io {
             buffer.put_slice(&self.prefix[..length]);
             self.prefix.advance(length);
         }
-        if let Some(watch) = &self.watch {
-            if !watch.scan(buffer.filled()) {
-                // hyper answers 400 and closes: a NUL is valid nowhere in a head.
-                buffer.filled_mut().fill(0);
-            }
+        if let Some(watch) = &self.watch
+            && !watch.scan(buffer.filled())
+        {
+            // hyper answers 400 and closes: a NUL is valid nowhere in a head or chunk line,
+            // and hyper looks at a head when it seems complete.
+            buffer.clear();
+            let room = buffer.remaining().min(REFUSAL.len());
+            buffer.put_slice(&REFUSAL[..room]);
         }
         let length = buffer.filled().len();
         // SAFETY: `buffer` wraps the cursor's memory and has filled `length` bytes of it.

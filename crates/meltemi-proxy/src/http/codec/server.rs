@@ -159,10 +159,10 @@ async fn http1(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
         upgrade::relay(stream, parts.read_buf, upgraded, &downstream, &drain).await;
         return;
     }
-    if let Err(error) = result {
-        if error.is_parse() || error.is_parse_too_large() {
-            refused::codec_error(&downstream, &error, watch.refused());
-        }
+    if let Err(error) = result
+        && (error.is_parse() || error.is_parse_too_large())
+    {
+        refused::codec_error(&downstream, &error, watch.refused());
     }
 }
 
@@ -314,9 +314,7 @@ impl Timers {
         if let Some(since) = watch.and_then(Watch::head_since) {
             next = next.min(since + timeouts.request_headers.unwrap_or(HEAD_TIMEOUT));
         }
-        self.sleep
-            .as_mut()
-            .reset(next.max(now + MIN_PAUSE).into());
+        self.sleep.as_mut().reset(next.max(now + MIN_PAUSE).into());
     }
 
     fn head_is_late(&self, watch: &Watch) -> bool {
@@ -327,7 +325,9 @@ impl Timers {
             .request_headers
             .unwrap_or(HEAD_TIMEOUT);
         self.downstream.active.get() == 0
-            && watch.head_since().is_some_and(|since| since.elapsed() >= limit)
+            && watch
+                .head_since()
+                .is_some_and(|since| since.elapsed() >= limit)
     }
 
     /// Whether the connection should finish what runs and close. True once.

@@ -28,9 +28,13 @@ fn weights_and_priorities_decide() {
             Upstream::named("b").await,
             Upstream::named("c").await,
         );
-        let heavy = Endpoint { weight: 3, ..endpoint(a.address) };
+        let heavy = Endpoint {
+            weight: 3,
+            ..endpoint(a.address)
+        };
         let mut set = endpoints(vec![heavy, endpoint(b.address)]);
-        set.priorities.extend(endpoints(vec![endpoint(c.address)]).priorities);
+        set.priorities
+            .extend(endpoints(vec![endpoint(c.address)]).priorities);
         let weighted = Cluster {
             endpoints: Arc::new(set),
             ..Arc::into_inner(cluster(cluster_config("b"), &[])).unwrap()
@@ -50,7 +54,10 @@ fn a_hash_keeps_a_client_at_its_endpoint() {
     run(async {
         let (a, b) = (Upstream::named("a").await, Upstream::named("b").await);
         let mut config = cluster_config("b");
-        config.balancer = Balancer::Maglev { table_size: 5, use_hostname: false };
+        config.balancer = Balancer::Maglev {
+            table_size: 5,
+            use_hostname: false,
+        };
         let mut set = endpoints(vec![endpoint(a.address), endpoint(b.address)]);
         set.priorities[0].hash_table = Some(HashTable::Maglev(Arc::new([0, 1, 0, 1, 0])));
         let hashed = Cluster {
@@ -59,7 +66,11 @@ fn a_hash_keeps_a_client_at_its_endpoint() {
         };
         let by_header = Action::Forward(Box::new(Forward {
             hash_policy: Box::new([
-                HashPolicy::Header { name: "x-user".parse().unwrap(), rewrite: None, terminal: true },
+                HashPolicy::Header {
+                    name: "x-user".parse().unwrap(),
+                    rewrite: None,
+                    terminal: true,
+                },
                 HashPolicy::Cookie {
                     name: "session".into(),
                     ttl: Some(Duration::from_secs(60)),
@@ -69,7 +80,11 @@ fn a_hash_keeps_a_client_at_its_endpoint() {
             ]),
             ..forward()
         }));
-        let proxy = Proxy::start(manager(routes(vec![any(by_header)])), vec![Arc::new(hashed)]).await;
+        let proxy = Proxy::start(
+            manager(routes(vec![any(by_header)])),
+            vec![Arc::new(hashed)],
+        )
+        .await;
         let mut client = proxy.connect().await;
         let mut seen = std::collections::HashSet::new();
         for user in 0..8 {
@@ -84,8 +99,16 @@ fn a_hash_keeps_a_client_at_its_endpoint() {
             seen.extend(chosen);
         }
         assert_eq!(seen.len(), 2);
-        let cookie = client.get("/").await.header("set-cookie").unwrap().to_owned();
-        assert!(cookie.starts_with("session=\"") && cookie.ends_with("; Max-Age=60; Path=/; HttpOnly"), "{cookie}");
+        let cookie = client
+            .get("/")
+            .await
+            .header("set-cookie")
+            .unwrap()
+            .to_owned();
+        assert!(
+            cookie.starts_with("session=\"") && cookie.ends_with("; Max-Age=60; Path=/; HttpOnly"),
+            "{cookie}"
+        );
     });
 }
 
@@ -94,7 +117,9 @@ fn a_connection_that_the_upstream_closed_is_not_used() {
     run(async {
         let upstream = Upstream::http1(|_| async {
             let mut answer = text(200, "bye");
-            answer.headers_mut().insert("connection", "close".parse().unwrap());
+            answer
+                .headers_mut()
+                .insert("connection", "close".parse().unwrap());
             answer
         })
         .await;
@@ -152,9 +177,18 @@ fn original_destination_clusters_connect_where_the_client_was_going() {
             port_override: None,
         };
         config.balancer = Balancer::ClusterProvided;
-        let proxy = Proxy::start(manager(routes(vec![any(to(0))])), vec![cluster(config, &[])]).await;
-        let request = request("GET", "/").header("x-envoy-original-dst-host", upstream.address.to_string());
-        let answer = proxy.connect().await.send(request.body(full("")).unwrap()).await;
+        let proxy = Proxy::start(
+            manager(routes(vec![any(to(0))])),
+            vec![cluster(config, &[])],
+        )
+        .await;
+        let request =
+            request("GET", "/").header("x-envoy-original-dst-host", upstream.address.to_string());
+        let answer = proxy
+            .connect()
+            .await
+            .send(request.body(full("")).unwrap())
+            .await;
         assert_eq!(answer.body, "there");
     });
 }

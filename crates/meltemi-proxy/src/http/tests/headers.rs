@@ -41,8 +41,14 @@ fn an_edge_trusts_nothing_from_outside() {
                   X-Envoy-Internal: true\r\nX-Envoy-Retry-On: 5xx\r\nX-Envoy-Upstream-Rq-Timeout-Ms: 1\r\n\
                   X-Envoy-Original-Dst-Host: 10.0.0.1:1\r\nX-Forwarded-Client-Cert: URI=spiffe://forged\r\nX-Forwarded-Proto: https\r\n\r\n")
             .await;
-        assert_eq!(upstream.last("x-forwarded-for").unwrap(), "10.0.0.1,127.0.0.1");
-        assert_eq!(upstream.last("x-envoy-external-address").unwrap(), "127.0.0.1");
+        assert_eq!(
+            upstream.last("x-forwarded-for").unwrap(),
+            "10.0.0.1,127.0.0.1"
+        );
+        assert_eq!(
+            upstream.last("x-envoy-external-address").unwrap(),
+            "127.0.0.1"
+        );
         assert_eq!(upstream.last("x-forwarded-proto").unwrap(), "http");
         assert_ne!(upstream.last("x-request-id").unwrap(), "forged");
         for forged in [
@@ -73,10 +79,20 @@ fn an_internal_client_may_set_timeouts() {
         }];
         let proxy = Proxy::start(manager, vec![cluster(cluster_config("b"), &[&upstream])]).await;
         let request = request("GET", "/").header("x-envoy-upstream-rq-timeout-ms", "30");
-        let answer = proxy.connect().await.send(request.body(full("")).unwrap()).await;
-        assert_eq!((answer.status, &*answer.body), (504, "upstream request timeout"));
+        let answer = proxy
+            .connect()
+            .await
+            .send(request.body(full("")).unwrap())
+            .await;
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (504, "upstream request timeout")
+        );
         assert_eq!(upstream.last("x-envoy-internal").unwrap(), "true");
-        assert_eq!(upstream.last("x-envoy-expected-rq-timeout-ms").unwrap(), "30");
+        assert_eq!(
+            upstream.last("x-envoy-expected-rq-timeout-ms").unwrap(),
+            "30"
+        );
     });
 }
 
@@ -85,7 +101,9 @@ fn header_operations_go_from_the_route_outwards() {
     run(async {
         let upstream = Upstream::http1(|_| async {
             let mut answer = text(200, "up");
-            answer.headers_mut().insert("x-secret", HeaderValue::from_static("1"));
+            answer
+                .headers_mut()
+                .insert("x-secret", HeaderValue::from_static("1"));
             answer
         })
         .await;
@@ -103,15 +121,24 @@ fn header_operations_go_from_the_route_outwards() {
             ..add("x-echo", "", AddAction::AppendIfExistsOrAdd)
         }]);
         let mut host = virtual_host("all", vec![inner]);
-        host.request_headers.add = Box::new([add("x-level", "host", AddAction::OverwriteIfExistsOrAdd)]);
+        host.request_headers.add =
+            Box::new([add("x-level", "host", AddAction::OverwriteIfExistsOrAdd)]);
         host.attempt_count_in_request = true;
         let table = table(vec![host]);
-        let proxy = Proxy::start(manager(table), vec![cluster(cluster_config("b"), &[&upstream])]).await;
+        let proxy = Proxy::start(
+            manager(table),
+            vec![cluster(cluster_config("b"), &[&upstream])],
+        )
+        .await;
         let request = request("GET", "/")
             .header("x-gone", "1")
             .header("x-append", "one")
             .header("x-present", "kept");
-        let answer = proxy.connect().await.send(request.body(full("")).unwrap()).await;
+        let answer = proxy
+            .connect()
+            .await
+            .send(request.body(full("")).unwrap())
+            .await;
         assert_eq!(upstream.last("x-level").unwrap(), "host");
         assert_eq!(upstream.last("x-gone"), None);
         assert_eq!(upstream.last("x-present").unwrap(), "kept");
@@ -151,15 +178,24 @@ fn cors_answers_preflights_and_marks_answers() {
                 .unwrap()
         };
         let answer = client.send(preflight("https://a.example")).await;
-        assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
-        assert_eq!(answer.header("access-control-allow-methods"), Some("GET,POST"));
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some("https://a.example")
+        );
+        assert_eq!(
+            answer.header("access-control-allow-methods"),
+            Some("GET,POST")
+        );
         assert_eq!(upstream.seen(), 0);
         let answer = client.send(preflight("https://evil.example")).await;
         assert_eq!(answer.header("access-control-allow-origin"), None);
         let plain = request("GET", "/").header("origin", "https://a.example");
         let answer = client.send(plain.body(full("")).unwrap()).await;
         assert_eq!(answer.header("access-control-expose-headers"), Some("x-a"));
-        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            Some("true")
+        );
         assert_eq!(answer.body, "up");
     });
 }

@@ -17,7 +17,10 @@ fn draining_serves_the_next_request_and_then_closes() {
         proxy.drain.start();
         tokio::task::yield_now().await;
         let answer = client.get("/").await;
-        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (200, Some("close"))
+        );
         until(|| proxy.open.get() == 0).await;
     });
 }
@@ -95,14 +98,22 @@ fn the_log_tells_every_exchange_once() {
             format: Arc::new(format),
             filter: None,
         }]);
-        let proxy = Proxy::start(manager, vec![cluster(cluster_config("backend"), &[&upstream])]).await;
+        let proxy = Proxy::start(
+            manager,
+            vec![cluster(cluster_config("backend"), &[&upstream])],
+        )
+        .await;
         let mut client = proxy.connect().await;
         client.get("/up").await;
-        client.send(request("HEAD", "/up").body(full("")).unwrap()).await;
-        client.send(request("POST", "/none").body(full("abc")).unwrap()).await;
+        client
+            .send(request("HEAD", "/up").body(full("")).unwrap())
+            .await;
+        client
+            .send(request("POST", "/none").body(full("abc")).unwrap())
+            .await;
         let mut client = proxy.connect().await;
         client.get("/no").await;
-        proxy.raw(b"bad\r\n\r\n").await;
+        proxy.raw(b"bad request\r\n\r\n").await;
         let expected = [
             "GET /up 200 - via_upstream 0 2 backend",
             "HEAD /up 200 - via_upstream 0 0 backend",

@@ -66,7 +66,9 @@ fn a_long_body_is_not_retried() {
     run(async {
         let upstream = flaky(1).await;
         let proxy = with_retries(&upstream, RetryOn::FIVE_XX).await;
-        let post = request("POST", "/").body(full(vec![b'x'; 200 * 1024])).unwrap();
+        let post = request("POST", "/")
+            .body(full(vec![b'x'; 200 * 1024]))
+            .unwrap();
         assert_eq!(proxy.connect().await.send(post).await.status, 503);
         assert_eq!(upstream.seen(), 1);
     });
@@ -118,7 +120,10 @@ fn failures_are_told_in_envoys_words() {
             route(PathMatch::Prefix("/dead".into()), to(0)),
             route(PathMatch::Prefix("/empty".into()), to(1)),
         ]);
-        let clusters = vec![with(endpoints(vec![endpoint(dead)])), with(endpoints(vec![]))];
+        let clusters = vec![
+            with(endpoints(vec![endpoint(dead)])),
+            with(endpoints(vec![])),
+        ];
         let proxy = Proxy::start(manager(table), clusters).await;
         let mut client = proxy.connect().await;
         let answer = client.get("/dead").await;
@@ -148,7 +153,10 @@ fn timeouts_of_the_route_and_of_a_try() {
         let clusters = || vec![cluster(cluster_config("b"), &[&upstream])];
         let manager = forward_with(|f| f.timeout = Some(Duration::from_millis(30)));
         let answer = Proxy::start(manager, clusters()).await.get("/").await;
-        assert_eq!((answer.status, &*answer.body), (504, "upstream request timeout"));
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (504, "upstream request timeout")
+        );
         assert_eq!(upstream.seen(), 1);
 
         let manager = forward_with(|f| {
@@ -251,14 +259,23 @@ fn limits_overflow_with_503() {
         let mut hold = Vec::new();
         for wanted in 1..=2u32 {
             let mut client = proxy.connect().await;
-            hold.push(tokio::task::spawn_local(async move { client.get("/").await.status }));
-            until(|| shared.connections.load(Relaxed) == 1 && shared.pending.load(Relaxed) == wanted - 1).await;
+            hold.push(tokio::task::spawn_local(async move {
+                client.get("/").await.status
+            }));
+            until(|| {
+                shared.connections.load(Relaxed) == 1 && shared.pending.load(Relaxed) == wanted - 1
+            })
+            .await;
             until(|| upstream.seen() == 1).await;
         }
         let answer = proxy.get("/").await;
         assert_eq!(answer.status, 503);
         assert_eq!(answer.header("x-envoy-overloaded"), Some("true"));
-        assert!(answer.body.ends_with("reset reason: overflow"), "{}", answer.body);
+        assert!(
+            answer.body.ends_with("reset reason: overflow"),
+            "{}",
+            answer.body
+        );
         hold.iter().for_each(|task| task.abort());
         // What a client gave up gives its places back.
         until(|| shared.pending.load(Relaxed) == 0 && shared.requests.load(Relaxed) == 0).await;
@@ -323,7 +340,8 @@ fn a_client_that_leaves_cancels_the_upstream_request() {
             });
             until(|| shared.requests.load(Relaxed) == 1).await;
             task.abort();
-            until(|| shared.requests.load(Relaxed) == 0 && shared.connections.load(Relaxed) == 0).await;
+            until(|| shared.requests.load(Relaxed) == 0 && shared.connections.load(Relaxed) == 0)
+                .await;
         }
     });
 }

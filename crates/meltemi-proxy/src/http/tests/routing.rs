@@ -44,7 +44,10 @@ fn hosts_match_exactly_then_by_longest_wildcard() {
             (".example", "any"),
         ] {
             let answer = proxy
-                .raw(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
+                .raw(
+                    format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+                        .as_bytes(),
+                )
                 .await;
             assert!(answer.ends_with(expected), "{host}: {answer}");
         }
@@ -141,9 +144,15 @@ fn rewrites_keep_the_original_path_and_host() {
         let table = routes(vec![
             route(
                 PathMatch::Prefix("/old".into()),
-                action(PathRewrite::Prefix("/new".into()), HostRewrite::Literal("other.example".into())),
+                action(
+                    PathRewrite::Prefix("/new".into()),
+                    HostRewrite::Literal("other.example".into()),
+                ),
             ),
-            any(action(PathRewrite::Regex(regex, "/${2}/v${1}".into()), HostRewrite::Auto)),
+            any(action(
+                PathRewrite::Regex(regex, "/${2}/v${1}".into()),
+                HostRewrite::Auto,
+            )),
         ]);
         let cluster = cluster(cluster_config("backend"), &[&upstream]);
         let proxy = Proxy::start(manager(table), vec![cluster]).await;
@@ -151,8 +160,14 @@ fn rewrites_keep_the_original_path_and_host() {
         assert_eq!(client.get("/old/x?q=1").await.body, "up");
         assert_eq!(upstream.last_path(), "/new/x?q=1");
         assert_eq!(upstream.last("host").unwrap(), "other.example");
-        assert_eq!(upstream.last("x-forwarded-host").unwrap(), "service.example");
-        assert_eq!(upstream.last("x-envoy-original-path").unwrap(), "/old/x?q=1");
+        assert_eq!(
+            upstream.last("x-forwarded-host").unwrap(),
+            "service.example"
+        );
+        assert_eq!(
+            upstream.last("x-envoy-original-path").unwrap(),
+            "/old/x?q=1"
+        );
         client.get("/api/v2/books").await;
         assert_eq!(upstream.last_path(), "/books/v2");
         assert_eq!(upstream.last("host").unwrap(), "endpoint.example");
@@ -188,26 +203,42 @@ fn redirects_change_only_what_they_name() {
             virtual_host(
                 "all",
                 vec![
-                    route(PathMatch::Prefix("/a".into()), Action::Redirect(Box::new(redirect))),
-                    route(PathMatch::Prefix("/f".into()), Action::Redirect(Box::new(full))),
+                    route(
+                        PathMatch::Prefix("/a".into()),
+                        Action::Redirect(Box::new(redirect)),
+                    ),
+                    route(
+                        PathMatch::Prefix("/f".into()),
+                        Action::Redirect(Box::new(full)),
+                    ),
                     route(PathMatch::Prefix("/n".into()), Action::NonForwarding),
                 ],
             ),
             tls_only,
         ]);
         table.exact = HashMap::from([("tls.example".into(), 1)]);
+        table.ignore_port = true;
         let proxy = Proxy::start(manager(table), vec![]).await;
         let mut client = proxy.connect().await;
         let answer = client.get("/a/x?q=1").await;
         assert_eq!(answer.status, 301);
-        assert_eq!(answer.header("location"), Some("https://service.example/b/x?q=1"));
+        assert_eq!(
+            answer.header("location"),
+            Some("https://service.example/b/x?q=1")
+        );
         let answer = client.get("/f?q=1").await;
-        assert_eq!((answer.status, answer.header("location")), (302, Some("http://h.example:8443/c")));
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (302, Some("http://h.example:8443/c"))
+        );
         assert_eq!(client.get("/n").await.status, 404);
         let raw = proxy
             .raw(b"GET /x HTTP/1.1\r\nHost: tls.example:80\r\nConnection: close\r\n\r\n")
             .await;
-        assert!(raw.starts_with("HTTP/1.1 301") && raw.contains("location: https://tls.example/x\r\n"), "{raw}");
+        assert!(
+            raw.starts_with("HTTP/1.1 301") && raw.contains("location: https://tls.example/x\r\n"),
+            "{raw}"
+        );
     });
 }
 
@@ -230,7 +261,10 @@ fn weights_split_requests_and_an_unknown_cluster_is_503() {
             },
             ..forward()
         }));
-        let table = routes(vec![route(PathMatch::Prefix("/no".into()), to(7)), any(split)]);
+        let table = routes(vec![
+            route(PathMatch::Prefix("/no".into()), to(7)),
+            any(split),
+        ]);
         let proxy = Proxy::start(
             manager(table),
             vec![
