@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use meltemi_registry::{Provider, Resolution, Service};
+use meltemi_registry::{Provider, Service};
 use meltemi_xds::nds::{NameInfo, NameTable};
 
 use crate::names::WILDCARD;
@@ -16,18 +16,16 @@ pub fn translate(scope: &Scope<'_>) -> NameTable {
             headless(service, &mut table);
             continue;
         }
-        let target = match service.resolution {
-            // The mesh's own service under another name has that service's addresses.
-            Resolution::Alias => service
-                .external_name
-                .as_deref()
-                .and_then(|name| scope.service(name))
-                .unwrap_or(service),
-            _ => service,
-        };
-        let ips: Vec<String> = target.ips().iter().map(ToString::to_string).collect();
+        let ips: Vec<String> = service.ips().iter().map(ToString::to_string).collect();
         if !ips.is_empty() && ips[0] != WILDCARD {
             table.insert(service.hostname.to_string(), info(service, ips));
+        }
+    }
+    // The mesh's own service under another name has that service's addresses.
+    for (target, alias) in scope.all_aliases() {
+        if let Some(found) = table.get(target) {
+            let ips = found.ips.clone();
+            table.insert(alias.hostname.to_string(), info(alias, ips));
         }
     }
     NameTable { table }

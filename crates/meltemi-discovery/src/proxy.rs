@@ -20,11 +20,11 @@ pub enum ProxyKind {
 /// Which data plane asks, and so which extensions it can load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Flavor {
-    /// Meltemi's proxy (`MELTEMI_VERSION` in the node metadata), or Istio's build of Envoy
-    /// (`ISTIO_VERSION` together with Istio's user agent): `istio.metadata_exchange`,
-    /// `istio.stats` and `istio.alpn` are known, secrets come from the local `sds-grpc`.
+    /// Meltemi's proxy (`MELTEMI_VERSION` in the node metadata) or Istio's build of Envoy
+    /// (`ISTIO_VERSION`): `istio.metadata_exchange`, `istio.stats` and `istio.alpn` are known.
     Meltemi,
-    /// Envoy as its project builds it: only Envoy's own extensions.
+    /// Envoy as its project builds it: only Envoy's own extensions. Mesh mTLS still needs a
+    /// cluster `sds-grpc` in its bootstrap that serves `default` and `ROOTCA`.
     Envoy,
 }
 

@@ -13,7 +13,7 @@ use crate::instances::Instances;
 use crate::pods::{Instance, Source};
 use crate::{
     Endpoint, Health, Port, Problem, Protocol, Provider, Resolution, Service, Settings, Target,
-    Visibility, Workload,
+    Workload,
 };
 
 /// Endpoint objects by the service they belong to (namespace, name).
@@ -82,7 +82,10 @@ pub fn service(
         external: external_name.is_some(),
         external_name,
         headless,
-        visibility: Visibility::parse(export.split(',').filter(|e| !e.is_empty()), &meta.namespace),
+        visibility: settings.visibility(
+            export.split(',').filter(|e| !e.is_empty()).collect(),
+            &meta.namespace,
+        ),
         selector,
         identities: Default::default(),
         endpoints: BTreeMap::new(),

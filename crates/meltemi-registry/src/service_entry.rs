@@ -10,7 +10,6 @@ use crate::kube::endpoints_of;
 use crate::pods::{self, Instance, Source};
 use crate::{
     Endpoint, Health, Port, Problem, Protocol, Provider, Resolution, Service, Settings, Target,
-    Visibility,
 };
 
 /// The services that an entry declares; their automatic addresses may still be missing.
@@ -60,7 +59,10 @@ fn service(
         external: entry.location == ServiceLocation::MeshExternal,
         external_name: None,
         headless: false,
-        visibility: Visibility::parse(entry.export_to.iter().map(String::as_str), &meta.namespace),
+        visibility: settings.visibility(
+            entry.export_to.iter().map(String::as_str).collect(),
+            &meta.namespace,
+        ),
         selector: selector.clone(),
         identities: entry.subject_alt_names.iter().cloned().collect(),
         endpoints: BTreeMap::new(),

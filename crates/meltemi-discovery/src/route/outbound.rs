@@ -1,7 +1,7 @@
 //! A sidecar's route configurations: one a port, one more for each service whose protocol is
 //! not declared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meltemi_registry::{Protocol, Provider, Resolution, Service};
 
@@ -10,7 +10,7 @@ use super::{hash, matching, retry};
 use crate::hosts;
 use crate::issue::Issues;
 use crate::listener::HttpListener;
-use crate::names;
+use crate::names as cluster_names;
 use crate::pb::{self, route};
 use crate::proxy::Proxy;
 use crate::world::destination_rule;
@@ -53,63 +53,36 @@ fn shared(
         .map(|service| &***service)
         .filter(|service| serves_http(service, port) || egress.port.is_some())
         .collect();
+    let mut routes = Routes::new(scope, egress, port);
     let mut hosts = VirtualHosts::default();
-    let mut routed: BTreeSet<&str> = BTreeSet::new();
-    for virtual_service in &egress.virtual_services {
-        if virtual_service.spec.http.is_empty() {
-            continue;
-        }
-        let context = Context {
-            scope,
-            service: virtual_service,
+    for service in &services {
+        let routed = routes
+            .of_host(&service.hostname, issues)
+            .unwrap_or_else(|| vec![default_route(scope, service, port)]);
+        hosts.add(virtual_host(
+            &service.hostname,
             port,
-            gateway: MESH,
-        };
-        let (matched, mut bare) = hosts_of(virtual_service, &services);
-        if matched.is_empty() && port != 80 {
-            // Hosts that are no service's have no port: HTTP's own, as in Istio.
-            bare.clear();
-        }
-        let matched: Vec<&Service> = matched
-            .into_iter()
-            .filter(|service| routed.insert(&service.hostname))
-            .collect();
-        if matched.is_empty() && bare.is_empty() {
+            domains(scope, service, proxy),
+            routed,
+        ));
+    }
+    for (position, virtual_service) in egress.virtual_services.iter().enumerate() {
+        let (matched, bare) = hosts_of(virtual_service, &services);
+        // Hosts that are no service's have no port of their own: they are HTTP's, or that of the
+        // services beside them, as in Istio.
+        if bare.is_empty() || (matched.is_empty() && port != 80) {
             continue;
         }
-        let routes = http_route::translate(context, issues);
-        if routes.is_empty() {
-            // Nothing of it is for this proxy: its services keep their default routes.
-            for service in matched {
-                routed.remove(&*service.hostname);
-            }
+        let routed = routes.of(position, issues).to_vec();
+        if routed.is_empty() {
             continue;
-        }
-        for service in matched {
-            hosts.add(virtual_host(
-                &service.hostname,
-                port,
-                domains(service, proxy),
-                routes.clone(),
-            ));
         }
         for host in bare {
             hosts.add(virtual_host(
                 host,
                 port,
                 vec![host.to_owned()],
-                routes.clone(),
-            ));
-        }
-    }
-    for service in services {
-        if !routed.contains(&*service.hostname) {
-            let routes = vec![default_route(scope, service, port)];
-            hosts.add(virtual_host(
-                &service.hostname,
-                port,
-                domains(service, proxy),
-                routes,
+                routed.clone(),
             ));
         }
     }
@@ -117,6 +90,61 @@ fn shared(
     list.sort_by(|a, b| a.name.cmp(&b.name));
     list.push(fallback(scope.outbound_policy));
     list
+}
+
+/// The routes of an egress listener's VirtualServices at a port, translated when first needed.
+struct Routes<'a, 'w> {
+    scope: &'a Scope<'w>,
+    egress: &'a Egress<'w>,
+    port: u16,
+    translated: BTreeMap<usize, Vec<route::Route>>,
+}
+
+impl<'a, 'w> Routes<'a, 'w> {
+    fn new(scope: &'a Scope<'w>, egress: &'a Egress<'w>, port: u16) -> Self {
+        Self {
+            scope,
+            egress,
+            port,
+            translated: BTreeMap::new(),
+        }
+    }
+
+    /// Of the VirtualService at a position; empty where nothing of it is for this proxy.
+    fn of(&mut self, position: usize, issues: &mut Issues) -> &[route::Route] {
+        let (scope, egress, port) = (self.scope, self.egress, self.port);
+        self.translated.entry(position).or_insert_with(|| {
+            let context = Context {
+                scope,
+                service: egress.virtual_services[position],
+                port,
+                gateway: MESH,
+            };
+            http_route::translate(context, issues)
+        })
+    }
+
+    /// Of the VirtualService that names a host most exactly; the oldest of several.
+    fn of_host(&mut self, host: &str, issues: &mut Issues) -> Option<Vec<route::Route>> {
+        let mut candidates: Vec<(&str, usize)> = self
+            .egress
+            .virtual_services
+            .iter()
+            .enumerate()
+            .filter_map(|(position, virtual_service)| {
+                let patterns = virtual_service.spec.hosts.iter().map(String::as_str);
+                let best = patterns
+                    .filter(|pattern| hosts::covers(pattern, host))
+                    .min_by_key(|pattern| hosts::rank(pattern))?;
+                Some((best, position))
+            })
+            .collect();
+        candidates.sort_by_key(|(pattern, position)| (hosts::rank(pattern), *position));
+        candidates.into_iter().find_map(|(_, position)| {
+            let routes = self.of(position, issues);
+            (!routes.is_empty()).then(|| routes.to_vec())
+        })
+    }
 }
 
 fn serves_http(service: &Service, port: u16) -> bool {
@@ -177,27 +205,8 @@ fn own_virtual_host(
     else {
         return Vec::new();
     };
-    let routes = egress
-        .virtual_services
-        .iter()
-        .filter(|virtual_service| {
-            !virtual_service.spec.http.is_empty()
-                && virtual_service
-                    .spec
-                    .hosts
-                    .iter()
-                    .any(|pattern| hosts::covers(pattern, host))
-        })
-        .map(|virtual_service| {
-            let context = Context {
-                scope,
-                service: virtual_service,
-                port,
-                gateway: MESH,
-            };
-            http_route::translate(context, issues)
-        })
-        .find(|routes| !routes.is_empty())
+    let routes = Routes::new(scope, egress, port)
+        .of_host(host, issues)
         .unwrap_or_else(|| vec![default_route(scope, service, port)]);
     vec![virtual_host(host, port, vec!["*".to_owned()], routes)]
 }
@@ -235,7 +244,7 @@ fn default_route(scope: &Scope<'_>, service: &Service, port: u16) -> route::Rout
     let mesh = &scope.world.mesh.config;
     let action = route::RouteAction {
         cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(
-            names::outbound(port, "", &service.hostname),
+            cluster_names::outbound(port, "", &service.hostname),
         )),
         timeout: Some(pb::seconds(0)),
         max_grpc_timeout: Some(pb::seconds(0)),
@@ -266,7 +275,7 @@ fn fallback(policy: OutboundPolicy) -> route::VirtualHost {
             "allow_any",
             route::route::Action::Route(route::RouteAction {
                 cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(
-                    names::PASSTHROUGH.to_owned(),
+                    cluster_names::PASSTHROUGH.to_owned(),
                 )),
                 timeout: Some(pb::seconds(0)),
                 max_grpc_timeout: Some(pb::seconds(0)),
@@ -296,26 +305,10 @@ fn fallback(policy: OutboundPolicy) -> route::VirtualHost {
 }
 
 /// Every name and address by which a client may call a service.
-fn domains(service: &Service, proxy: &Proxy) -> Vec<String> {
-    let host = &*service.hostname;
-    let mut domains = vec![host.to_owned(), format!("{host}.")];
-    let suffix = format!(".svc.{}", proxy.domain_suffix());
-    if let Some(short) = host.strip_suffix(&suffix)
-        && !service.is_wildcard()
-        && let Some((name, namespace)) = short.rsplit_once('.')
-    {
-        if namespace == proxy.namespace {
-            domains.push(name.to_owned());
-            domains.push(format!("{short}.svc"));
-            domains.push(short.to_owned());
-        } else {
-            domains.push(short.to_owned());
-            domains.push(format!("{short}.svc"));
-        }
-    }
-    if service.headless && service.provider == Provider::Kubernetes {
-        let each: Vec<String> = domains.iter().map(|domain| format!("*.{domain}")).collect();
-        domains.extend(each);
+fn domains(scope: &Scope<'_>, service: &Service, proxy: &Proxy) -> Vec<String> {
+    let mut domains = names(service, proxy);
+    for alias in scope.aliases(&service.hostname) {
+        domains.extend(names(alias, proxy));
     }
     for ip in service.ips() {
         domains.push(match ip {
@@ -324,6 +317,30 @@ fn domains(service: &Service, proxy: &Proxy) -> Vec<String> {
         });
     }
     domains
+}
+
+fn names(service: &Service, proxy: &Proxy) -> Vec<String> {
+    let host = &*service.hostname;
+    let mut names = vec![host.to_owned(), format!("{host}.")];
+    let suffix = format!(".svc.{}", proxy.domain_suffix());
+    if let Some(short) = host.strip_suffix(&suffix)
+        && !service.is_wildcard()
+        && let Some((name, namespace)) = short.rsplit_once('.')
+    {
+        if namespace == proxy.namespace {
+            names.push(name.to_owned());
+            names.push(format!("{short}.svc"));
+            names.push(short.to_owned());
+        } else {
+            names.push(short.to_owned());
+            names.push(format!("{short}.svc"));
+        }
+    }
+    if service.headless && service.provider == Provider::Kubernetes {
+        let each: Vec<String> = names.iter().map(|name| format!("*.{name}")).collect();
+        names.extend(each);
+    }
+    names
 }
 
 /// Virtual hosts in which no domain occurs twice: Envoy would refuse the configuration.

@@ -39,6 +39,8 @@ pub struct Scope<'w> {
     /// Of all egress listeners, one a host name, in order of host name.
     pub services: BTreeMap<&'w str, &'w Arc<Service>>,
     pub outbound_policy: OutboundPolicy,
+    /// ExternalName services by the mesh service that they are other names of.
+    aliases: BTreeMap<&'w str, Vec<&'w Arc<Service>>>,
 }
 
 impl<'w> Scope<'w> {
@@ -55,6 +57,7 @@ impl<'w> Scope<'w> {
             egress: Vec::new(),
             services: BTreeMap::new(),
             outbound_policy: world.mesh.outbound_policy,
+            aliases: BTreeMap::new(),
         };
         if let Some(policy) =
             sidecar.and_then(|sidecar| sidecar.spec.outbound_traffic_policy.as_ref())
@@ -73,12 +76,47 @@ impl<'w> Scope<'w> {
             }
             _ => scope.egress.push(scope.everything()),
         }
+        scope.fold_aliases();
         for egress in &scope.egress {
             for service in &egress.services {
                 scope.services.entry(&service.hostname).or_insert(service);
             }
         }
         scope
+    }
+
+    /// Takes out ExternalName services whose target is a mesh service: they get no clusters and
+    /// listeners of their own, but the target answers to their names.
+    fn fold_aliases(&mut self) {
+        let mut egress = std::mem::take(&mut self.egress);
+        for listener in &mut egress {
+            listener.services.retain(|service| {
+                let Some(target) = &service.external_name else {
+                    return true;
+                };
+                if self.service(target).is_none() {
+                    return true;
+                }
+                let aliases = self.aliases.entry(target).or_default();
+                if !aliases.iter().any(|known| Arc::ptr_eq(known, service)) {
+                    aliases.push(service);
+                }
+                false
+            });
+        }
+        self.egress = egress;
+    }
+
+    /// The ExternalName services that stand for a service.
+    pub fn aliases(&self, hostname: &str) -> &[&'w Arc<Service>] {
+        self.aliases.get(hostname).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every ExternalName service that stands for a mesh service, with its target's host name.
+    pub fn all_aliases(&self) -> impl Iterator<Item = (&'w str, &'w Arc<Service>)> + '_ {
+        self.aliases
+            .iter()
+            .flat_map(|(target, aliases)| aliases.iter().map(|alias| (*target, *alias)))
     }
 
     /// All visible services and all mesh routes.
