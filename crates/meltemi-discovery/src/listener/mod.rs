@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod filters;
 mod gateway;
+mod gateway_tls;
 mod hcm;
 mod inbound;
 pub mod ingress;

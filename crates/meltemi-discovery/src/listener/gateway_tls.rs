@@ -1,0 +1,148 @@
+//! The TLS that a gateway's servers end: certificates from Secrets, from files, or the gateway's
+//! own mesh identity.
+
+use meltemi_api::networking::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
+
+use super::GatewayServer;
+use crate::issue::Issues;
+use crate::pb::{self, core, tls};
+use crate::sds::{self, TLS_SOCKET};
+use crate::world::scope::Scope;
+
+/// The TLS that a server ends.
+pub fn terminate(
+    scope: &Scope<'_>,
+    server: &GatewayServer<'_>,
+    settings: &ServerTlsSettings,
+    http: bool,
+    issues: &mut Issues,
+) -> core::TransportSocket {
+    let key = &server.gateway.key;
+    if settings.mode == ServerTlsMode::IstioMutual {
+        let mesh = &scope.world.mesh;
+        let alpn: &[&str] = if http {
+            &["h2", "http/1.1"]
+        } else {
+            &["istio-peer-exchange", "h2", "http/1.1"]
+        };
+        let context = sds::mesh_server(std::slice::from_ref(&mesh.trust_domain), alpn);
+        return pb::transport_socket(TLS_SOCKET, &context);
+    }
+    for (set, name) in [
+        (!settings.ecdh_curves.is_empty(), "ecdhCurves"),
+        (
+            !settings.ca_crl.is_empty() && !settings.credential_name.is_empty(),
+            "caCrl",
+        ),
+        (
+            settings.insecure_skip_verify == Some(true),
+            "insecureSkipVerify",
+        ),
+    ] {
+        if set {
+            issues.add(
+                key,
+                server.field(&format!("tls.{name}")),
+                "not supported and not in force; remove it",
+            );
+        }
+    }
+    let wants_client = matches!(
+        settings.mode,
+        ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual
+    );
+    let mut common = tls::CommonTlsContext {
+        tls_params: params(settings),
+        ..Default::default()
+    };
+    if http {
+        common.alpn_protocols = vec!["h2".to_owned(), "http/1.1".to_owned()];
+    }
+    let names: Vec<_> = settings
+        .subject_alt_names
+        .iter()
+        .map(|name| pb::exact(name))
+        .collect();
+    let secrets: Vec<&String> = std::iter::once(&settings.credential_name)
+        .chain(&settings.credential_names)
+        .filter(|name| !name.is_empty())
+        .collect();
+    if let Some(first) = secrets.first() {
+        common.tls_certificate_sds_secret_configs =
+            secrets.iter().map(|name| sds::kubernetes(name)).collect();
+        if wants_client {
+            let roots = if settings.ca_cert_credential_name.is_empty() {
+                format!("{first}-cacert")
+            } else {
+                settings.ca_cert_credential_name.clone()
+            };
+            common.validation_context_type = Some(sds::combined(names, sds::kubernetes(&roots)));
+        }
+        for name in &secrets {
+            let namespace = scope.namespace.clone();
+            if !name.contains('/')
+                && !scope
+                    .world
+                    .secrets
+                    .contains_key(&(namespace.clone(), (*name).clone()))
+            {
+                issues.add(
+                    key,
+                    server.field("tls.credentialName"),
+                    format!(
+                        "Secret {namespace}/{name} does not exist; create it (kind Secret, type kubernetes.io/tls). Connections wait until then"
+                    ),
+                );
+            }
+        }
+    } else {
+        common.tls_certificates =
+            std::iter::once((&settings.server_certificate, &settings.private_key))
+                .chain(
+                    settings
+                        .tls_certificates
+                        .iter()
+                        .map(|pair| (&pair.server_certificate, &pair.private_key)),
+                )
+                .filter(|(certificate, _)| !certificate.is_empty())
+                .map(|(certificate, private_key)| sds::file_certificate(certificate, private_key))
+                .collect();
+        if wants_client {
+            common.validation_context_type = Some(
+                tls::common_tls_context::ValidationContextType::ValidationContext(
+                    tls::CertificateValidationContext {
+                        trusted_ca: Some(sds::file(&settings.ca_certificates)),
+                        crl: (!settings.ca_crl.is_empty()).then(|| sds::file(&settings.ca_crl)),
+                        verify_certificate_spki: settings.verify_certificate_spki.clone(),
+                        verify_certificate_hash: settings.verify_certificate_hash.clone(),
+                        ..sds::validation(names)
+                    },
+                ),
+            );
+        }
+    }
+    let context = tls::DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: pb::boolv(settings.mode == ServerTlsMode::Mutual),
+        ..Default::default()
+    };
+    pb::transport_socket(TLS_SOCKET, &context)
+}
+
+fn params(settings: &ServerTlsSettings) -> Option<tls::TlsParameters> {
+    use tls::tls_parameters::TlsProtocol as Version;
+    let version = |version: TlsProtocol| match version {
+        TlsProtocol::TlsAuto => Version::TlsAuto,
+        TlsProtocol::TlsV10 => Version::TlSv10,
+        TlsProtocol::TlsV11 => Version::TlSv11,
+        TlsProtocol::TlsV12 => Version::TlSv12,
+        TlsProtocol::TlsV13 => Version::TlSv13,
+    };
+    let params = tls::TlsParameters {
+        tls_minimum_protocol_version: version(settings.min_protocol_version) as i32,
+        tls_maximum_protocol_version: version(settings.max_protocol_version) as i32,
+        cipher_suites: settings.cipher_suites.clone(),
+        ..Default::default()
+    };
+    (params != tls::TlsParameters::default()).then_some(params)
+}
