@@ -4,6 +4,7 @@ mod balancing;
 mod framing;
 mod headers;
 mod lifecycle;
+mod mutual_tls;
 mod protocols;
 mod resilience;
 mod routing;

@@ -1,17 +1,20 @@
 //! A worker on loopback for tests: hand-made model objects, small upstreams, a client.
 
+mod model;
+
+pub use model::*;
+
 use crate::model::*;
 use crate::net::{Connector, Stream};
 use crate::telemetry::ConnectionInfo;
 use crate::upstream::Upstreams;
 use crate::worker::{DrainSignal, Worker};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -104,10 +107,11 @@ impl Upstream {
                 tokio::task::spawn_local(async move {
                     let io = TokioIo::new(stream);
                     if http2 {
-                        let _ =
-                            hyper::server::conn::http2::Builder::new(super::codec::LocalExecutor)
-                                .serve_connection(io, service)
-                                .await;
+                        let _ = hyper::server::conn::http2::Builder::new(
+                            crate::http::codec::LocalExecutor,
+                        )
+                        .serve_connection(io, service)
+                        .await;
                     } else {
                         let _ = hyper::server::conn::http1::Builder::new()
                             .serve_connection(io, service)
@@ -139,260 +143,6 @@ impl Upstream {
     }
 }
 
-pub fn endpoint(address: SocketAddr) -> Endpoint {
-    Endpoint {
-        address: Address::Socket(address),
-        hostname: "endpoint.example".into(),
-        weight: 1,
-        health: Health::Healthy,
-        transport_match: Vec::new(),
-        transport: None,
-        workload: None,
-        state: Arc::default(),
-    }
-}
-
-pub fn endpoints(all: Vec<Endpoint>) -> EndpointSet {
-    EndpointSet {
-        priorities: vec![Priority {
-            localities: Vec::new(),
-            endpoints: all.into_iter().map(Arc::new).collect(),
-            hash_table: None,
-        }],
-        overprovisioning: 140,
-        drop_per_million: 0,
-    }
-}
-
-pub fn http2_options() -> Http2Options {
-    Http2Options {
-        max_concurrent_streams: 1024,
-        initial_stream_window: 1 << 20,
-        initial_connection_window: 1 << 21,
-        allow_connect: false,
-        keepalive_interval: None,
-        keepalive_timeout: None,
-    }
-}
-
-pub fn cluster_config(name: &str) -> ClusterConfig {
-    let breakers = CircuitBreakers {
-        max_connections: 1024,
-        max_pending_requests: 1024,
-        max_requests: 1024,
-        max_retries: 3,
-        retry_budget: None,
-    };
-    ClusterConfig {
-        name: name.into(),
-        alt_stat_name: None,
-        discovery: Discovery::Static,
-        balancer: Balancer::RoundRobin,
-        connect_timeout: Duration::from_secs(2),
-        buffer_limit: 1 << 20,
-        circuit_breakers: [breakers, breakers],
-        outlier: None,
-        transport: TransportChoice {
-            matches: Vec::new(),
-            default: UpstreamTransport::Plain,
-        },
-        protocol: UpstreamProtocol::Http1,
-        http2: http2_options(),
-        idle_timeout: Some(Duration::from_secs(60)),
-        max_connection_duration: None,
-        max_requests_per_connection: None,
-        tcp_keepalive: None,
-        bind_address: None,
-        service: None,
-        peer_exchange: false,
-        panic_threshold: 50,
-        locality_weighted: false,
-        overprovisioning_percent: 140,
-        close_on_host_removal: false,
-        hash: 0,
-    }
-}
-
-pub fn cluster(config: ClusterConfig, upstreams: &[&Upstream]) -> Arc<Cluster> {
-    let all = upstreams.iter().map(|u| endpoint(u.address)).collect();
-    Arc::new(Cluster {
-        id: ClusterId(0),
-        config: Arc::new(config),
-        endpoints: Arc::new(endpoints(all)),
-        shared: Arc::default(),
-    })
-}
-
-pub fn forward() -> Forward {
-    Forward {
-        cluster: ClusterChoice::One(ClusterId(0)),
-        cluster_not_found: StatusCode::SERVICE_UNAVAILABLE,
-        timeout: None,
-        idle_timeout: None,
-        max_grpc_timeout: None,
-        max_stream_duration: None,
-        retry: None,
-        host_rewrite: HostRewrite::None,
-        append_x_forwarded_host: false,
-        path_rewrite: PathRewrite::None,
-        mirrors: Box::new([]),
-        hash_policy: Box::new([]),
-        upgrades: Box::new([]),
-        high_priority: false,
-    }
-}
-
-pub fn to(cluster: u32) -> Action {
-    Action::Forward(Box::new(Forward {
-        cluster: ClusterChoice::One(ClusterId(cluster)),
-        ..forward()
-    }))
-}
-
-pub fn retry(on: RetryOn) -> RetryPolicy {
-    RetryPolicy {
-        on,
-        num_retries: 2,
-        per_try_timeout: None,
-        per_try_idle_timeout: None,
-        statuses: Box::new([]),
-        backoff_base: Duration::from_millis(1),
-        backoff_max: Duration::from_millis(5),
-        avoid_previous_hosts: true,
-        host_selection_attempts: 5,
-        retriable_headers: Box::new([]),
-        retriable_request_headers: Box::new([]),
-        previous_priorities: None,
-    }
-}
-
-pub fn route(path: PathMatch, action: Action) -> Route {
-    Route {
-        name: "".into(),
-        matches: RouteMatch {
-            path,
-            case_sensitive: true,
-            headers: Box::new([]),
-            query: Box::new([]),
-            grpc_only: false,
-            fraction: None,
-            client_cert_presented: None,
-            client_cert_validated: None,
-        },
-        action,
-        request_headers: HeaderOps::default(),
-        response_headers: HeaderOps::default(),
-        fault: None,
-        cors: None,
-        origin: None,
-    }
-}
-
-pub fn any(action: Action) -> Route {
-    route(PathMatch::Prefix("/".into()), action)
-}
-
-pub fn virtual_host(name: &str, routes: Vec<Route>) -> VirtualHost {
-    VirtualHost {
-        name: name.into(),
-        routes: routes.into_iter().map(Arc::new).collect(),
-        require_tls: RequireTls::No,
-        request_headers: HeaderOps::default(),
-        response_headers: HeaderOps::default(),
-        attempt_count_in_request: false,
-        attempt_count_in_response: false,
-    }
-}
-
-pub fn table(hosts: Vec<VirtualHost>) -> RouteTable {
-    RouteTable {
-        name: "routes".into(),
-        any: Some(0),
-        hosts,
-        exact: HashMap::new(),
-        suffix: Vec::new(),
-        prefix: Vec::new(),
-        ignore_port: false,
-        request_headers: HeaderOps::default(),
-        response_headers: HeaderOps::default(),
-        max_direct_response_body: 4096,
-        hash: 0,
-    }
-}
-
-/// One host for every name.
-pub fn routes(routes: Vec<Route>) -> RouteTable {
-    table(vec![virtual_host("all", routes)])
-}
-
-pub fn manager(table: RouteTable) -> HttpManager {
-    HttpManager {
-        stat_prefix: "test".into(),
-        codec: CodecType::Auto,
-        routes: RouteSource::Inline(Arc::new(table)),
-        filters: Box::new([]),
-        http1: Http1Options {
-            accept_http_10: false,
-            default_host_for_http_10: None,
-            allow_absolute_url: true,
-            enable_trailers: true,
-            preserve_case: false,
-            proper_case: false,
-        },
-        http2: http2_options(),
-        server_name: "istio-envoy".into(),
-        server_header: ServerHeader::Overwrite,
-        addresses: ClientAddress {
-            use_remote_address: false,
-            trusted_hops: 0,
-            skip_xff_append: false,
-            internal: Vec::new(),
-        },
-        client_cert: ForwardClientCert {
-            mode: ForwardCertMode::Sanitize,
-            subject: false,
-            cert: false,
-            chain: false,
-            dns: false,
-            uri: false,
-        },
-        path: PathNormalization {
-            normalize: true,
-            merge_slashes: true,
-            escaped_slashes: EscapedSlashes::Keep,
-        },
-        underscores: UnderscoreAction::Allow,
-        host: HostNormalization {
-            strip_port: StripPort::No,
-            strip_trailing_dot: false,
-        },
-        request_id: RequestIdPolicy {
-            generate: true,
-            preserve_external: false,
-            always_set_in_response: false,
-        },
-        timeouts: HttpTimeouts {
-            request: None,
-            request_headers: None,
-            stream_idle: None,
-            connection_idle: None,
-            max_connection_duration: None,
-            max_stream_duration: None,
-            drain: Duration::from_millis(100),
-        },
-        max_request_headers: 60 * 1024,
-        max_request_header_count: 100,
-        max_requests_per_connection: None,
-        upgrades: Box::new(["websocket".into()]),
-        access_logs: Box::new([]),
-        via: None,
-        proxy_100_continue: false,
-        stream_error_on_invalid_message: false,
-        istio_stats: false,
-        peer_metadata: PeerMetadata::default(),
-    }
-}
-
 /// A running worker with one listener.
 pub struct Proxy {
     pub address: SocketAddr,
@@ -404,6 +154,15 @@ pub struct Proxy {
 impl Proxy {
     /// Clusters get their index as their id.
     pub async fn start(manager: HttpManager, clusters: Vec<Arc<Cluster>>) -> Self {
+        Self::with_tls(manager, clusters, None).await
+    }
+
+    pub async fn with_tls(
+        manager: HttpManager,
+        clusters: Vec<Arc<Cluster>>,
+        tls: Option<ServerTls>,
+    ) -> Self {
+        let tls = tls.map(Arc::new);
         let clusters: Vec<_> = clusters
             .into_iter()
             .enumerate()
@@ -437,7 +196,7 @@ impl Proxy {
                         return;
                     };
                     stream.set_nodelay(true).unwrap();
-                    let info = Arc::new(ConnectionInfo {
+                    let mut info = ConnectionInfo {
                         id: ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
                         facts: ConnectionFacts {
                             destination: address,
@@ -450,13 +209,26 @@ impl Proxy {
                         direction: Direction::Inbound,
                         filter_chain: "".into(),
                         tls: None,
-                    });
+                    };
                     open.set(open.get() + 1);
                     let (manager, worker) = (manager.clone(), worker.clone());
-                    let (drain, open) = (drain.clone(), open.clone());
+                    let (drain, open, tls) = (drain.clone(), open.clone(), tls.clone());
                     tokio::task::spawn_local(async move {
-                        crate::http::serve(Stream::from(stream), manager, info, worker, drain)
-                            .await;
+                        let stream = match &tls {
+                            None => Stream::from(stream),
+                            Some(tls) => {
+                                let socket = crate::net::Socket::Tcp(stream);
+                                let accepted = crate::tls::accept(socket, tls, None).await;
+                                let Ok((stream, shown)) = accepted else {
+                                    open.set(open.get() - 1);
+                                    return;
+                                };
+                                info.tls = Some(shown);
+                                stream
+                            }
+                        };
+                        let info = Arc::new(info);
+                        crate::http::serve(stream, manager, info, worker, drain).await;
                         open.set(open.get() - 1);
                     });
                 }
@@ -559,7 +331,7 @@ impl Client {
     pub async fn http2(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         let (sender, connection) = hyper::client::conn::http2::handshake(
-            super::codec::LocalExecutor,
+            crate::http::codec::LocalExecutor,
             TokioIo::new(stream),
         )
         .await

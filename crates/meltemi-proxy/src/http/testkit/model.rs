@@ -1,0 +1,263 @@
+//! Model objects made by hand, with Envoy's defaults where a test does not care.
+
+use super::Upstream;
+use crate::model::*;
+use http::StatusCode;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint {
+        address: Address::Socket(address),
+        hostname: "endpoint.example".into(),
+        weight: 1,
+        health: Health::Healthy,
+        transport_match: Vec::new(),
+        transport: None,
+        workload: None,
+        state: Arc::default(),
+    }
+}
+
+pub fn endpoints(all: Vec<Endpoint>) -> EndpointSet {
+    EndpointSet {
+        priorities: vec![Priority {
+            localities: Vec::new(),
+            endpoints: all.into_iter().map(Arc::new).collect(),
+            hash_table: None,
+        }],
+        overprovisioning: 140,
+        drop_per_million: 0,
+    }
+}
+
+pub fn http2_options() -> Http2Options {
+    Http2Options {
+        max_concurrent_streams: 1024,
+        initial_stream_window: 1 << 20,
+        initial_connection_window: 1 << 21,
+        allow_connect: false,
+        keepalive_interval: None,
+        keepalive_timeout: None,
+    }
+}
+
+pub fn cluster_config(name: &str) -> ClusterConfig {
+    let breakers = CircuitBreakers {
+        max_connections: 1024,
+        max_pending_requests: 1024,
+        max_requests: 1024,
+        max_retries: 3,
+        retry_budget: None,
+    };
+    ClusterConfig {
+        name: name.into(),
+        alt_stat_name: None,
+        discovery: Discovery::Static,
+        balancer: Balancer::RoundRobin,
+        connect_timeout: Duration::from_secs(2),
+        buffer_limit: 1 << 20,
+        circuit_breakers: [breakers, breakers],
+        outlier: None,
+        transport: TransportChoice {
+            matches: Vec::new(),
+            default: UpstreamTransport::Plain,
+        },
+        protocol: UpstreamProtocol::Http1,
+        http2: http2_options(),
+        idle_timeout: Some(Duration::from_secs(60)),
+        max_connection_duration: None,
+        max_requests_per_connection: None,
+        tcp_keepalive: None,
+        bind_address: None,
+        service: None,
+        peer_exchange: false,
+        panic_threshold: 50,
+        locality_weighted: false,
+        overprovisioning_percent: 140,
+        close_on_host_removal: false,
+        hash: 0,
+    }
+}
+
+pub fn cluster(config: ClusterConfig, upstreams: &[&Upstream]) -> Arc<Cluster> {
+    let all = upstreams.iter().map(|u| endpoint(u.address)).collect();
+    Arc::new(Cluster {
+        id: ClusterId(0),
+        config: Arc::new(config),
+        endpoints: Arc::new(endpoints(all)),
+        shared: Arc::default(),
+    })
+}
+
+pub fn forward() -> Forward {
+    Forward {
+        cluster: ClusterChoice::One(ClusterId(0)),
+        cluster_not_found: StatusCode::SERVICE_UNAVAILABLE,
+        timeout: None,
+        idle_timeout: None,
+        max_grpc_timeout: None,
+        max_stream_duration: None,
+        retry: None,
+        host_rewrite: HostRewrite::None,
+        append_x_forwarded_host: false,
+        path_rewrite: PathRewrite::None,
+        mirrors: Box::new([]),
+        hash_policy: Box::new([]),
+        upgrades: Box::new([]),
+        high_priority: false,
+    }
+}
+
+pub fn to(cluster: u32) -> Action {
+    Action::Forward(Box::new(Forward {
+        cluster: ClusterChoice::One(ClusterId(cluster)),
+        ..forward()
+    }))
+}
+
+pub fn retry(on: RetryOn) -> RetryPolicy {
+    RetryPolicy {
+        on,
+        num_retries: 2,
+        per_try_timeout: None,
+        per_try_idle_timeout: None,
+        statuses: Box::new([]),
+        backoff_base: Duration::from_millis(1),
+        backoff_max: Duration::from_millis(5),
+        avoid_previous_hosts: true,
+        host_selection_attempts: 5,
+        retriable_headers: Box::new([]),
+        retriable_request_headers: Box::new([]),
+        previous_priorities: None,
+    }
+}
+
+pub fn route(path: PathMatch, action: Action) -> Route {
+    Route {
+        name: "".into(),
+        matches: RouteMatch {
+            path,
+            case_sensitive: true,
+            headers: Box::new([]),
+            query: Box::new([]),
+            grpc_only: false,
+            fraction: None,
+            client_cert_presented: None,
+            client_cert_validated: None,
+        },
+        action,
+        request_headers: HeaderOps::default(),
+        response_headers: HeaderOps::default(),
+        fault: None,
+        cors: None,
+        origin: None,
+    }
+}
+
+pub fn any(action: Action) -> Route {
+    route(PathMatch::Prefix("/".into()), action)
+}
+
+pub fn virtual_host(name: &str, routes: Vec<Route>) -> VirtualHost {
+    VirtualHost {
+        name: name.into(),
+        routes: routes.into_iter().map(Arc::new).collect(),
+        require_tls: RequireTls::No,
+        request_headers: HeaderOps::default(),
+        response_headers: HeaderOps::default(),
+        attempt_count_in_request: false,
+        attempt_count_in_response: false,
+    }
+}
+
+pub fn table(hosts: Vec<VirtualHost>) -> RouteTable {
+    RouteTable {
+        name: "routes".into(),
+        any: Some(0),
+        hosts,
+        exact: HashMap::new(),
+        suffix: Vec::new(),
+        prefix: Vec::new(),
+        ignore_port: false,
+        request_headers: HeaderOps::default(),
+        response_headers: HeaderOps::default(),
+        max_direct_response_body: 4096,
+        hash: 0,
+    }
+}
+
+/// One host for every name.
+pub fn routes(routes: Vec<Route>) -> RouteTable {
+    table(vec![virtual_host("all", routes)])
+}
+
+pub fn manager(table: RouteTable) -> HttpManager {
+    HttpManager {
+        stat_prefix: "test".into(),
+        codec: CodecType::Auto,
+        routes: RouteSource::Inline(Arc::new(table)),
+        filters: Box::new([]),
+        http1: Http1Options {
+            accept_http_10: false,
+            default_host_for_http_10: None,
+            allow_absolute_url: true,
+            enable_trailers: true,
+            preserve_case: false,
+            proper_case: false,
+        },
+        http2: http2_options(),
+        server_name: "istio-envoy".into(),
+        server_header: ServerHeader::Overwrite,
+        addresses: ClientAddress {
+            use_remote_address: false,
+            trusted_hops: 0,
+            skip_xff_append: false,
+            internal: Vec::new(),
+        },
+        client_cert: ForwardClientCert {
+            mode: ForwardCertMode::Sanitize,
+            subject: false,
+            cert: false,
+            chain: false,
+            dns: false,
+            uri: false,
+        },
+        path: PathNormalization {
+            normalize: true,
+            merge_slashes: true,
+            escaped_slashes: EscapedSlashes::Keep,
+        },
+        underscores: UnderscoreAction::Allow,
+        host: HostNormalization {
+            strip_port: StripPort::No,
+            strip_trailing_dot: false,
+        },
+        request_id: RequestIdPolicy {
+            generate: true,
+            preserve_external: false,
+            always_set_in_response: false,
+        },
+        timeouts: HttpTimeouts {
+            request: None,
+            request_headers: None,
+            stream_idle: None,
+            connection_idle: None,
+            max_connection_duration: None,
+            max_stream_duration: None,
+            drain: Duration::from_millis(100),
+        },
+        max_request_headers: 60 * 1024,
+        max_request_header_count: 100,
+        max_requests_per_connection: None,
+        upgrades: Box::new(["websocket".into()]),
+        access_logs: Box::new([]),
+        via: None,
+        proxy_100_continue: false,
+        stream_error_on_invalid_message: false,
+        istio_stats: false,
+        peer_metadata: PeerMetadata::default(),
+    }
+}
