@@ -3,16 +3,32 @@
 //! A process takes an Envoy bootstrap, compiles what it holds and what ADS brings into an
 //! immutable [`model::Snapshot`], and serves traffic by it on worker threads that share
 //! nothing on the request path.
+//!
+//! The main thread owns configuration, DNS and the admin API ([`run`] reads in the order of
+//! a process's life); each [`worker`] owns the connections it accepted: [`listener`] ->
+//! [`tls`] -> [`http`] or [`tcp`] -> [`upstream`].
 
+mod admin;
+pub mod bootstrap;
+pub mod compile;
+pub mod config;
 pub mod dns;
+pub mod http;
+mod identity;
+mod lifecycle;
 pub mod listener;
+mod logging;
 pub mod model;
 pub mod net;
+mod node;
 mod options;
+mod run;
 pub mod tcp;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
 pub mod worker;
-pub mod http;
+
+pub use admin::ServerError;
 pub use options::*;
+pub use run::{RunError, run};

@@ -5,7 +5,6 @@ use crate::dns::table::Zone;
 use hickory_proto::op::{Edns, Query};
 use meltemi_xds::nds::{NameInfo, NameTable};
 use proptest::prelude::*;
-use std::str::FromStr;
 
 fn table() -> Table {
     let host = |ips: &[String], registry: &str, short: &str| NameInfo {
@@ -36,7 +35,7 @@ fn query(name: &str, kind: RecordType) -> Message {
     let mut message = Message::query();
     message.metadata.id = 77;
     message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_str(name).unwrap(), kind));
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
     message
 }
 

@@ -124,7 +124,11 @@ async fn run(
         downstream.reset_on_close();
         return;
     };
-    if upstream.stream.alpn() == Some(peer_exchange::ALPN) {
+    let expected = info
+        .cluster
+        .as_ref()
+        .is_some_and(|cluster| cluster.peer_exchange);
+    if expected && upstream.stream.alpn() == Some(peer_exchange::ALPN) {
         match peer_exchange::exchange(&mut upstream.stream).await {
             Ok(peer) if !inbound => info.peer = peer,
             Ok(_) => {}

@@ -209,3 +209,7 @@ pub async fn relay(
     outward.release(pool);
     end
 }
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

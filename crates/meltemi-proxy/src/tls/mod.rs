@@ -26,3 +26,6 @@ pub enum Secret {
         roots: Vec<CertificateDer<'static>>,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,3 +224,7 @@ fn protocols(data: &mut Reader<'_>) -> Option<Vec<Box<[u8]>>> {
     }
     Some(found)
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -1,0 +1,63 @@
+//! What Istio's agent serves beside the proxy: merged metrics, its own end, readiness.
+
+use super::reply::Reply;
+use super::server::Incoming;
+use super::{Admin, probe, scrape};
+use crate::telemetry;
+use http::{Method, StatusCode};
+
+/// 15020.
+pub(super) async fn answer(admin: &Admin, request: &Incoming, local: bool) -> Reply {
+    let method = request.method();
+    match request.uri().path() {
+        "/stats/prometheus" | "/metrics" if method == Method::GET => merged(admin).await,
+        "/healthz/ready" if method == Method::GET => probe::ready(admin),
+        "/quitquitquit" if !local => Reply::text(
+            StatusCode::FORBIDDEN,
+            "only requests from localhost are allowed\n",
+        ),
+        "/quitquitquit" if method == Method::POST => {
+            admin.control.quit();
+            Reply::ok("OK")
+        }
+        "/quitquitquit" => Reply::method_not_allowed(method, "POST"),
+        _ => Reply::text(
+            StatusCode::NOT_FOUND,
+            "known here: /stats/prometheus, /healthz/ready, POST /quitquitquit\n",
+        ),
+    }
+}
+
+/// 15090.
+pub(super) fn own_metrics(request: &Incoming) -> Reply {
+    match request.uri().path() {
+        "/stats/prometheus" if request.method() == Method::GET => {
+            Reply::prometheus(telemetry::prometheus())
+        }
+        _ => Reply::text(StatusCode::NOT_FOUND, "known here: /stats/prometheus\n"),
+    }
+}
+
+/// The proxy's metrics, then the application's as they are. An application that does not
+/// answer costs its part only, and says so in a counter.
+async fn merged(admin: &Admin) -> Reply {
+    let mut text = telemetry::prometheus();
+    if let Some(target) = &admin.application_metrics {
+        match scrape::application(target, admin.namespace.as_ref()).await {
+            Ok(metrics) => {
+                text.push_str(&metrics);
+                if !text.ends_with('\n') {
+                    text.push('\n');
+                }
+            }
+            Err(error) => {
+                telemetry::stats::Counter::new(
+                    "istio_agent_scrape_failures_total{type=\"application\"}",
+                )
+                .inc();
+                tracing::warn!(port = target.port, path = %target.path, %error, "the application's metrics cannot be read");
+            }
+        }
+    }
+    Reply::prometheus(text)
+}

@@ -1,0 +1,188 @@
+//! HTTP/1 on a listening socket, bounded in everything.
+
+use super::reply::Reply;
+use super::{Admin, Surface};
+use crate::net::{netns, sockets};
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, Limited};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+/// Clients of one server at once; the next wait in the kernel's queue.
+const CLIENTS: usize = 64;
+/// For a request's head and for its body.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bound on a request's body: none of them needs one.
+const MAX_BODY: usize = 64 * 1024;
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 16 * 1024;
+
+pub(super) type Incoming = http::Request<Bytes>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error(
+        "{what} cannot listen on {address}: {source}; is another proxy running in this namespace?"
+    )]
+    Tcp {
+        what: &'static str,
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("the admin API cannot listen on {}: {source}", .path.display())]
+    Unix {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+/// Serves a surface on an address of the workload's namespace, from now on.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn serve_tcp(
+    admin: &Rc<Admin>,
+    surface: Surface,
+    address: SocketAddr,
+) -> Result<SocketAddr, ServerError> {
+    let what = match surface {
+        Surface::Admin => "the admin API",
+        Surface::Health => "the health endpoint",
+        Surface::Agent => "the metrics endpoint",
+        Surface::Prometheus => "the proxy's metrics endpoint",
+    };
+    let fail = |source| ServerError::Tcp {
+        what,
+        address,
+        source,
+    };
+    let socket = netns::run(admin.namespace.as_ref().map(AsFd::as_fd), || {
+        sockets::probe(address)?;
+        sockets::listen(address, false)
+    })
+    .map_err(fail)?;
+    let listener = TcpListener::from_std(socket).map_err(fail)?;
+    let bound = listener.local_addr().map_err(fail)?;
+    let admin = admin.clone();
+    tokio::task::spawn_local(async move {
+        let places = Arc::new(Semaphore::new(CLIENTS));
+        while let Ok(place) = places.clone().acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let work = connection(admin.clone(), surface, Some(peer), stream);
+                    tokio::task::spawn_local(async move {
+                        work.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => pause(&error).await,
+            }
+        }
+    });
+    Ok(bound)
+}
+
+/// Serves the admin API on a Unix socket (mode 0600). A socket file that nobody listens on
+/// any more is replaced.
+///
+/// # Errors
+/// The path is in use, or is something else than a socket.
+pub fn serve_unix(admin: &Rc<Admin>, path: &Path) -> Result<(), ServerError> {
+    let fail = |source| ServerError::Unix {
+        path: path.to_owned(),
+        source,
+    };
+    let listener = bind_unix(path).map_err(fail)?;
+    let admin = admin.clone();
+    tokio::task::spawn_local(async move {
+        let places = Arc::new(Semaphore::new(CLIENTS));
+        while let Ok(place) = places.clone().acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let work = connection(admin.clone(), Surface::Admin, None, stream);
+                    tokio::task::spawn_local(async move {
+                        work.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => pause(&error).await,
+            }
+        }
+    });
+    Ok(())
+}
+
+fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
+    if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        let stale = metadata.file_type().is_socket()
+            && std::os::unix::net::UnixStream::connect(path).is_err();
+        if !stale {
+            return Err(std::io::ErrorKind::AddrInUse.into());
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn pause(error: &std::io::Error) {
+    tracing::warn!(%error, "accepting on one of the proxy's own servers pauses");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+async fn connection(
+    admin: Rc<Admin>,
+    surface: Surface,
+    peer: Option<SocketAddr>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+) {
+    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+        let admin = admin.clone();
+        async move {
+            let reply = match whole(request).await {
+                Ok(request) => admin.answer(surface, peer, request).await,
+                Err(refused) => refused,
+            };
+            Ok::<_, Infallible>(reply.into_http())
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::trace!(%error, ?surface, "a client of the proxy's own servers ended");
+    }
+}
+
+async fn whole(request: http::Request<hyper::body::Incoming>) -> Result<Incoming, Reply> {
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(http::Request::from_parts(head, body.to_bytes())),
+        Ok(Err(_)) => Err(Reply::text(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is too large\n",
+        )),
+        Err(_) => Err(Reply::text(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive\n",
+        )),
+    }
+}

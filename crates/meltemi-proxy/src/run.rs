@@ -1,0 +1,212 @@
+//! The proxy process, from its start to its end.
+
+use crate::admin::{self, Admin, ServerError, Surface};
+use crate::bootstrap::{AdminAddress, Bootstrap, BootstrapError};
+use crate::dns::{Forwarder, ResolverConfig, SharedTable, Table};
+use crate::lifecycle::{Control, until_end};
+use crate::logging::Levels;
+use crate::worker::{Group, Workers, process_start};
+use crate::{Options, config, dns, identity, node, telemetry};
+use arc_swap::ArcSwap;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Why a proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{0}")]
+    Options(String),
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    #[error(transparent)]
+    Config(#[from] config::StartError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Runs a proxy on the calling thread until it is told to end. The thread must be in the
+/// host's network namespace and have no runtime.
+///
+/// # Errors
+/// Anything that keeps it from starting. Once it has started, nothing of the configuration
+/// ends it.
+pub fn run(options: Options) -> Result<(), RunError> {
+    process_start();
+    let levels = Levels::start(&options.log_level).map_err(RunError::Options)?;
+    report_panics();
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, serve(options, levels))
+}
+
+async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
+    let mut bootstrap = Bootstrap::read(&options.config_path)?;
+    if let Some(id) = &options.service_node {
+        bootstrap.node.id = id.clone();
+    }
+    if let Some(cluster) = &options.service_cluster {
+        bootstrap.node.cluster = cluster.clone();
+    }
+    telemetry::set_local_workload(&bootstrap.node.id, node::peer_info(&bootstrap));
+    let zone = node::zone(&bootstrap);
+    let admin_address = bootstrap.admin.clone();
+
+    let mut manager = config::Options::default();
+    if let Some(credential) = &options.credential {
+        manager.identity =
+            Some(identity::start(&bootstrap, credential).map_err(RunError::Options)?);
+        let header = format!("Bearer {credential}");
+        manager.authorization = Some(Arc::new(move || Some(header.clone())));
+    }
+    let config = config::Manager::start(bootstrap, manager)?;
+
+    let workers = Workers::start(
+        Group {
+            count: options.concurrency,
+            namespace: duplicate(options.netns.as_ref())?,
+            mesh: options.mesh_cidrs.clone(),
+            publish: options.publish.clone(),
+            max_connections: options.max_connections,
+            drain_time: options.drain_time,
+        },
+        config.snapshots.clone(),
+    )?;
+
+    if let Some(address) = options.dns.listen {
+        let table: SharedTable = Arc::new(ArcSwap::from_pointee(Table::empty(zone.clone())));
+        let forwarder = Forwarder::new(ResolverConfig::read(&options.dns.resolv_conf));
+        let namespace = options.netns.as_ref().map(AsFd::as_fd);
+        dns::serve(
+            address,
+            namespace,
+            table.clone(),
+            options.dns.unknown,
+            forwarder,
+        )?;
+        tokio::task::spawn_local(follow_names(config.name_table.clone(), table, zone));
+    }
+
+    let control = Control::default();
+    let admin = Rc::new(Admin {
+        config,
+        workers: workers.handle(),
+        control: control.clone(),
+        levels,
+        command_line: command_line(&options),
+        application_metrics: options.servers.application_metrics.clone(),
+        namespace: duplicate(options.netns.as_ref())?,
+        warm: std::cell::Cell::new(false),
+    });
+    let sockets = serve_own(&admin, &options, admin_address)?;
+    tracing::info!(workers = options.concurrency, "started");
+
+    let ended = until_end(&control, &workers.handle(), options.drain_time).await;
+    workers.stop();
+    for path in sockets {
+        // Best effort: a stale file is replaced at the next start.
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::info!("ended");
+    Ok(ended?)
+}
+
+/// Opens the proxy's own servers; answers the Unix sockets' paths.
+fn serve_own(
+    admin: &Rc<Admin>,
+    options: &Options,
+    configured: Option<AdminAddress>,
+) -> Result<Vec<std::path::PathBuf>, ServerError> {
+    let servers = &options.servers;
+    let mut paths = Vec::new();
+    match (servers.admin, configured) {
+        (Some(address), _) | (None, Some(AdminAddress::Socket(address))) => {
+            admin::serve_tcp(admin, Surface::Admin, address)?;
+        }
+        (None, Some(AdminAddress::Pipe(path))) => paths.push(path),
+        (None, None) => {}
+    }
+    paths.extend(options.admin_socket.clone());
+    for path in &paths {
+        admin::serve_unix(admin, path)?;
+    }
+    for (surface, address) in [
+        (Surface::Health, servers.health),
+        (Surface::Agent, servers.agent),
+        (Surface::Prometheus, servers.prometheus),
+    ] {
+        if let Some(address) = address {
+            admin::serve_tcp(admin, surface, address)?;
+        }
+    }
+    Ok(paths)
+}
+
+async fn follow_names(
+    mut names: tokio::sync::watch::Receiver<Arc<meltemi_xds::nds::NameTable>>,
+    table: SharedTable,
+    zone: dns::Zone,
+) {
+    loop {
+        let (built, errors) = Table::from_nds(&names.borrow_and_update().clone(), zone.clone());
+        for error in errors {
+            tracing::warn!("{error}");
+        }
+        tracing::debug!(names = built.len(), "name table");
+        table.store(Arc::new(built));
+        if names.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn duplicate(namespace: Option<&OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    namespace.map(OwnedFd::try_clone).transpose()
+}
+
+/// For `/server_info`; no credential in it.
+fn command_line(options: &Options) -> serde_json::Value {
+    serde_json::json!({
+        "config_path": options.config_path.display().to_string(),
+        "concurrency": options.concurrency,
+        "log_level": options.log_level,
+        "drain_time": format!("{}s", options.drain_time.as_secs_f64()),
+        "max_connections": options.max_connections,
+        "namespace": options.netns.is_some(),
+        "publish": options.publish.as_ref().map(|publish| publish.address.to_string()),
+    })
+}
+
+/// A panic ends the task it happened in, nothing more: it is a defect to report, with its
+/// place, in the log.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let what = panic
+            .payload()
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.payload().downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("panic");
+        tracing::error!(place, "a task ended by a defect of the proxy: {what}");
+    }));
+}
+
+/// Two descriptors a connection: the soft limit of 1024 of many systems is for programs
+/// that use `select`.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

@@ -1,0 +1,352 @@
+//! Handshakes between our own two sides, and against `openssl s_client` where it is
+//! installed.
+
+use super::*;
+use crate::model::{
+    ClientTls, CommonTls, SanKind, SanMatch, ServerTls, ServerTlsSpec, StringMatch, TlsVersion,
+    Validation,
+};
+use crate::net::{Socket, Stream};
+use crate::telemetry::TlsInfo;
+use arc_swap::ArcSwapOption;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use std::io::Write;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixStream};
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn issue(&self, spiffe: &str) -> Secret {
+        let mut params = CertificateParams::default();
+        params
+            .subject_alt_names
+            .push(SanType::URI(spiffe.try_into().unwrap()));
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "a, b");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "workload");
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Secret::Certificate {
+            chain: vec![certificate.der().clone()],
+            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        }
+    }
+
+    fn trust(&self) -> Secret {
+        Secret::Trust {
+            roots: vec![self.0.der().clone()],
+        }
+    }
+}
+
+fn common(alpn: &[&[u8]], prefix: Option<&str>) -> CommonTls {
+    CommonTls {
+        alpn: alpn.iter().map(|name| name.to_vec()).collect(),
+        certificates: vec!["default".into()],
+        validation: Validation {
+            trust: Some("ROOTCA".into()),
+            names: prefix
+                .map(|prefix| SanMatch {
+                    kind: SanKind::Uri,
+                    value: StringMatch::Prefix(prefix.into(), false),
+                })
+                .into_iter()
+                .collect(),
+            accept_untrusted: false,
+        },
+        min_version: TlsVersion::V1_2,
+        max_version: TlsVersion::V1_3,
+        cipher_suites: Vec::new(),
+    }
+}
+
+type Secrets = (Arc<Secret>, Arc<Secret>);
+
+fn secrets(authority: &Authority, trusted: &Authority, spiffe: &str) -> Secrets {
+    (Arc::new(authority.issue(spiffe)), Arc::new(trusted.trust()))
+}
+
+fn lookup(secrets: &Secrets) -> impl Fn(&str) -> Option<Arc<Secret>> {
+    let secrets = secrets.clone();
+    move |name: &str| match name {
+        "default" => Some(secrets.0.clone()),
+        "ROOTCA" => Some(secrets.1.clone()),
+        _ => None,
+    }
+}
+
+fn server(common: CommonTls, secrets: &Secrets) -> ServerTls {
+    let tls = ServerTls {
+        requires_client_cert: true,
+        config: ArcSwapOption::empty(),
+        spec: ServerTlsSpec {
+            common,
+            stateless_resumption: true,
+        },
+    };
+    tls.config
+        .store(Some(server_config(&tls, &lookup(secrets)).unwrap()));
+    tls
+}
+
+fn client(spec: CommonTls, secrets: &Secrets) -> ClientTls {
+    let configs = client_configs(&spec, &lookup(secrets), 1).unwrap();
+    ClientTls {
+        config: ArcSwapOption::from_pointee(configs),
+        sni: Some("outbound_.9080_._.reviews.default.svc.cluster.local".into()),
+        auto_sni: false,
+        spec,
+    }
+}
+
+type Side = Result<TlsInfo, TlsError>;
+
+/// A handshake, and a byte each way.
+async fn shake(server: &ServerTls, client: &ClientTls, alpn: AlpnChoice) -> (Side, Side) {
+    let (left, right) = UnixStream::pair().unwrap();
+    let serving = async {
+        let (mut stream, info) = accept(Socket::Unix(left), server, None).await?;
+        stream.write_all(b"s").await?;
+        stream.read_u8().await?;
+        Ok::<_, TlsError>(info)
+    };
+    let calling = async {
+        let (mut stream, info) = connect(Stream::from(right), client, None, alpn).await?;
+        stream.write_all(b"c").await?;
+        // With TLS 1.3 the server's refusal of our certificate arrives here.
+        stream.read_u8().await?;
+        Ok::<_, TlsError>(info)
+    };
+    tokio::join!(serving, calling)
+}
+
+const SERVER: &str = "spiffe://cluster.local/ns/default/sa/reviews";
+const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/productpage";
+const ISTIO: &[&[u8]] = &[b"istio-peer-exchange", b"istio"];
+
+#[tokio::test]
+async fn both_sides_learn_who_the_other_is() {
+    let mesh = Authority::new("mesh");
+    let (ours, theirs) = (secrets(&mesh, &mesh, SERVER), secrets(&mesh, &mesh, CLIENT));
+    let server = server(
+        common(&[b"h2", b"http/1.1"], Some("spiffe://cluster.local/")),
+        &ours,
+    );
+    let client = client(common(ISTIO, Some(SERVER)), &theirs);
+    let (at_server, at_client) = shake(&server, &client, AlpnChoice::Http2).await;
+    let (at_server, at_client) = (at_server.unwrap(), at_client.unwrap());
+    assert_eq!(at_server.peer_uri.as_deref(), Some(CLIENT));
+    assert_eq!(at_server.local_uri.as_deref(), Some(SERVER));
+    assert_eq!(at_client.peer_uri.as_deref(), Some(SERVER));
+    assert_eq!(at_server.alpn.as_deref(), Some(b"h2".as_slice()));
+    assert_eq!(at_server.version, "TLSv1.3");
+    assert_eq!(
+        at_server.peer_subject.as_deref(),
+        Some("CN=workload,O=a\\, b")
+    );
+    assert_eq!(at_server.peer_hash.as_ref().unwrap().len(), 64);
+    // The second connection resumes, and the peer is known all the same.
+    let (again, _) = shake(&server, &client, AlpnChoice::Http2).await;
+    assert_eq!(again.unwrap().peer_uri.as_deref(), Some(CLIENT));
+    // Nothing in common: Envoy goes on without a protocol.
+    let (without, _) = shake(&server, &client, AlpnChoice::Own).await;
+    assert_eq!(without.unwrap().alpn, None);
+}
+
+#[tokio::test]
+async fn foreign_authorities_wrong_names_and_no_certificate_are_refused() {
+    let (mesh, foreign) = (Authority::new("mesh"), Authority::new("foreign"));
+    let ours = secrets(&mesh, &mesh, SERVER);
+    let server = server(common(&[], Some("spiffe://cluster.local/")), &ours);
+
+    let stranger = client(common(&[], None), &secrets(&foreign, &mesh, CLIENT));
+    let (at_server, at_client) = shake(&server, &stranger, AlpnChoice::Own).await;
+    assert!(
+        matches!(at_server, Err(TlsError::Untrusted(_))),
+        "{at_server:?}"
+    );
+    assert!(at_client.is_err());
+
+    let other_domain = client(
+        common(&[], None),
+        &secrets(&mesh, &mesh, "spiffe://other/ns/a/sa/b"),
+    );
+    let (at_server, _) = shake(&server, &other_domain, AlpnChoice::Own).await;
+    assert!(
+        matches!(at_server, Err(TlsError::WrongName)),
+        "{at_server:?}"
+    );
+
+    let mut anonymous = common(&[], None);
+    anonymous.certificates.clear();
+    let anonymous = client(anonymous, &secrets(&mesh, &mesh, CLIENT));
+    let (at_server, _) = shake(&server, &anonymous, AlpnChoice::Own).await;
+    assert!(
+        matches!(at_server, Err(TlsError::NoCertificate)),
+        "{at_server:?}"
+    );
+
+    // The client checks the server as well.
+    let deceived = client(
+        common(&[], Some("spiffe://cluster.local/ns/default/sa/ratings")),
+        &secrets(&mesh, &mesh, CLIENT),
+    );
+    let (_, at_client) = shake(&server, &deceived, AlpnChoice::Own).await;
+    assert!(
+        matches!(at_client, Err(TlsError::WrongName)),
+        "{at_client:?}"
+    );
+    let distrustful = client(common(&[], None), &secrets(&mesh, &foreign, CLIENT));
+    let (_, at_client) = shake(&server, &distrustful, AlpnChoice::Own).await;
+    assert!(
+        matches!(at_client, Err(TlsError::Untrusted(_))),
+        "{at_client:?}"
+    );
+}
+
+#[tokio::test]
+async fn plaintext_silence_and_missing_secrets_are_told_apart() {
+    let mesh = Authority::new("mesh");
+    let ours = secrets(&mesh, &mesh, SERVER);
+    let server = server(common(&[], None), &ours);
+    let (left, mut right) = UnixStream::pair().unwrap();
+    right.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let error = accept(Socket::Unix(left), &server, None).await.unwrap_err();
+    assert!(matches!(error, TlsError::NotTls), "{error:?}");
+    let (left, _right) = UnixStream::pair().unwrap();
+    let time = Some(std::time::Duration::from_millis(10));
+    let error = accept(Socket::Unix(left), &server, time).await.unwrap_err();
+    assert!(matches!(error, TlsError::Timeout(_)), "{error:?}");
+    server.config.store(None);
+    let (left, _right) = UnixStream::pair().unwrap();
+    let error = accept(Socket::Unix(left), &server, time).await.unwrap_err();
+    assert!(matches!(error, TlsError::NoSecret), "{error:?}");
+}
+
+#[test]
+fn what_cannot_be_honoured_is_named() {
+    let mesh = Authority::new("mesh");
+    let secrets = secrets(&mesh, &mesh, SERVER);
+    let refused = |edit: &dyn Fn(&mut CommonTls)| {
+        let mut spec = common(&[], None);
+        edit(&mut spec);
+        client_configs(&spec, &lookup(&secrets), 1)
+            .err()
+            .expect("must be refused")
+    };
+    assert!(refused(&|spec| spec.cipher_suites = vec!["RC4-MD5".into()]).contains("RC4-MD5"));
+    assert!(refused(&|spec| spec.certificates = vec!["missing".into()]).contains("missing"));
+    assert!(refused(&|spec| spec.certificates = vec!["ROOTCA".into()]).contains("ROOTCA"));
+    assert!(
+        refused(&|spec| {
+            spec.min_version = TlsVersion::V1_3;
+            spec.max_version = TlsVersion::V1_2;
+        })
+        .contains("tls_minimum_protocol_version")
+    );
+    assert!(
+        refused(&|spec| {
+            spec.validation.trust = None;
+            spec.validation.names = vec![SanMatch {
+                kind: SanKind::Uri,
+                value: StringMatch::Exact(SERVER.into(), false),
+            }];
+        })
+        .contains("trusted_ca")
+    );
+    let mut istio = common(&[], None);
+    istio.cipher_suites = [
+        "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]",
+        "AES128-GCM-SHA256",
+    ]
+    .map(Into::into)
+    .into();
+    assert!(client_configs(&istio, &lookup(&secrets), 1).is_ok());
+}
+
+#[tokio::test]
+async fn openssl_is_served_or_refused() {
+    if std::process::Command::new("openssl")
+        .arg("version")
+        .output()
+        .is_err()
+    {
+        println!("skipped: openssl not found");
+        return;
+    }
+    let (mesh, foreign) = (Authority::new("mesh"), Authority::new("foreign"));
+    let dir = tempfile::tempdir().unwrap();
+    for (name, authority) in [("good", &mesh), ("foreign", &foreign)] {
+        let Secret::Certificate { chain, key } = authority.issue(CLIENT) else {
+            unreachable!("issue makes certificates")
+        };
+        let pem = |label: &str, der: &[u8]| {
+            use base64::Engine;
+            let body = base64::engine::general_purpose::STANDARD.encode(der);
+            format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+        };
+        let mut file = std::fs::File::create(dir.path().join(name)).unwrap();
+        write!(
+            file,
+            "{}{}",
+            pem("CERTIFICATE", &chain[0]),
+            pem("PRIVATE KEY", key.secret_der())
+        )
+        .unwrap();
+    }
+    let server = server(
+        common(&[b"h2", b"http/1.1"], None),
+        &secrets(&mesh, &mesh, SERVER),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for (arguments, accepted) in [
+        (vec!["-cert", "good", "-key", "good", "-tls1_3"], true),
+        (vec!["-cert", "good", "-key", "good", "-tls1_2"], true),
+        (vec!["-cert", "good", "-key", "good", "-alpn", "h2"], true),
+        (
+            vec!["-cert", "good", "-key", "good", "-alpn", "unknown"],
+            true,
+        ),
+        (vec!["-cert", "good", "-key", "good", "-noservername"], true),
+        (vec!["-cert", "foreign", "-key", "foreign"], false),
+        (vec![], false),
+    ] {
+        let mut command = tokio::process::Command::new("openssl");
+        command
+            .args(["s_client", "-connect", &address, "-quiet"])
+            .args(&arguments);
+        command
+            .current_dir(dir.path())
+            .stdin(std::process::Stdio::piped());
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let result = accept(Socket::Tcp(stream), &server, None).await;
+        assert_eq!(
+            result.is_ok(),
+            accepted,
+            "{arguments:?}: {:?}",
+            result.err()
+        );
+        if let Ok((_, info)) = result {
+            assert_eq!(info.peer_uri.as_deref(), Some(CLIENT));
+        }
+        child.kill().await.unwrap();
+    }
+}

@@ -1,0 +1,486 @@
+//! Workers with hand-built snapshots: accept, chain choice, relay, change and drain.
+
+use meltemi_proxy::Publish;
+use meltemi_proxy::model::*;
+use meltemi_proxy::worker::{Group, Workers};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+const DRAIN: Duration = Duration::from_millis(300);
+
+/// A free port of the loopback interface. Nobody else takes it: the kernel hands ports out
+/// in turn.
+fn free() -> SocketAddr {
+    let probe = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    probe.local_addr().unwrap()
+}
+
+/// Answers every byte with the byte and, first of all, its own name.
+async fn echo(name: u8) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::task::spawn_local(async move {
+                if stream.write_all(&[name]).await.is_err() {
+                    return;
+                }
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.shutdown().await;
+            });
+        }
+    });
+    address
+}
+
+fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
+    let endpoints: Vec<_> = endpoint
+        .into_iter()
+        .map(|address| {
+            Arc::new(Endpoint {
+                address: Address::Socket(address),
+                hostname: "".into(),
+                weight: 1,
+                health: Health::Healthy,
+                transport_match: Vec::new(),
+                transport: None,
+                workload: None,
+                state: Arc::default(),
+            })
+        })
+        .collect();
+    Arc::new(Cluster {
+        id: ClusterId(id),
+        config: Arc::new(ClusterConfig {
+            name: format!("cluster-{id}").into(),
+            alt_stat_name: None,
+            discovery: Discovery::Static,
+            balancer: Balancer::RoundRobin,
+            connect_timeout: Duration::from_secs(5),
+            buffer_limit: 1 << 20,
+            circuit_breakers: [CircuitBreakers {
+                max_connections: 1024,
+                max_pending_requests: 1024,
+                max_requests: 1024,
+                max_retries: 3,
+                retry_budget: None,
+            }; 2],
+            outlier: None,
+            transport: TransportChoice {
+                matches: Vec::new(),
+                default: UpstreamTransport::Plain,
+            },
+            protocol: UpstreamProtocol::Http1,
+            http2: Http2Options {
+                max_concurrent_streams: 100,
+                initial_stream_window: 1 << 16,
+                initial_connection_window: 1 << 16,
+                allow_connect: false,
+                keepalive_interval: None,
+                keepalive_timeout: None,
+            },
+            idle_timeout: None,
+            max_connection_duration: None,
+            max_requests_per_connection: None,
+            tcp_keepalive: None,
+            bind_address: None,
+            service: None,
+            panic_threshold: 50,
+            locality_weighted: false,
+            overprovisioning_percent: 140,
+            close_on_host_removal: false,
+            peer_exchange: false,
+            hash: 0,
+        }),
+        endpoints: Arc::new(EndpointSet {
+            priorities: vec![Priority {
+                localities: vec![Locality {
+                    region: "".into(),
+                    zone: "".into(),
+                    sub_zone: "".into(),
+                    weight: 0,
+                    endpoints: endpoints.clone(),
+                }],
+                endpoints,
+                hash_table: None,
+            }],
+            overprovisioning: 140,
+            drop_per_million: 0,
+        }),
+        shared: Arc::default(),
+    })
+}
+
+fn chain(cluster: u32) -> Arc<FilterChain> {
+    Arc::new(FilterChain {
+        name: format!("to-{cluster}").into(),
+        tls: None,
+        handshake_timeout: None,
+        peer_exchange: false,
+        istio_stats: false,
+        terminal: Terminal::Tcp(Arc::new(TcpProxy {
+            stat_prefix: "test".into(),
+            clusters: [(ClusterId(cluster), 1)].into(),
+            total_weight: 1,
+            idle_timeout: None,
+            max_connect_attempts: 1,
+            max_connection_duration: None,
+            hash_policy: [].into(),
+            access_logs: [].into(),
+        })),
+        hash: u64::from(cluster),
+    })
+}
+
+fn listener(name: &str, address: SocketAddr, chains: ChainTable) -> Arc<Listener> {
+    Arc::new(Listener {
+        name: name.into(),
+        addresses: vec![address],
+        bind: true,
+        transparent: false,
+        direction: Direction::Unspecified,
+        hand_off: false,
+        original_dst: false,
+        tls_inspector: None,
+        http_inspector: None,
+        inspect_timeout: None,
+        continue_on_inspect_timeout: true,
+        chains,
+        buffer_limit: 1 << 20,
+        access_logs: [].into(),
+        hash: 0,
+    })
+}
+
+fn always(cluster: u32) -> ChainTable {
+    ChainTable {
+        chains: Vec::new(),
+        default: Some(chain(cluster)),
+    }
+}
+
+fn snapshot(
+    generation: u64,
+    listeners: Vec<Arc<Listener>>,
+    clusters: Vec<Arc<Cluster>>,
+) -> Arc<Snapshot> {
+    let by_address = listeners
+        .iter()
+        .flat_map(|listener| {
+            listener
+                .addresses
+                .iter()
+                .map(|address| (*address, listener.clone()))
+        })
+        .collect();
+    Arc::new(Snapshot {
+        generation,
+        listeners: Arc::new(ListenerTable {
+            all: listeners,
+            by_address,
+        }),
+        routes: [].into(),
+        clusters: clusters.into_iter().map(Some).collect(),
+    })
+}
+
+struct Proxy {
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    workers: Workers,
+}
+
+impl Proxy {
+    async fn start(first: Arc<Snapshot>, publish: Option<Publish>) -> Self {
+        Self::start_with(first, publish, 1000).await
+    }
+
+    async fn start_with(
+        first: Arc<Snapshot>,
+        publish: Option<Publish>,
+        max_connections: u32,
+    ) -> Self {
+        let generation = first.generation;
+        let (snapshots, receiver) = watch::channel(first);
+        let group = Group {
+            count: 2,
+            namespace: None,
+            mesh: Vec::new(),
+            publish,
+            max_connections,
+            drain_time: DRAIN,
+        };
+        let proxy = Self {
+            snapshots,
+            workers: Workers::start(group, receiver).unwrap(),
+        };
+        proxy.applied(generation).await;
+        proxy
+    }
+
+    async fn apply(&self, next: Arc<Snapshot>) {
+        let generation = next.generation;
+        self.snapshots.send(next).unwrap();
+        self.applied(generation).await;
+    }
+
+    async fn applied(&self, generation: u64) {
+        let mut applied = self.workers.handle().applied();
+        applied
+            .wait_for(|known| *known == generation)
+            .await
+            .unwrap();
+    }
+}
+
+/// Connects until the server's name is the wanted one: a worker may still hold the
+/// configuration of a moment ago.
+async fn connect_to(address: SocketAddr, wanted: u8) -> TcpStream {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if stream.read_u8().await.is_ok_and(|name| name == wanted) {
+            return stream;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "never reached {}",
+            char::from(wanted)
+        );
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn ping(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"x").await?;
+    assert_eq!(stream.read_u8().await?, b'x');
+    Ok(())
+}
+
+async fn closed(stream: &mut TcpStream) {
+    let ended = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut [0; 8])).await;
+    assert!(!matches!(ended.expect("still open"), Ok(1..)), "got data");
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, test);
+}
+
+#[test]
+fn a_changed_chain_serves_new_connections_while_old_ones_go_on() {
+    run(async {
+        let clusters = vec![
+            cluster(0, Some(echo(b'a').await)),
+            cluster(1, Some(echo(b'b').await)),
+        ];
+        let address = free();
+        let proxy = Proxy::start(
+            snapshot(1, vec![listener("l", address, always(0))], clusters.clone()),
+            None,
+        )
+        .await;
+        let mut old = connect_to(address, b'a').await;
+        ping(&mut old).await.unwrap();
+        proxy
+            .apply(snapshot(
+                2,
+                vec![listener("l", address, always(1))],
+                clusters.clone(),
+            ))
+            .await;
+        let mut new = connect_to(address, b'b').await;
+        ping(&mut new).await.unwrap();
+        ping(&mut old).await.unwrap();
+        // Without the listener both end, when the drain time is over.
+        proxy.apply(snapshot(3, Vec::new(), clusters)).await;
+        closed(&mut old).await;
+        closed(&mut new).await;
+        let refused = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), refused)
+            .await
+            .unwrap();
+        proxy.workers.stop();
+    });
+}
+
+#[test]
+fn failures_close_the_connection_and_the_worker_lives_on() {
+    run(async {
+        let clusters = vec![
+            cluster(0, Some(free())),
+            cluster(1, None),
+            cluster(2, Some(echo(b'c').await)),
+        ];
+        let (refused, empty, good, none) = (free(), free(), free(), free());
+        let no_chain = ChainTable {
+            chains: vec![(
+                ChainMatch {
+                    destination_port: Some(1),
+                    ..ChainMatch::default()
+                },
+                chain(2),
+            )],
+            default: None,
+        };
+        let listeners = vec![
+            listener("refused", refused, always(0)),
+            listener("empty", empty, always(1)),
+            listener("good", good, always(2)),
+            listener("no-chain", none, no_chain),
+            listener("no-cluster", free(), always(9)),
+        ];
+        let no_cluster = listeners[4].addresses[0];
+        let proxy = Proxy::start(snapshot(1, listeners, clusters), None).await;
+        for address in [refused, empty, none, no_cluster] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            closed(&mut stream).await;
+        }
+        ping(&mut connect_to(good, b'c').await).await.unwrap();
+        proxy.workers.stop();
+    });
+}
+
+#[test]
+fn protocols_are_detected_and_server_first_clients_are_not_kept_waiting() {
+    run(async {
+        let clusters = vec![
+            cluster(0, Some(echo(b't').await)),
+            cluster(1, Some(echo(b'h').await)),
+        ];
+        let address = free();
+        let http = ChainMatch {
+            application_protocols: vec![b"http/1.1".as_slice().into()],
+            transport: Some(Transport::RawBuffer),
+            ..ChainMatch::default()
+        };
+        let table = ChainTable {
+            chains: vec![(http, chain(1))],
+            default: Some(chain(0)),
+        };
+        let mut sniffing = Arc::into_inner(listener("l", address, table)).unwrap();
+        sniffing.tls_inspector = Some(InspectorPorts::default());
+        sniffing.http_inspector = Some(InspectorPorts::default());
+        sniffing.inspect_timeout = Some(Duration::from_millis(50));
+        let proxy = Proxy::start(snapshot(1, vec![Arc::new(sniffing)], clusters), None).await;
+        let mut silent = connect_to(address, b't').await;
+        ping(&mut silent).await.unwrap();
+        let mut http = TcpStream::connect(address).await.unwrap();
+        http.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        assert_eq!(http.read_u8().await.unwrap(), b'h');
+        assert_eq!(
+            http.read_u8().await.unwrap(),
+            b'G',
+            "the bytes that were looked at arrive"
+        );
+        proxy.workers.stop();
+    });
+}
+
+#[test]
+fn publishing_names_collisions_and_serves_the_rest() {
+    run(async {
+        let clusters = vec![cluster(0, Some(echo(b'p').await))];
+        let (first, second, third) = (free(), free(), free());
+        let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken_port = taken.local_addr().unwrap().port();
+        let published = free().port();
+        let publish = Publish {
+            address: Ipv4Addr::LOCALHOST.into(),
+            ports: vec![
+                (first.port(), published),
+                (second.port(), taken_port),
+                (third.port(), published),
+            ],
+        };
+        // Chains by port: a published connection is one to the listener's own port.
+        let by_port = |address: SocketAddr| ChainTable {
+            chains: vec![(
+                ChainMatch {
+                    destination_port: Some(address.port()),
+                    ..ChainMatch::default()
+                },
+                chain(0),
+            )],
+            default: None,
+        };
+        let listeners = vec![
+            listener("first", first, by_port(first)),
+            listener("second", second, by_port(second)),
+            listener("third", third, by_port(third)),
+        ];
+        let proxy = Proxy::start(snapshot(1, listeners, clusters), Some(publish)).await;
+        for port in [published, first.port(), second.port(), third.port()] {
+            ping(&mut connect_to((Ipv4Addr::LOCALHOST, port).into(), b'p').await)
+                .await
+                .unwrap();
+        }
+        let mut watching = proxy.workers.handle().bind_failures();
+        let failures = watching
+            .wait_for(|failures| failures.len() == 2)
+            .await
+            .unwrap()
+            .clone();
+        let text: Vec<String> = failures.iter().map(ToString::to_string).collect();
+        assert!(
+            text.iter()
+                .any(|text| text.contains("`third`") && text.contains("`first`")),
+            "{text:?}"
+        );
+        let collision = text.iter().find(|text| text.contains("`second`")).unwrap();
+        assert!(
+            collision.contains("taken") && collision.contains("--publish 127.0.0.1"),
+            "{collision}"
+        );
+        // When the port is free again, the listener takes it.
+        drop(taken);
+        watching
+            .wait_for(|failures| failures.len() == 1)
+            .await
+            .unwrap();
+        ping(&mut connect_to((Ipv4Addr::LOCALHOST, taken_port).into(), b'p').await)
+            .await
+            .unwrap();
+        proxy.workers.stop();
+    });
+}
+
+#[test]
+fn the_limit_of_connections_holds_and_draining_ends_them() {
+    run(async {
+        let clusters = vec![cluster(0, Some(echo(b'l').await))];
+        let address = free();
+        let proxy = Proxy::start_with(
+            snapshot(1, vec![listener("l", address, always(0))], clusters),
+            None,
+            2,
+        )
+        .await;
+        let mut first = connect_to(address, b'l').await;
+        let mut second = connect_to(address, b'l').await;
+        let mut third = TcpStream::connect(address).await.unwrap();
+        closed(&mut third).await;
+        ping(&mut first).await.unwrap();
+        let handle = proxy.workers.handle();
+        assert_eq!(handle.active_connections(), 2);
+        handle.drain(Some(Duration::from_millis(50)));
+        closed(&mut first).await;
+        closed(&mut second).await;
+        while handle.active_connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+        proxy.workers.stop();
+    });
+}
