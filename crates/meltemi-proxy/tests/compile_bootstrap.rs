@@ -90,10 +90,7 @@ async fn the_benchmarks_bootstraps_start() {
             }
             Err(error) => {
                 let text = error.to_string();
-                assert!(
-                    text.contains("policy filter \"envoy.filters.http.rbac\""),
-                    "{name}: {text}"
-                );
+                assert!(text.contains("policy filter"), "{name}: {text}");
             }
         }
     }
@@ -140,7 +137,7 @@ fn unknown_fields_are_named_with_their_path() {
         ),
         (
             r#"{"static_resources": {"clusters": [{"name": "a"}, {"name": "b", "connect_timeot": "1s"}]}}"#,
-            "static_resources.clusters[1].connect_timeot",
+            "static_resources.clusters[1]: unrecognized field name 'connect_timeot'",
         ),
         (
             r#"{"static_resources": {"clusters": [{"name": "a", "connect_timeout": "soon"}]}}"#,

@@ -106,7 +106,11 @@ fn within(path: &str, error: JsonError) -> BootstrapError {
             path: inner,
             reason,
         } => JsonError::Field {
-            path: format!("{path}.{inner}"),
+            path: match inner.as_str() {
+                // The message itself: an unknown field is named in the reason.
+                "." => path.to_owned(),
+                inner => format!("{path}.{inner}"),
+            },
             reason,
         },
         other => JsonError::Field {

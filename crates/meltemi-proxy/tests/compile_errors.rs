@@ -1,0 +1,229 @@
+//! Refusals name the field and the reason; what is harmless does not refuse.
+
+use meltemi_proxy::bootstrap::json::Schema;
+use meltemi_proxy::compile::{self, Cx, Error, Names};
+use prost::Message;
+use serde_json::{Value, json};
+
+fn compile_as<M: Message + Default, T>(
+    kind: &str,
+    value: &Value,
+    compile: impl FnOnce(M, &mut Cx<'_>) -> Result<T, Error>,
+) -> Result<(T, Vec<compile::Notice>), String> {
+    let bytes = Schema::load().encode(kind, &value.to_string()).unwrap();
+    let mut names = Names::default();
+    let mut cx = Cx::new(&mut names);
+    let compiled = compile(M::decode(bytes.as_slice()).unwrap(), &mut cx);
+    compiled
+        .map(|compiled| (compiled, cx.finish().1))
+        .map_err(|error| error.to_string())
+}
+
+fn cluster(value: Value) -> Result<Vec<compile::Notice>, String> {
+    compile_as("envoy.config.cluster.v3.Cluster", &value, |message, cx| {
+        compile::cluster(message, 0, cx)
+    })
+    .map(|(_, notices)| notices)
+}
+
+fn listener(value: Value) -> Result<Vec<compile::Notice>, String> {
+    compile_as(
+        "envoy.config.listener.v3.Listener",
+        &value,
+        |message, cx| compile::listener(message, 0, cx),
+    )
+    .map(|(_, notices)| notices)
+}
+
+fn routes(value: Value) -> Result<meltemi_proxy::model::RouteTable, String> {
+    compile_as(
+        "envoy.config.route.v3.RouteConfiguration",
+        &value,
+        |message, cx| compile::route_table(message, 0, cx),
+    )
+    .map(|(table, _)| table)
+}
+
+fn table(route: Value) -> Value {
+    json!({"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]})
+}
+
+fn http_listener(extra: Value) -> Value {
+    let mut manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "s",
+        "route_config": table(json!({"match": {"prefix": "/"}, "route": {"cluster": "c"}})),
+        "http_filters": [{"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
+    });
+    for (key, value) in extra.as_object().unwrap() {
+        manager[key] = value.clone();
+    }
+    json!({
+        "name": "l",
+        "address": {"socket_address": {"address": "0.0.0.0", "port_value": 80}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
+    })
+}
+
+#[test]
+fn clusters() {
+    let cases = [
+        (
+            json!({"name": "c", "type": "EDS"}),
+            "eds_cluster_config: is required",
+        ),
+        (
+            json!({"name": "c", "lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": 10}}),
+            "maglev_lb_config.table_size: must be a prime number of at most 5000011",
+        ),
+        (
+            json!({"name": "c", "connect_timeout": "-1s"}),
+            "connect_timeout: is not a positive duration",
+        ),
+        (
+            json!({"name": "c", "load_assignment": {"cluster_name": "c", "endpoints": [{"lb_endpoints": [
+                {"endpoint": {"address": {"socket_address": {"address": "name.test", "port_value": 1}}}}]}]}}),
+            "load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: \"name.test\" is not an IP address",
+        ),
+        (
+            json!({"name": "c", "lb_subset_config": {"fallback_policy": "ANY_ENDPOINT"}}),
+            "lb_subset_config: is not supported",
+        ),
+        (
+            json!({"name": "c", "transport_socket": {"name": "tls", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "common_tls_context": {"validation_context": {"crl": {"inline_string": "x"}}}}}}),
+            "transport_socket.typed_config.common_tls_context.validation_context.crl: is not supported",
+        ),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(cluster(value).unwrap_err(), expected);
+    }
+    let notices = cluster(json!({"name": "c", "outlier_detection": {}})).unwrap();
+    assert_eq!(notices[0].field, "OutlierDetection.enforcing_success_rate");
+}
+
+#[test]
+fn listeners() {
+    let cases = [
+        (
+            json!({"name": "l", "address": {"pipe": {"path": "/x"}}, "filter_chains": [{}]}),
+            "address: pipe: is not supported",
+        ),
+        (
+            http_listener(json!({"http_filters": []})),
+            "filter_chains[0].filters[0].typed_config.http_filters: does not end with the router",
+        ),
+        (
+            http_listener(json!({"codec_type": "HTTP3"})),
+            "filter_chains[0].filters[0].typed_config.codec_type: HTTP3 is not supported",
+        ),
+        (
+            http_listener(
+                json!({"http_filters": [{"name": "jwt", "is_optional": true, "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"}}]}),
+            ),
+            "filter_chains[0].filters[0].typed_config.http_filters[0]: policy filter \"jwt\" \
+             (envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication) is not supported yet: \
+             refusing the listener rather than letting traffic pass unchecked",
+        ),
+    ];
+    for (value, expected) in cases {
+        let expected = expected.replace("address: pipe", "address.pipe");
+        assert_eq!(listener(value).unwrap_err(), expected);
+    }
+    let notices = listener(http_listener(json!({"tracing": {}}))).unwrap();
+    assert_eq!(notices[0].field, "HttpConnectionManager.tracing");
+}
+
+#[test]
+fn route_tables() {
+    let to = |extra: Value| {
+        let mut action = json!({"cluster": "c"});
+        for (key, value) in extra.as_object().unwrap() {
+            action[key] = value.clone();
+        }
+        table(json!({"match": {"prefix": "/"}, "route": action}))
+    };
+    let cases = [
+        (
+            to(json!({"retry_policy": {"retry_on": "5xx,sometimes"}})),
+            "virtual_hosts[0].routes[0].route.retry_policy.retry_on: \"sometimes\" is not a retry condition",
+        ),
+        (
+            to(json!({"regex_rewrite": {"pattern": {"regex": "a(b"}, "substitution": ""}})),
+            "virtual_hosts[0].routes[0].route.regex_rewrite.pattern.regex: not a valid regular expression",
+        ),
+        (
+            table(json!({"match": {"safe_regex": {"regex": "["}}, "route": {"cluster": "c"}})),
+            "virtual_hosts[0].routes[0].match.safe_regex.regex: not a valid regular expression",
+        ),
+        (
+            table(json!({"match": {"prefix": "/"}, "direct_response": {"status": 42}})),
+            "virtual_hosts[0].routes[0].direct_response.status: 42 is not an HTTP status",
+        ),
+        (
+            json!({"name": "r", "virtual_hosts": [{"name": "a", "domains": ["x"]}, {"name": "b", "domains": ["X"]}]}),
+            "virtual_hosts[1].domains: \"X\" stands in two virtual hosts",
+        ),
+        (
+            table(
+                json!({"match": {"prefix": "/"}, "route": {"cluster": "c"}, "typed_per_filter_config": {
+                "authz": {"@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"}}}),
+            ),
+            "virtual_hosts[0].routes[0].typed_per_filter_config[authz]: envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute is not supported",
+        ),
+    ];
+    for (value, expected) in cases {
+        let error = routes(value).map(drop).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn routes_inherit_and_replace() {
+    use meltemi_proxy::model::{Action, PathRewrite};
+    let fault = |status: u32| {
+        json!({"fault": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+            "abort": {"http_status": status, "percentage": {"numerator": 100}}}})
+    };
+    let compiled = routes(json!({
+        "name": "r",
+        "virtual_hosts": [{
+            "name": "v",
+            "domains": ["*.b.test", "*.a.b.test", "a.*", "Exact.test:80", "*"],
+            "retry_policy": {"retry_on": "5xx", "num_retries": 4},
+            "typed_per_filter_config": fault(503),
+            "routes": [
+                {"match": {"prefix": "/x"}, "route": {"cluster": "c",
+                    "regex_rewrite": {"pattern": {"regex": "^/x/(.*)$"}, "substitution": "/$y/\\1"}}},
+                {"match": {"prefix": "/"}, "typed_per_filter_config": fault(404),
+                    "route": {"cluster": "d", "timeout": "0s", "retry_policy": {"retry_on": "reset"}}},
+            ],
+        }],
+    }))
+    .unwrap();
+    assert_eq!(&*compiled.suffix[0].0, ".a.b.test", "longest first");
+    assert_eq!(&*compiled.prefix[0].0, "a.");
+    assert_eq!(compiled.exact["exact.test:80"], 0);
+    assert_eq!(compiled.any, Some(0));
+    let abort = |index: usize| {
+        let route = &compiled.hosts[0].routes[index];
+        route.fault.as_ref().unwrap().abort.as_ref().unwrap().kind
+    };
+    assert_eq!(abort(0), meltemi_proxy::model::AbortKind::Http(503));
+    assert_eq!(abort(1), meltemi_proxy::model::AbortKind::Http(404));
+    let forward = |index: usize| match &compiled.hosts[0].routes[index].action {
+        Action::Forward(forward) => forward,
+        _ => panic!("does not forward"),
+    };
+    assert_eq!(forward(0).retry.as_ref().unwrap().num_retries, 4);
+    assert_eq!(forward(0).timeout, Some(std::time::Duration::from_secs(15)));
+    assert_eq!(forward(1).retry.as_ref().unwrap().num_retries, 1);
+    assert_eq!(forward(1).timeout, None);
+    let PathRewrite::Regex(regex, replacement) = &forward(0).path_rewrite else {
+        panic!("no rewrite");
+    };
+    assert_eq!(regex.replace_all("/x/tail", &**replacement), "/$y/tail");
+}

@@ -1,0 +1,503 @@
+//! Updates over a real ADS stream: warming, refusals, last good versions, order.
+
+use bytes::Bytes;
+use envoy_types::pb::envoy::config::core::v3::Node;
+use meltemi_proxy::bootstrap::{Bootstrap, Format, json::Schema};
+use meltemi_proxy::config::{Handle, Kind, Manager, Options, Query, Readiness, State};
+use meltemi_xds::server::{
+    AdsServer, AdsServerOptions, Nack, PeerInfo, ResourceSource, bind_unix, serve_unix,
+};
+use meltemi_xds::{Resource, ResourceSet, Subscription};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// A control plane whose content the test sets.
+#[derive(Clone)]
+struct Source(Arc<Inner>);
+
+struct Inner {
+    schema: Schema,
+    content: Mutex<BTreeMap<&'static str, ResourceSet>>,
+    version: watch::Sender<u64>,
+    nacks: mpsc::UnboundedSender<String>,
+}
+
+impl Source {
+    fn set(&self, kind: Kind, resources: &[Value]) {
+        let url = kind.type_url();
+        let message = url.rsplit('/').next().unwrap();
+        let set = resources
+            .iter()
+            .map(|resource| {
+                let name = resource["name"]
+                    .as_str()
+                    .or(resource["cluster_name"].as_str())
+                    .unwrap();
+                let bytes = self
+                    .0
+                    .schema
+                    .encode(message, &resource.to_string())
+                    .unwrap();
+                Resource::from_value(name, url, Bytes::from(bytes))
+            })
+            .collect();
+        self.0.content.lock().unwrap().insert(url, set);
+        self.0.version.send_modify(|version| *version += 1);
+    }
+}
+
+impl ResourceSource for Source {
+    type Proxy = ();
+
+    fn connect(&self, _: &Node, _: &PeerInfo) -> Result<(), tonic::Status> {
+        Ok(())
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.0.version.subscribe()
+    }
+
+    fn resources(&self, _: &(), type_url: &str, _: &Subscription) -> ResourceSet {
+        let content = self.0.content.lock().unwrap();
+        content.get(type_url).cloned().unwrap_or_default()
+    }
+
+    fn on_nack(&self, _: &(), nack: &Nack<'_>) {
+        let _ = self.0.nacks.send(nack.message.to_owned());
+    }
+}
+
+struct Mesh {
+    source: Source,
+    nacks: mpsc::UnboundedReceiver<String>,
+    handle: Handle,
+    shutdown: CancellationToken,
+    _home: tempfile::TempDir,
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Mesh {
+    fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("xds.sock");
+        let (nacks, receiver) = mpsc::unbounded_channel();
+        let source = Source(Arc::new(Inner {
+            schema: Schema::load(),
+            content: Mutex::default(),
+            version: watch::channel(0).0,
+            nacks,
+        }));
+        let shutdown = serve(&source, &socket);
+        let bootstrap = Bootstrap::parse(bootstrap(&socket).as_bytes(), Format::Json).unwrap();
+        let handle = Manager::start(bootstrap, Options::default()).unwrap();
+        Self {
+            source,
+            nacks: receiver,
+            handle,
+            shutdown,
+            _home: home,
+        }
+    }
+
+    async fn until(&self, what: impl Fn(&Handle) -> bool) {
+        let mut snapshots = self.handle.snapshots.clone();
+        let mut readiness = self.handle.readiness();
+        within(async {
+            while !what(&self.handle) {
+                tokio::select! {
+                    _ = snapshots.changed() => {}
+                    _ = readiness.changed() => {}
+                    // Records change without a publication, too.
+                    () = tokio::time::sleep(Duration::from_millis(5)) => {}
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn live(&self) {
+        let mut readiness = self.handle.readiness();
+        within(readiness.wait_for(|state| *state == Readiness::Live))
+            .await
+            .unwrap();
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future)
+        .await
+        .expect("did not happen in time")
+}
+
+fn serve(source: &Source, socket: &Path) -> CancellationToken {
+    let shutdown = CancellationToken::new();
+    let server = AdsServer::new(
+        source.clone(),
+        AdsServerOptions {
+            shutdown: shutdown.clone(),
+            ..AdsServerOptions::default()
+        },
+    );
+    let listener = bind_unix(socket).unwrap();
+    let routes = tonic::service::Routes::new(server);
+    tokio::spawn(serve_unix(listener, routes, shutdown.clone()));
+    shutdown
+}
+
+fn bootstrap(socket: &Path) -> String {
+    json!({
+        "node": {"id": "sidecar~10.0.0.1~a.b~b.svc.cluster.local"},
+        "dynamic_resources": {
+            "ads_config": {"api_type": "DELTA_GRPC", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]},
+            "cds_config": {"ads": {}, "initial_fetch_timeout": "0s"},
+            "lds_config": {"ads": {}, "initial_fetch_timeout": "0s"},
+        },
+        "static_resources": {"clusters": [{
+            "name": "xds-grpc",
+            "load_assignment": {"cluster_name": "xds-grpc", "endpoints": [
+                {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": socket}}}}]}]},
+        }]},
+    })
+    .to_string()
+}
+
+fn cluster(name: &str, timeout: &str) -> Value {
+    json!({
+        "name": name,
+        "type": "EDS",
+        "connect_timeout": timeout,
+        "eds_cluster_config": {"eds_config": {"ads": {}, "initial_fetch_timeout": "0s"}},
+    })
+}
+
+fn endpoints(name: &str, ports: &[u16]) -> Value {
+    let endpoints: Vec<Value> = ports
+        .iter()
+        .map(|port| json!({"endpoint": {"address": {"socket_address": {"address": "10.0.0.9", "port_value": port}}}}))
+        .collect();
+    json!({"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]})
+}
+
+fn listener(name: &str, port: u16, table: &str) -> Value {
+    json!({
+        "name": name,
+        "address": {"socket_address": {"address": "10.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": name,
+            "rds": {"route_config_name": table, "config_source": {"ads": {}, "initial_fetch_timeout": "0s"}},
+            "http_filters": [{"name": "router", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
+        }}]}],
+    })
+}
+
+fn table(name: &str, cluster: &str) -> Value {
+    json!({"name": name, "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/"}, "route": {"cluster": cluster}}]}]})
+}
+
+fn policy_listener(name: &str, port: u16) -> Value {
+    let mut listener = listener(name, port, "r");
+    listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+        .as_array_mut()
+        .unwrap()
+        .insert(
+            0,
+            json!({"name": "jwt", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"}}),
+        );
+    listener
+}
+
+fn named(handle: &Handle, name: &str) -> Option<Arc<meltemi_proxy::model::Cluster>> {
+    let snapshot = handle.snapshot();
+    let found = snapshot
+        .clusters
+        .iter()
+        .flatten()
+        .find(|cluster| &*cluster.config.name == name);
+    found.cloned()
+}
+
+fn endpoint_count(handle: &Handle, name: &str) -> usize {
+    named(handle, name).map_or(0, |cluster| {
+        cluster
+            .endpoints
+            .priorities
+            .iter()
+            .map(|p| p.endpoints.len())
+            .sum()
+    })
+}
+
+fn listeners(handle: &Handle) -> Vec<String> {
+    let snapshot = handle.snapshot();
+    snapshot
+        .listeners
+        .all
+        .iter()
+        .map(|l| l.name.to_string())
+        .collect()
+}
+
+fn failure(handle: &Handle, kind: Kind, name: &str) -> Option<String> {
+    handle
+        .records(kind)
+        .into_iter()
+        .find(|record| &*record.name == name)?
+        .failure
+        .map(|failure| failure.details)
+}
+
+#[tokio::test]
+async fn listeners_wait_for_their_routes_and_clusters_for_their_endpoints() {
+    let mesh = Mesh::start();
+    mesh.source.set(Kind::Cluster, &[cluster("c", "1s")]);
+    mesh.until(|handle| !handle.records(Kind::Cluster).is_empty() && handle.problems().len() == 1)
+        .await;
+    let (kind, record) = mesh.handle.problems().remove(0);
+    assert_eq!(
+        (kind, &*record.name, record.state),
+        (Kind::Cluster, "c", State::Warming)
+    );
+    assert!(named(&mesh.handle, "c").is_none());
+
+    mesh.source
+        .set(Kind::Endpoints, &[endpoints("c", &[80, 81])]);
+    mesh.until(|handle| endpoint_count(handle, "c") == 2).await;
+
+    mesh.source.set(Kind::Listener, &[listener("l", 80, "r")]);
+    mesh.until(|handle| {
+        handle
+            .records(Kind::Listener)
+            .iter()
+            .any(|record| record.state == State::Warming)
+    })
+    .await;
+    assert!(listeners(&mesh.handle).is_empty());
+    let waiting = mesh.handle.readiness().borrow().clone();
+    assert!(matches!(waiting, Readiness::Initializing(_)), "{waiting:?}");
+
+    mesh.source.set(Kind::Route, &[table("r", "c")]);
+    mesh.live().await;
+    assert_eq!(listeners(&mesh.handle), ["l"]);
+    let snapshot = mesh.handle.snapshot();
+    assert!(
+        snapshot
+            .routes
+            .iter()
+            .flatten()
+            .any(|table| &*table.name == "r")
+    );
+    let dump = mesh
+        .handle
+        .config_dump(&Query {
+            endpoints: true,
+            ..Query::default()
+        })
+        .unwrap();
+    let route = &dump["configs"][4]["dynamic_route_configs"][0]["route_config"];
+    assert_eq!(
+        route["virtual_hosts"][0]["routes"][0]["route"]["cluster"],
+        "c"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_resource_keeps_its_last_good_version_and_the_others_go_on() {
+    let mut mesh = Mesh::start();
+    mesh.source.set(
+        Kind::Endpoints,
+        &[endpoints("c", &[80]), endpoints("d", &[80])],
+    );
+    mesh.source.set(Kind::Route, &[table("r", "c")]);
+    mesh.source.set(Kind::Listener, &[listener("l", 80, "r")]);
+    mesh.source.set(Kind::Cluster, &[cluster("c", "1s")]);
+    mesh.live().await;
+    let before = named(&mesh.handle, "c").unwrap();
+
+    let mut bad = cluster("c", "2s");
+    bad["health_checks"] = json!([{"timeout": "1s", "interval": "1s", "tcp_health_check": {},
+        "unhealthy_threshold": 1, "healthy_threshold": 1}]);
+    mesh.source.set(Kind::Cluster, &[bad, cluster("d", "1s")]);
+    let nack = within(mesh.nacks.recv()).await.unwrap();
+    assert_eq!(nack, "cluster \"c\": health_checks: is not supported");
+    mesh.until(|handle| endpoint_count(handle, "d") == 1).await;
+    let after = named(&mesh.handle, "c").unwrap();
+    assert!(
+        Arc::ptr_eq(&before.config, &after.config),
+        "the last good version is in force"
+    );
+    let details = failure(&mesh.handle, Kind::Cluster, "c").unwrap();
+    assert_eq!(details, "health_checks: is not supported");
+
+    mesh.source.set(
+        Kind::Listener,
+        &[policy_listener("l", 80), listener("m", 81, "r")],
+    );
+    let nack = within(mesh.nacks.recv()).await.unwrap();
+    assert!(nack.starts_with("listener \"l\": filter_chains[0].filters[0].typed_config.http_filters[0]: policy filter \"jwt\""), "{nack}");
+    mesh.until(|handle| listeners(handle) == ["l", "m"]).await;
+    let dump = mesh.handle.config_dump(&Query::default()).unwrap();
+    let entry = &dump["configs"][2]["dynamic_listeners"][0];
+    assert_eq!(entry["active_state"]["listener"]["name"], "l");
+    assert!(
+        entry["error_state"]["details"]
+            .as_str()
+            .unwrap()
+            .contains("jwt")
+    );
+
+    // A good version ends the refusal.
+    mesh.source
+        .set(Kind::Cluster, &[cluster("c", "3s"), cluster("d", "1s")]);
+    mesh.until(|handle| {
+        named(handle, "c").is_some_and(|c| c.config.connect_timeout == Duration::from_secs(3))
+    })
+    .await;
+    assert_eq!(failure(&mesh.handle, Kind::Cluster, "c"), None);
+}
+
+#[tokio::test]
+async fn what_did_not_change_is_shared_and_counters_survive() {
+    let mesh = Mesh::start();
+    mesh.source.set(
+        Kind::Endpoints,
+        &[endpoints("c", &[80, 81]), endpoints("d", &[80])],
+    );
+    mesh.source.set(Kind::Listener, &[]);
+    mesh.source
+        .set(Kind::Cluster, &[cluster("c", "1s"), cluster("d", "1s")]);
+    mesh.live().await;
+    let (c, d) = (
+        named(&mesh.handle, "c").unwrap(),
+        named(&mesh.handle, "d").unwrap(),
+    );
+
+    mesh.source.set(
+        Kind::Endpoints,
+        &[endpoints("c", &[81, 82, 83]), endpoints("d", &[80])],
+    );
+    mesh.until(|handle| endpoint_count(handle, "c") == 3).await;
+    let now = named(&mesh.handle, "c").unwrap();
+    assert!(Arc::ptr_eq(&c.config, &now.config));
+    assert!(Arc::ptr_eq(&c.shared, &now.shared));
+    let kept = &c.endpoints.priorities[0].endpoints[1].state;
+    assert!(Arc::ptr_eq(
+        kept,
+        &now.endpoints.priorities[0].endpoints[0].state
+    ));
+    assert!(Arc::ptr_eq(&d, &named(&mesh.handle, "d").unwrap()));
+
+    mesh.source.set(Kind::Cluster, &[cluster("c", "9s")]);
+    mesh.until(|handle| named(handle, "d").is_none()).await;
+    let now = named(&mesh.handle, "c").unwrap();
+    assert_eq!(now.config.connect_timeout, Duration::from_secs(9));
+    assert!(
+        Arc::ptr_eq(&c.shared, &now.shared),
+        "counters survive a new configuration"
+    );
+    assert_eq!(now.id, c.id);
+}
+
+/// What the workers would see, without pointers and generations.
+fn summary(handle: &Handle) -> String {
+    let snapshot = handle.snapshot();
+    let mut routes: Vec<_> = snapshot
+        .routes
+        .iter()
+        .flatten()
+        .map(|table| format!("{} {}", table.name, table.hash))
+        .collect();
+    routes.sort();
+    // The control plane's own cluster names a directory of this run.
+    let mut clusters: Vec<_> = snapshot
+        .clusters
+        .iter()
+        .flatten()
+        .filter(|cluster| &*cluster.config.name != "xds-grpc")
+        .map(|cluster| format!("{} {}", cluster.config.name, cluster.config.hash))
+        .collect();
+    clusters.sort();
+    let text = handle.clusters_text();
+    let endpoints: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("xds-grpc"))
+        .collect();
+    format!(
+        "{endpoints:?}{}{routes:?}{clusters:?}",
+        handle.listeners_text()
+    )
+}
+
+#[tokio::test]
+async fn the_order_of_updates_does_not_change_the_outcome() {
+    let last: [(Kind, Vec<Value>); 4] = [
+        (Kind::Cluster, vec![cluster("c", "1s"), cluster("e", "1s")]),
+        (
+            Kind::Endpoints,
+            vec![endpoints("c", &[80, 81]), endpoints("e", &[90])],
+        ),
+        (
+            Kind::Listener,
+            vec![listener("l", 80, "r"), listener("n", 82, "s")],
+        ),
+        (Kind::Route, vec![table("r", "c"), table("s", "e")]),
+    ];
+    let first: [(Kind, Vec<Value>); 4] = [
+        (Kind::Cluster, vec![cluster("c", "7s"), cluster("d", "1s")]),
+        (
+            Kind::Endpoints,
+            vec![endpoints("c", &[79]), endpoints("d", &[80])],
+        ),
+        (
+            Kind::Listener,
+            vec![listener("l", 80, "q"), listener("m", 81, "r")],
+        ),
+        (Kind::Route, vec![table("q", "d"), table("r", "d")]),
+    ];
+    let mut outcomes = Vec::new();
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]] {
+        for history in [false, true] {
+            let mesh = Mesh::start();
+            if history {
+                for index in order {
+                    mesh.source.set(first[index].0, &first[index].1);
+                }
+                mesh.live().await;
+            }
+            for index in order {
+                mesh.source.set(last[index].0, &last[index].1);
+                tokio::task::yield_now().await;
+            }
+            mesh.live().await;
+            mesh.until(|handle| {
+                let snapshot = handle.snapshot();
+                handle.problems().is_empty()
+                    && listeners(handle) == ["l", "n"]
+                    && endpoint_count(handle, "c") == 2
+                    && endpoint_count(handle, "e") == 1
+                    && named(handle, "d").is_none()
+                    && named(handle, "c").is_some_and(|c| c.config.connect_timeout.as_secs() == 1)
+                    && snapshot.routes.iter().flatten().count() == 2
+            })
+            .await;
+            outcomes.push(summary(&mesh.handle));
+        }
+    }
+    for outcome in &outcomes {
+        assert_eq!(outcome, &outcomes[0]);
+    }
+}
