@@ -53,7 +53,8 @@ pub async fn serve(
         tls: enabled(listener.tls_inspector.as_ref(), destination),
         http: enabled(listener.http_inspector.as_ref(), destination),
     };
-    let Some(seen) = inspected(&stream, wanted, &listener, &worker, stats, &state.drain()).await
+    let Some((stream, seen)) =
+        inspected(stream, wanted, &listener, &worker, stats, &state.drain()).await
     else {
         return;
     };
@@ -123,17 +124,17 @@ fn enabled(inspector: Option<&crate::model::InspectorPorts>, destination: Socket
 
 /// `None` when the connection is to be closed.
 async fn inspected(
-    stream: &TcpStream,
+    stream: TcpStream,
     wanted: inspect::Wanted,
     listener: &Listener,
     worker: &Worker,
     stats: ListenerStats,
     drain: &DrainSignal,
-) -> Option<inspect::Outcome> {
+) -> Option<(TcpStream, inspect::Outcome)> {
     if !wanted.tls && !wanted.http {
-        return Some(inspect::Outcome::default());
+        return Some((stream, inspect::Outcome::default()));
     }
-    let inspection = inspect::inspect(stream, wanted, &worker.buffers);
+    let inspection = inspect::inspect(&stream, wanted, &worker.buffers);
     let limit = async {
         match listener.inspect_timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -142,7 +143,7 @@ async fn inspected(
     };
     tokio::select! {
         result = inspection => match result {
-            Ok(outcome) => Some(outcome),
+            Ok(outcome) => Some((stream, outcome)),
             Err(error) => {
                 tracing::debug!(listener = %listener.name, %error, "a connection ended during inspection");
                 stats.inspection_errors.inc();
@@ -152,9 +153,12 @@ async fn inspected(
         // A server that speaks first gets its silent client.
         () = limit => {
             stats.inspection_timeouts.inc();
-            listener.continue_on_inspect_timeout.then(inspect::Outcome::default)
+            if !listener.continue_on_inspect_timeout {
+                return None;
+            }
+            Some((inspect::give_up(stream).ok()?, inspect::Outcome::default()))
         }
-        () = drain.drained() => None,
+        () = drain.expired() => None,
     }
 }
 

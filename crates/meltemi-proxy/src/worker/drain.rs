@@ -18,6 +18,8 @@ struct State {
     draining: Cell<bool>,
     deadline: Cell<Option<Instant>>,
     notify: Notify,
+    /// Whatever is true of it is true here.
+    parent: Option<DrainSignal>,
 }
 
 impl Default for DrainSignal {
@@ -28,20 +30,32 @@ impl Default for DrainSignal {
 
 impl DrainSignal {
     pub fn new() -> Self {
+        Self::with_parent(None)
+    }
+
+    /// A signal that also fires when this one does.
+    pub fn child(&self) -> Self {
+        Self::with_parent(Some(self.clone()))
+    }
+
+    fn with_parent(parent: Option<DrainSignal>) -> Self {
         Self(Rc::new(State {
             draining: Cell::new(false),
             deadline: Cell::new(None),
             notify: Notify::new(),
+            parent,
         }))
     }
 
     pub fn is_draining(&self) -> bool {
-        self.0.draining.get()
+        self.0.draining.get() || self.0.parent.as_ref().is_some_and(DrainSignal::is_draining)
     }
 
     /// When the connection is closed whatever it does; `None` while nothing forces it.
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.deadline.get()
+        let own = self.0.deadline.get();
+        let above = self.0.parent.as_ref().and_then(DrainSignal::deadline);
+        own.into_iter().chain(above).min()
     }
 
     /// Starts draining, without a deadline.
@@ -59,42 +73,46 @@ impl DrainSignal {
         self.start();
     }
 
-    /// Starts draining as the other signal does.
-    pub(super) fn follow(&self, other: &DrainSignal) {
-        self.0.deadline.set(other.deadline());
-        self.start();
-    }
-
     /// Resolves when the connection should close gracefully; cancel-safe.
     pub async fn drained(&self) {
-        self.wait(|state| state.draining.get()).await;
+        self.until(|| self.is_draining().then_some(())).await;
     }
 
     /// Resolves when the time to close gracefully is over; cancel-safe.
     pub async fn expired(&self) {
-        self.wait(|state| state.deadline.get().is_some()).await;
-        while let Some(deadline) = self.0.deadline.get()
-            && Instant::now() < deadline
-        {
-            // An earlier deadline may be set meanwhile: that notifies.
-            let changed = self.0.notify.notified();
+        let mut known = self.until(|| self.deadline()).await;
+        while Instant::now() < known {
+            // An earlier deadline may be set meanwhile.
+            let earlier = self.until(|| self.deadline().filter(|deadline| *deadline < known));
             tokio::select! {
-                () = tokio::time::sleep_until(deadline) => {}
-                () = changed => {}
+                () = tokio::time::sleep_until(known) => return,
+                deadline = earlier => known = deadline,
             }
         }
     }
 
-    async fn wait(&self, ready: impl Fn(&State) -> bool) {
+    /// Waits, change by change, until there is an answer.
+    async fn until<T>(&self, answer: impl Fn() -> Option<T>) -> T {
         loop {
-            // Registered before the test: a start in between is not lost.
-            let notified = self.0.notify.notified();
-            let mut notified = std::pin::pin!(notified);
-            notified.as_mut().enable();
-            if ready(&self.0) {
-                return;
+            // Registered before the question: a start in between is not lost.
+            let mut own = std::pin::pin!(self.0.notify.notified());
+            own.as_mut().enable();
+            let Some(parent) = &self.0.parent else {
+                match answer() {
+                    Some(found) => return found,
+                    None => own.await,
+                }
+                continue;
+            };
+            let mut above = std::pin::pin!(parent.0.notify.notified());
+            above.as_mut().enable();
+            match answer() {
+                Some(found) => return found,
+                None => tokio::select! {
+                    () = own => {}
+                    () = above => {}
+                },
             }
-            notified.await;
         }
     }
 }
@@ -124,5 +142,17 @@ mod tests {
         tokio::join!(waiting, starting);
         drain.drained().await;
         drain.expired().await;
+    }
+
+    #[tokio::test]
+    async fn a_child_follows_its_parent_and_not_the_other_way() {
+        let parent = DrainSignal::new();
+        let (first, second) = (parent.child(), parent.child());
+        first.start();
+        assert!(first.is_draining() && !second.is_draining() && !parent.is_draining());
+        let waiting = second.expired();
+        let starting = async { parent.start_with_deadline(Duration::from_millis(1)) };
+        tokio::join!(waiting, first.expired(), starting);
+        assert!(second.is_draining());
     }
 }

@@ -80,23 +80,20 @@ impl ListenerState {
         self.drain.clone()
     }
 
-    /// The signal of the connections of one chain.
+    /// The signal of the connections of one chain; it follows the listener's, also when the
+    /// chain is gone.
     pub fn drain_of_chain(&self, hash: u64) -> DrainSignal {
         let mut chains = self.chains.borrow_mut();
-        let signal = chains.entry(hash).or_default().clone();
-        if self.drain.is_draining() && !signal.is_draining() {
-            signal.follow(&self.drain);
-        }
-        signal
+        chains
+            .entry(hash)
+            .or_insert_with(|| self.drain.child())
+            .clone()
     }
 
     fn start(&self, time: Option<Duration>) {
-        let chains = self.chains.borrow();
-        for signal in chains.values().chain([&self.drain]) {
-            match time {
-                Some(time) => signal.start_with_deadline(time),
-                None => signal.start(),
-            }
+        match time {
+            Some(time) => self.drain.start_with_deadline(time),
+            None => self.drain.start(),
         }
     }
 }

@@ -7,4 +7,4 @@ mod tls;
 
 pub use self::http::{HttpVerdict, http};
 pub use self::tls::{TlsVerdict, tls};
-pub(super) use peek::{Outcome, Wanted, inspect};
+pub(super) use peek::{Outcome, Wanted, give_up, inspect};

@@ -60,20 +60,33 @@ pub(in crate::listener) async fn inspect(
         match seen {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) if ready.is_read_closed() => return Ok(outcome),
+            // Decided: whoever reads next finds the socket readable, as it is.
+            Ok(_) if !wanted.tls && !wanted.http => {}
             // The same bytes would be seen again and again, because they stay: forget that
             // the socket is readable. The poller is edge-triggered, so the next bytes (or
             // the end) make it readable anew, and bytes that came since the peek have an
             // event of their own waiting. At most one useless peek a segment follows.
-            Ok(_) => {
+            Ok(_) if wanted.tls || wanted.http => {
                 let _ = stream.try_io(Interest::READABLE, || {
                     Err::<(), _>(io::ErrorKind::WouldBlock.into())
                 });
             }
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
     Ok(outcome)
+}
+
+/// Makes a socket readable again whose inspection was given up: bytes that were seen and
+/// left in it would wait for the next ones otherwise. Registering anew asks the poller what
+/// is there.
+///
+/// # Errors
+/// The poller takes no more sockets.
+pub(in crate::listener) fn give_up(stream: TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(stream.into_std()?)
 }
 
 fn as_uninit(buffer: &mut [u8]) -> &mut [std::mem::MaybeUninit<u8>] {
@@ -173,6 +186,47 @@ mod tests {
         let idle = std::time::Duration::from_millis(200);
         assert!(tokio::time::timeout(idle, counted).await.is_err());
         assert!(polls < 10, "{polls} polls while nothing arrived");
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_can_be_read_at_once() {
+        use tokio::io::AsyncReadExt;
+        let (mut client, mut server) = pair().await;
+        client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        inspect(&server, BOTH, &BufferPool::default())
+            .await
+            .unwrap();
+        let mut seen = [0; 64];
+        let limit = std::time::Duration::from_secs(10);
+        let read = tokio::time::timeout(limit, server.read(&mut seen)).await;
+        assert_eq!(read.unwrap().unwrap(), 16);
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_is_read_afterwards_whatever_the_end() {
+        let pool = BufferPool::default();
+        for (sent, finished) in [
+            (b"GET / HTTP/1.1\r\n".as_slice(), true),
+            (b"GET /unf", false),
+        ] {
+            let (mut client, server) = pair().await;
+            client.write_all(sent).await.unwrap();
+            let time = std::time::Duration::from_millis(50);
+            let inspection = tokio::time::timeout(time, inspect(&server, BOTH, &pool)).await;
+            assert_eq!(inspection.is_ok(), finished);
+            let mut server = if finished {
+                server
+            } else {
+                give_up(server).unwrap()
+            };
+            let mut read = vec![0; sent.len()];
+            let reading = tokio::io::AsyncReadExt::read_exact(&mut server, &mut read);
+            tokio::time::timeout(time * 20, reading)
+                .await
+                .expect("never readable")
+                .unwrap();
+            assert_eq!(read, sent);
+        }
     }
 
     #[tokio::test]
