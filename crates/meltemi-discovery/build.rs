@@ -8,10 +8,19 @@ use std::{env, error::Error, fs};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=Cargo.toml");
-    let output = Command::new(env::var("CARGO")?)
-        .args(["metadata", "--format-version=1", "--offline", "--locked"])
-        .current_dir(env::var("CARGO_MANIFEST_DIR")?)
-        .output()?;
+    let metadata = |more: &[&str]| {
+        Command::new(env::var("CARGO")?)
+            .args(["metadata", "--format-version=1", "--locked"])
+            .args(more)
+            .current_dir(env::var("CARGO_MANIFEST_DIR")?)
+            .output()
+            .map_err(Box::<dyn Error>::from)
+    };
+    let mut output = metadata(&["--offline"])?;
+    if !output.status.success() {
+        // Packages of other platforms are listed too, and may have to be downloaded.
+        output = metadata(&[])?;
+    }
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }

@@ -7,7 +7,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::UnixStream;
 
@@ -34,10 +34,6 @@ impl Client {
         }
     }
 
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.json(Method::GET, path, String::new()).await
     }
@@ -52,11 +48,6 @@ impl Client {
         let bytes = self.send(method, path, body).await?;
         serde_json::from_slice(&bytes)
             .with_context(|| format!("{path} of {} gave no valid answer", self.socket.display()))
-    }
-
-    pub async fn text(&self, method: Method, path: &str) -> anyhow::Result<String> {
-        let bytes = self.send(method, path, String::new()).await?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     async fn send(&self, method: Method, path: &str, body: String) -> anyhow::Result<Bytes> {

@@ -141,7 +141,14 @@ impl Pod {
                 .unwrap_or_default()
         };
         let name = text("/metadata/name").to_owned();
-        let owner = text("/metadata/ownerReferences/0/name");
+        let owner = match text("/metadata/ownerReferences/0/kind") {
+            // Between a Deployment and its pods stands a ReplicaSet, `DEPLOYMENT-HASH`.
+            "ReplicaSet" => {
+                let replicas = text("/metadata/ownerReferences/0/name");
+                replicas.rsplit_once('-').map_or(replicas, |(deployment, _)| deployment)
+            }
+            _ => text("/metadata/ownerReferences/0/name"),
+        };
         Ok(Self {
             namespace: text("/metadata/namespace").to_owned(),
             workload: if owner.is_empty() { &name } else { owner }.to_owned(),

@@ -46,6 +46,7 @@ pub fn compile(input: Input, cx: &mut Cx<'_>) -> Result<Protocol> {
         upstream,
         downstream_protocol,
     } = input;
+    let mut options = None;
     for (name, config) in typed {
         let field = format!("typed_extension_protocol_options[{name}]");
         let typed = any::open(Some(config)).at(&field)?;
@@ -56,11 +57,11 @@ pub fn compile(input: Input, cx: &mut Cx<'_>) -> Result<Protocol> {
             )))
             .at(&field);
         }
-        // The typed options replace the cluster's own fields, as in Envoy.
-        return typed
-            .decode()
-            .and_then(|options| from_options(options, cx))
-            .at(&field);
+        options = Some((typed.decode().at(&field)?, field));
+    }
+    if let Some((options, field)) = options {
+        // They replace the cluster's own fields, as in Envoy.
+        return from_options(options, cx).at(&field);
     }
     let chosen = match (downstream_protocol, http2.is_some()) {
         (true, _) => UpstreamProtocol::Downstream,

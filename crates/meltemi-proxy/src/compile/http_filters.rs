@@ -8,7 +8,7 @@ use super::pb::filters::http as proto;
 use super::pb::hcm::{HttpFilter as FilterProto, http_filter};
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
-use super::{fault, istio};
+use super::{fault, istio, rbac};
 use crate::model::{HttpFilter, PeerMetadata};
 use prost::Name;
 use std::sync::Arc;
@@ -77,6 +77,11 @@ fn add(
         filters.filters.push(HttpFilter::Fault(Arc::new(config)));
     } else if kind == proto::cors::v3::Cors::full_name() {
         filters.filters.push(HttpFilter::Cors);
+    } else if kind == proto::rbac::v3::Rbac::full_name() {
+        let config = typed.decode().and_then(rbac::filter).at("typed_config")?;
+        filters
+            .filters
+            .extend(config.map(|config| HttpFilter::Rbac(Arc::new(config))));
     } else if kind == proto::grpc_stats::v3::FilterConfig::full_name() {
         let proto::grpc_stats::v3::FilterConfig {
             emit_filter_state,

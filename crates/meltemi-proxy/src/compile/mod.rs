@@ -29,6 +29,7 @@ pub mod pb;
 mod per_filter;
 pub(crate) mod presence;
 mod protocol;
+mod rbac;
 mod retry;
 mod route;
 mod route_table;

@@ -5,6 +5,7 @@ pub use envoy_types::pb::envoy::config::cluster::v3 as cluster;
 pub use envoy_types::pb::envoy::config::core::v3 as core;
 pub use envoy_types::pb::envoy::config::endpoint::v3 as endpoint;
 pub use envoy_types::pb::envoy::config::listener::v3 as listener;
+pub use envoy_types::pb::envoy::config::rbac::v3 as rbac;
 pub use envoy_types::pb::envoy::config::route::v3 as route;
 pub use envoy_types::pb::envoy::extensions::access_loggers as loggers;
 pub use envoy_types::pb::envoy::extensions::clusters;

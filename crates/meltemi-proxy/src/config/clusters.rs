@@ -249,13 +249,12 @@ impl State {
     /// # Errors
     /// When they cannot be honoured; the former ones stay in force.
     pub fn apply_endpoints(&mut self, incoming: &Incoming) -> Result<(), Error> {
-        if let Some(entry) = self.endpoints.get(&incoming.name) {
-            if entry.hash == incoming.hash {
-                self.shared
-                    .records()
-                    .renew(Kind::Endpoints, &incoming.name, &incoming.version);
-                return Ok(());
-            }
+        let known = self.endpoints.get(&incoming.name);
+        if known.is_some_and(|entry| entry.hash == incoming.hash) {
+            self.shared
+                .records()
+                .renew(Kind::Endpoints, &incoming.name, &incoming.version);
+            return Ok(());
         }
         let message = pb::endpoint::ClusterLoadAssignment::decode(incoming.body.clone())
             .map_err(|error| Error::new(format!("malformed: {error}")))?;

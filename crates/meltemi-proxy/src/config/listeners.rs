@@ -87,12 +87,12 @@ impl State {
         let (references, notices) = cx.finish();
         self.check_addresses(&incoming.name, &listener)?;
         self.secrets.register(&references).at("filter_chains")?;
+        // One that waits for ever makes the whole wait for ever.
         let routes_until = references
             .routes
             .iter()
             .map(|route| deadline(route.fetch_timeout))
-            // One that waits for ever makes the whole wait for ever.
-            .fold(Some(Instant::now()), |a, b| a.zip(b).map(|(a, b)| a.max(b)));
+            .try_fold(Instant::now(), |latest, until| Some(latest.max(until?)));
         let entry = self.listeners.entry(incoming.name.clone()).or_default();
         entry.fixed = incoming.fixed;
         entry.hash = incoming.hash;

@@ -1,6 +1,6 @@
 //! The HTTP connection manager and its filters, compiled.
 
-use super::{AccessLog, Fault, RouteTable, RouteTableId};
+use super::{AccessLog, Fault, Rbac, RouteTable, RouteTableId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +69,7 @@ pub enum HttpFilter {
     Fault(Arc<Fault>),
     /// CORS acts by the route's policy only.
     Cors,
+    Rbac(Arc<Rbac>),
     GrpcStats,
     /// Istio's ALPN override: upstream ALPN lists by upstream protocol.
     Alpn(Arc<AlpnOverride>),

@@ -14,6 +14,7 @@ mod endpoint;
 mod http;
 mod listener;
 mod matching;
+mod rbac;
 mod route;
 mod tls;
 
@@ -23,6 +24,7 @@ pub use endpoint::*;
 pub use http::*;
 pub use listener::*;
 pub use matching::*;
+pub use rbac::*;
 pub use route::*;
 pub use tls::*;
 

@@ -4,7 +4,7 @@ use super::Outcome;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use meltemi_proxy::model::IpPrefix;
-use meltemi_proxy::options::{ApplicationMetrics, Options, Publish, UnknownNames};
+use meltemi_proxy::{ApplicationMetrics, Options, Publish, UnknownNames};
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};

@@ -1,7 +1,11 @@
 //! What the suites share: a runner that keeps one environment for many tests, processes
-//! that end with the suite, waiting for conditions.
+//! that end with the suite, waiting for conditions, running meshes and talking to them.
 #![allow(dead_code, reason = "each suite uses its own part")]
 
+pub mod http;
+pub mod load;
+pub mod mesh;
+pub mod output;
 pub mod process;
 pub mod runner;
 pub mod wait;

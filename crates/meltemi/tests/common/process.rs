@@ -53,7 +53,7 @@ impl Drop for Killed {
     }
 }
 
-/// Processes whose command line or environment contains `mark`, but for this one.
+/// Processes whose program, command line or environment contains `mark`, but for this one.
 pub fn marked(mark: &str) -> Vec<(i32, String)> {
     let own = std::process::id() as i32;
     let Ok(entries) = std::fs::read_dir("/proc") else {
@@ -69,7 +69,10 @@ pub fn marked(mark: &str) -> Vec<(i32, String)> {
             String::from_utf8_lossy(&bytes).replace('\0', " ")
         };
         let line = text("cmdline");
-        let found = line.contains(mark) || text("environ").contains(mark);
+        let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let found = line.contains(mark)
+            || program.to_string_lossy().contains(mark)
+            || text("environ").contains(mark);
         found.then_some((pid, line))
     })
     .collect()

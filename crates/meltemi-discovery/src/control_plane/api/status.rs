@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use meltemi_api::k8s::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use meltemi_api::{Meta, Object, Spec};
 use serde::Serialize;
 use serde_json::Value;
@@ -136,7 +137,7 @@ async fn workload(state: &State, meta: &Meta, pod: &Pod) -> Workload {
     Workload {
         namespace: meta.namespace.clone(),
         name: meta.name.clone(),
-        workload: owner.map_or_else(|| meta.name.clone(), |owner| owner.name.clone()),
+        workload: owner.map_or_else(|| meta.name.clone(), workload_name),
         service_account: pod
             .spec
             .as_ref()
@@ -175,6 +176,14 @@ async fn workload(state: &State, meta: &Meta, pod: &Pod) -> Workload {
             MtlsMode::Permissive => "PERMISSIVE",
             MtlsMode::Strict => "STRICT",
         },
+    }
+}
+
+/// Between a Deployment and its pods stands a ReplicaSet, `DEPLOYMENT-HASH`.
+fn workload_name(owner: &OwnerReference) -> String {
+    match owner.name.rsplit_once('-') {
+        Some((deployment, _)) if owner.kind == "ReplicaSet" => deployment.to_owned(),
+        _ => owner.name.clone(),
     }
 }
 

@@ -9,7 +9,6 @@ use super::{Outcome, block_on};
 use crate::client::Client;
 use crate::mesh::Mesh;
 use crate::output::{self, Format, OutputArgs, table};
-use hyper::Method;
 use serde_json::Value;
 use std::process::ExitCode;
 

@@ -28,6 +28,11 @@ impl Report {
     pub fn new(parent: Option<RawFd>) -> anyhow::Result<Self> {
         // SAFETY: `up --detach` passes this descriptor for us alone.
         let parent = parent.map(|fd| File::from(unsafe { OwnedFd::from_raw_fd(fd) }));
+        if let Some(parent) = &parent {
+            // The mesh's own processes must not keep the pipe open.
+            let cloexec = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC);
+            nix::fcntl::fcntl(parent, cloexec).context("the report's descriptor")?;
+        }
         Ok(Self {
             parent,
             started: Instant::now(),
@@ -102,8 +107,12 @@ impl Report {
     }
 
     async fn summary(&self, blocked: &[String]) -> String {
+        let mesh = own_mesh();
+        if let Ok(mesh) = &mesh {
+            settle(mesh, blocked).await;
+        }
         let seconds = self.started.elapsed().as_secs_f32();
-        match own_mesh() {
+        match mesh {
             Ok(mesh) => summary(&mesh, seconds, blocked).await,
             Err(error) => format!("the mesh is up in {seconds:.1} s ({error:#})\n"),
         }
@@ -123,6 +132,37 @@ fn own_mesh() -> anyhow::Result<Mesh> {
         .find(|mesh| mesh.pid == own)
         .context("it is not listed")?;
     Mesh::find(Some(&info.name))
+}
+
+/// How long the proxies may take to follow what is ready.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// Waits until every proxy knows of every ready pod: the first request must not find an
+/// endpoint missing.
+async fn settle(mesh: &Mesh, blocked: &[String]) {
+    let api = mesh.api();
+    let settled = async {
+        loop {
+            if let Ok(status) = api.get::<Value>("/v1/status").await
+                && follows(&status, blocked)
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // What is not settled by then shows in `meltemi status`.
+    let _ = tokio::time::timeout(SETTLING, settled).await;
+}
+
+fn follows(status: &Value, blocked: &[String]) -> bool {
+    let workloads = status["workloads"].as_array().into_iter().flatten();
+    workloads
+        .filter(|workload| {
+            let text = |key: &str| workload[key].as_str().unwrap_or("");
+            !blocked.contains(&format!("{}/{}", text("namespace"), text("name")))
+        })
+        .all(|workload| workload["ready"] == true && workload["proxy"]["synced"] != false)
 }
 
 async fn summary(mesh: &Mesh, seconds: f32, blocked: &[String]) -> String {
@@ -168,6 +208,7 @@ async fn first_path(mesh: &Mesh) -> Option<String> {
         })
         .flat_map(|spec| spec["http"].as_array().into_iter().flatten())
         .flat_map(|route| route["match"].as_array().into_iter().flatten())
-        .find_map(|rule| rule["uri"]["exact"].as_str().or(rule["uri"]["prefix"].as_str()))
+        .filter_map(|rule| rule["uri"]["exact"].as_str().or(rule["uri"]["prefix"].as_str()))
+        .find(|path| *path != "/")
         .map(str::to_owned)
 }

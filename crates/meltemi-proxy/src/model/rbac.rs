@@ -1,0 +1,49 @@
+//! Role-based access control (`envoy.filters.http.rbac`), compiled.
+
+use super::{HeaderMatch, IpPrefix, StringMatch};
+
+pub struct Rbac {
+    pub action: RbacAction,
+    /// In the order of names, as Envoy evaluates them.
+    pub policies: Box<[RbacPolicy]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RbacAction {
+    /// Only what a policy matches may pass.
+    Allow,
+    /// What a policy matches may not.
+    Deny,
+    /// Everything passes.
+    Log,
+}
+
+pub struct RbacPolicy {
+    pub name: Box<str>,
+    /// Any of them, and any of the principals.
+    pub permissions: Box<[RbacRule]>,
+    pub principals: Box<[RbacRule]>,
+}
+
+/// A permission or a principal.
+#[derive(Debug)]
+pub enum RbacRule {
+    Anything,
+    All(Box<[RbacRule]>),
+    Any(Box<[RbacRule]>),
+    Not(Box<RbacRule>),
+    Header(HeaderMatch),
+    /// The path without its query.
+    Path(StringMatch),
+    DestinationIp(IpPrefix),
+    /// Half-open.
+    DestinationPort(std::ops::Range<u32>),
+    ServerName(StringMatch),
+    /// The peer showed a certificate whose URI SAN (else DNS SAN, else subject) matches;
+    /// `None`: any certificate.
+    Authenticated(Option<StringMatch>),
+    /// The connection's peer.
+    DirectIp(IpPrefix),
+    /// The client after `x-forwarded-for` rules.
+    RemoteIp(IpPrefix),
+}

@@ -1,0 +1,290 @@
+//! A mesh of its own: a copy of a configuration directory, its runtime and state beside it,
+//! and `meltemi` run on it.
+
+use super::http::{Request, Response};
+use super::output::{Output, run};
+use super::process::{Killed, marked, signal, spawn};
+use super::wait::{attempt, until};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// For a mesh to be up.
+const UP: Duration = Duration::from_secs(120);
+/// For it to go.
+const DOWN: Duration = Duration::from_secs(30);
+/// For one command.
+const COMMAND: Duration = Duration::from_secs(60);
+/// For a change to be in force everywhere.
+const SETTLE: Duration = Duration::from_secs(15);
+
+pub struct Mesh {
+    program: PathBuf,
+    /// Everything of this mesh is below it.
+    pub home: PathBuf,
+    /// The configuration.
+    pub dir: PathBuf,
+    /// Of the ingress gateway, on loopback.
+    pub port: u16,
+    process: Mutex<Option<Killed>>,
+}
+
+impl Mesh {
+    /// Brings up `dir`, which is used as it is, with everything else in `home`.
+    ///
+    /// # Errors
+    /// What it said when it did not come up.
+    pub fn up(program: &Path, home: &Path, dir: &Path, flags: &[&str]) -> Result<Self, String> {
+        let mesh = Self {
+            program: home.join("bin/meltemi"),
+            home: home.to_owned(),
+            dir: dir.to_owned(),
+            port: free_port(),
+            process: Mutex::new(None),
+        };
+        for name in ["run", "state", "bin"] {
+            std::fs::create_dir_all(home.join(name)).map_err(|error| error.to_string())?;
+        }
+        // A program of its own: every process of this mesh can be told by it.
+        if std::fs::hard_link(program, &mesh.program).is_err() {
+            std::fs::copy(program, &mesh.program).map_err(|error| error.to_string())?;
+        }
+        mesh.start(flags)?;
+        Ok(mesh)
+    }
+
+    /// Runs `up` again on the same directories and port.
+    ///
+    /// # Errors
+    /// As [`Mesh::up`].
+    pub fn start(&self, flags: &[&str]) -> Result<(), String> {
+        let file = |name: &str| std::fs::File::create(self.home.join(name));
+        let mut command = self.command();
+        command.arg("up").arg(&self.dir).args(["--port", &self.port.to_string()]);
+        command.args(["--wait-timeout", "90s"]).args(flags).stdin(Stdio::null());
+        command.stdout(file("up.out").map_err(|error| error.to_string())?);
+        command.stderr(file("up.err").map_err(|error| error.to_string())?);
+        let child = spawn(command).map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let mut process = Killed(child);
+        let up = attempt(UP, || {
+            if self.said().contains(" is up in ") {
+                return Ok(true);
+            }
+            match process.0.try_wait() {
+                Ok(Some(_)) => Ok(false),
+                _ => Err("no summary".into()),
+            }
+        });
+        *self.lock() = Some(process);
+        match up {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("`up` ended\n{}", self.story())),
+            Err(reason) => Err(format!("`up` takes too long: {reason}\n{}", self.story())),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Killed>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `up` printed for people.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.home.join("up.out")).unwrap_or_default()
+    }
+
+    /// Process id of `up`.
+    pub fn pid(&self) -> i32 {
+        self.lock().as_ref().map_or(0, |process| process.0.id() as i32)
+    }
+
+    /// `meltemi` with this mesh's environment.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .current_dir(&self.home)
+            .env("MELTEMI_RUNTIME_DIR", self.home.join("run"))
+            .env("XDG_STATE_HOME", self.home.join("state"))
+            .env("HOME", &self.home)
+            .env("NO_COLOR", "1")
+            .env_remove("MELTEMI_MESH");
+        command
+    }
+
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        self.cli_with_input(arguments, "")
+    }
+
+    pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command();
+        command.args(arguments);
+        run(command, input.as_bytes(), COMMAND)
+    }
+
+    /// Runs a command inside a workload.
+    pub fn exec(&self, workload: &str, command: &[&str]) -> Output {
+        let arguments: Vec<&str> = ["exec", workload, "--"].iter().chain(command).copied().collect();
+        self.cli(&arguments)
+    }
+
+    /// `meltemi status -o json`, whatever its exit code.
+    pub fn status(&self) -> Value {
+        let output = self.cli(&["status", "-o", "json"]);
+        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("status: {error}\n{output}"))
+    }
+
+    /// A workload of the status by the beginning of its pod's name.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn workload(&self, prefix: &str) -> Value {
+        let status = self.status();
+        let found = workloads(&status).find(|w| text(w, "name").starts_with(prefix));
+        found.unwrap_or_else(|| panic!("no workload {prefix} in {status:#}")).clone()
+    }
+
+    /// Address of a pod.
+    pub fn ip(&self, prefix: &str) -> String {
+        text(&self.workload(prefix), "ip").to_owned()
+    }
+
+    /// Waits until every workload is ready and has the current configuration.
+    pub fn settled(&self) {
+        until("every workload ready and in sync", SETTLE, || {
+            let output = self.cli(&["status"]);
+            if output.code == 0 { Ok(()) } else { Err(output.to_string()) }
+        });
+    }
+
+    pub fn config_version(&self) -> String {
+        self.status()["control_plane"]["config_version"].to_string()
+    }
+
+    /// Applies files and waits until they are in force.
+    pub fn apply(&self, files: &[PathBuf]) -> Output {
+        let mut arguments = vec!["apply", "--wait"];
+        for file in files {
+            arguments.extend(["-f", file.to_str().expect("paths of tests are UTF-8")]);
+        }
+        self.cli(&arguments).expect_success("apply")
+    }
+
+    /// Applies YAML and waits until it is in force.
+    pub fn apply_text(&self, yaml: &str) -> Output {
+        self.cli_with_input(&["apply", "--wait", "-f", "-"], yaml).expect_success("apply")
+    }
+
+    pub fn request(&self, path: &str) -> Request {
+        Request::get(self.port, path)
+    }
+
+    /// # Panics
+    /// When there is no answer.
+    pub fn get(&self, path: &str) -> Response {
+        let result = self.request(path).send();
+        result.unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// Processes of this mesh whose command line holds every one of `words`.
+    pub fn processes(&self, words: &[&str]) -> Vec<i32> {
+        let mut all = marked(self.home.to_str().expect("paths of tests are UTF-8"));
+        all.retain(|(_, line)| words.iter().all(|word| line.contains(word)));
+        all.into_iter().map(|(pid, _)| pid).collect()
+    }
+
+    /// Kills `up` without a word.
+    pub fn kill_supervisor(&self) {
+        if let Some(mut process) = self.lock().take() {
+            let _ = process.0.kill();
+            let _ = process.0.wait();
+        }
+    }
+
+    /// `meltemi down`; `up` must end with exit code 0, and nothing may be left.
+    pub fn down(&self) {
+        self.cli(&["down"]).expect_success("down");
+        if let Some(mut process) = self.lock().take() {
+            let status = until("`up` ends", DOWN, || match process.0.try_wait() {
+                Ok(Some(status)) => Ok(status),
+                _ => Err("it runs".into()),
+            });
+            assert!(status.success(), "`up` ended with {status}\n{}", self.story());
+        }
+        self.nothing_left();
+    }
+
+    /// # Panics
+    /// When a process, a mount or a file of the running mesh is still there.
+    pub fn nothing_left(&self) {
+        let home = self.home.to_str().expect("paths of tests are UTF-8");
+        until("no process is left", DOWN, || {
+            let left = marked(home);
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        });
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mounts: Vec<&str> = mounts.lines().filter(|line| line.contains(home)).collect();
+        assert!(mounts.is_empty(), "mounts are left: {mounts:?}");
+    }
+
+    /// What is needed to understand a failure.
+    pub fn story(&self) -> String {
+        let mut out = String::new();
+        for name in ["up.out", "up.err"] {
+            let text = std::fs::read_to_string(self.home.join(name)).unwrap_or_default();
+            out += &format!("--- {name}\n{}\n", tail(&text, 15));
+        }
+        for log in logs(&self.dir.join(".meltemi/logs")) {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            if !text.is_empty() {
+                out += &format!("--- {}\n{}\n", log.display(), tail(&text, 6));
+            }
+        }
+        out
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        let _ = self.cli(&["down"]);
+        self.kill_supervisor();
+        for (pid, _) in marked(self.home.to_str().unwrap_or("no such mark")) {
+            signal(pid, libc::SIGKILL);
+        }
+    }
+}
+
+pub fn workloads(status: &Value) -> impl Iterator<Item = &Value> {
+    status["workloads"].as_array().into_iter().flatten()
+}
+
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+/// The last lines of a text, each cut.
+pub fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<String> = text.lines().map(|line| line.chars().take(300).collect()).collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// Log files, in the order of their names.
+fn logs(dir: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            all.extend(logs(&path));
+        } else {
+            all.push(path);
+        }
+    }
+    all.sort();
+    all
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
