@@ -119,7 +119,7 @@ static_resources:
         ("/listeners", "direct::127.0.0.1:"),
         ("/config_dump", "short and stout"),
         ("/server_info", "\"state\": \"LIVE\""),
-        ("/stats?filter=http.direct", "http.direct.downstream_rq"),
+        ("/stats?filter=listener.direct", "listener.direct.downstream_cx_total: "),
         ("/stats/prometheus", "envoy_listener_downstream_cx_total{listener_address=\"direct\"}"),
         ("/logging", "active loggers"),
     ] {
