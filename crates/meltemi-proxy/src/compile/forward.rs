@@ -364,7 +364,10 @@ fn hash_policy(value: proto::route_action::HashPolicy) -> Result<Option<HashPoli
     }))
 }
 
-fn upgrades(values: Vec<proto::route_action::UpgradeConfig>) -> Result<Box<[(Box<str>, bool)]>> {
+/// Lower-case tokens, and whether they are accepted.
+type Upgrades = Box<[(Box<str>, bool)]>;
+
+fn upgrades(values: Vec<proto::route_action::UpgradeConfig>) -> Result<Upgrades> {
     values
         .into_iter()
         .map(|value| {

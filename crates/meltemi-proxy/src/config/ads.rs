@@ -73,6 +73,14 @@ impl Ads {
         Ok(Some((ads, updates)))
     }
 
+    /// Asks for listeners once the first clusters are warm, so that they find them.
+    pub fn subscribe_listeners(&mut self, state: &State) {
+        if !self.listeners && state.shared.bootstrap.lds.is_some() && state.clusters_settled() {
+            self.listeners = true;
+            self.client.subscribe_all(types::LISTENER);
+        }
+    }
+
     /// Tells the server what is wanted now.
     pub fn subscribe(
         &mut self,
@@ -80,10 +88,6 @@ impl Ads {
         services: BTreeSet<String>,
         routes: BTreeSet<String>,
     ) {
-        if !self.listeners && state.shared.bootstrap.lds.is_some() && state.clusters_settled() {
-            self.listeners = true;
-            self.client.subscribe_all(types::LISTENER);
-        }
         for (kind, names) in [
             (Kind::Endpoints, services),
             (Kind::Route, routes),

@@ -173,6 +173,7 @@ impl State {
             },
             deadline: deadline(wait),
         });
+        self.references_changed = true;
         self.accept(Kind::Cluster, incoming, RecordState::Warming, notices);
         Ok(())
     }
@@ -182,6 +183,7 @@ impl State {
             self.clusters.remove(name);
             self.shared.records().remove(Kind::Cluster, name);
             self.dirty.clusters = true;
+            self.references_changed = true;
         }
     }
 
@@ -239,6 +241,7 @@ impl State {
             parts,
         });
         self.dirty.clusters = true;
+        self.references_changed = true;
         self.shared
             .records()
             .set_state(Kind::Cluster, name, RecordState::Active);
@@ -276,10 +279,10 @@ impl State {
     /// of it no longer wait. What was known stays (as Envoy keeps it).
     pub fn endpoints_missing(&mut self, service: &str) {
         for entry in self.clusters.values_mut() {
-            if let Some(warming) = &mut entry.warming {
-                if matches!(&warming.config.discovery, Discovery::Eds(name) if **name == *service) {
-                    warming.deadline = Some(Instant::now());
-                }
+            if let Some(warming) = &mut entry.warming
+                && matches!(&warming.config.discovery, Discovery::Eds(name) if **name == *service)
+            {
+                warming.deadline = Some(Instant::now());
             }
         }
     }

@@ -102,6 +102,7 @@ impl State {
             routes_until,
             secrets_until: deadline(SECRETS_TIMEOUT),
         });
+        self.references_changed = true;
         self.accept(Kind::Listener, incoming, RecordState::Warming, notices);
         Ok(())
     }
@@ -137,6 +138,7 @@ impl State {
             self.listeners.remove(name);
             self.shared.records().remove(Kind::Listener, name);
             self.dirty.listeners = true;
+            self.references_changed = true;
         }
     }
 
@@ -171,6 +173,7 @@ impl State {
                     references: warming.references,
                 });
                 self.dirty.listeners = true;
+                self.references_changed = true;
                 self.shared
                     .records()
                     .set_state(Kind::Listener, name, RecordState::Active);

@@ -71,6 +71,7 @@ impl Manager {
             resolver: Arc::new(Resolver::new(name_servers)),
             resolved: resolved_sender,
             dirty: Dirty::default(),
+            references_changed: true,
             progress: Progress {
                 cds: Stage::new(bootstrap.cds),
                 lds: Stage::new(bootstrap.lds),
@@ -208,6 +209,12 @@ impl Task {
 
     /// Tells the servers what is wanted now.
     fn subscribe(&mut self) {
+        if let Some(ads) = &mut self.ads {
+            ads.subscribe_listeners(&self.state);
+        }
+        if !std::mem::take(&mut self.state.references_changed) {
+            return;
+        }
         let services = self.state.wanted_services();
         let routes = self.state.wanted_routes();
         self.state.forget_endpoints(&services);

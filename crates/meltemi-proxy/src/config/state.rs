@@ -88,6 +88,8 @@ pub struct State {
     pub resolver: Arc<Resolver>,
     pub resolved: mpsc::Sender<Resolved>,
     pub dirty: Dirty,
+    /// What resources refer to may have changed since subscriptions were made of it.
+    pub references_changed: bool,
     pub progress: Progress,
 }
 
@@ -111,8 +113,12 @@ impl State {
                 fixed: incoming.fixed,
                 state,
                 updated: SystemTime::now(),
-                // A copy: what came is a slice of the whole response.
-                body: Bytes::copy_from_slice(&incoming.body),
+                body: if incoming.fixed {
+                    incoming.body.clone()
+                } else {
+                    // What came is a slice of the whole response, which must not live on.
+                    Bytes::copy_from_slice(&incoming.body)
+                },
                 notices,
                 failure: None,
             },
