@@ -1,5 +1,7 @@
 //! A whole proxy process' life in a thread: bootstrap, traffic, admin API, end.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use meltemi_proxy::{ApplicationMetrics, Options, run};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -20,7 +22,11 @@ fn request(address: SocketAddr, method: &str, path: &str) -> std::io::Result<(u1
     )?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
-    let status = text.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(0);
     let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Ok((status, body.to_owned()))
 }
@@ -119,11 +125,18 @@ static_resources:
         ("/listeners", "direct::127.0.0.1:"),
         ("/config_dump", "short and stout"),
         ("/server_info", "\"state\": \"LIVE\""),
-        ("/stats?filter=listener.direct", "listener.direct.downstream_cx_total: "),
-        ("/stats/prometheus", "envoy_listener_downstream_cx_total{listener_address=\"direct\"}"),
+        (
+            "/stats?filter=listener.direct",
+            "listener.direct.downstream_cx_total: ",
+        ),
+        (
+            "/stats/prometheus",
+            "envoy_listener_downstream_cx_total{listener_address=\"direct\"}",
+        ),
         ("/logging", "active loggers"),
     ] {
-        let (status, body) = request(admin, if path == "/logging" { "POST" } else { "GET" }, path).unwrap();
+        let (status, body) =
+            request(admin, if path == "/logging" { "POST" } else { "GET" }, path).unwrap();
         assert_eq!(status, 200, "{path}");
         assert!(body.contains(part), "{path}: {body}");
     }
@@ -135,17 +148,25 @@ static_resources:
         ("POST", "/logging?level=loud", 400),
         ("DELETE", "/stats", 405),
     ] {
-        assert_eq!(request(admin, method, path).unwrap().0, wanted, "{method} {path}");
+        assert_eq!(
+            request(admin, method, path).unwrap().0,
+            wanted,
+            "{method} {path}"
+        );
     }
     let merged = get(agent, "/stats/prometheus").1;
-    assert!(merged.contains("app_requests_total 7") && merged.contains("envoy_listener_"), "{merged}");
+    assert!(
+        merged.contains("app_requests_total 7") && merged.contains("envoy_listener_"),
+        "{merged}"
+    );
     request(admin, "POST", "/healthcheck/fail").unwrap();
     assert_eq!(get(health, "/healthz/ready").0, 503);
     request(admin, "POST", "/healthcheck/ok").unwrap();
     assert_eq!(get(health, "/healthz/ready").0, 200);
 
     let mut unix = std::os::unix::net::UnixStream::connect(&socket).unwrap();
-    unix.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    unix.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .unwrap();
     let mut text = String::new();
     unix.read_to_string(&mut text).unwrap();
     assert!(text.ends_with("LIVE\n"), "{text}");

@@ -203,7 +203,7 @@ fn reference<'a>(table: &'a ChainTable, facts: &ConnectionFacts) -> Option<&'a A
             })
             .collect()
     }
-    fn trie<'a>(map: BTreeMap<(u8, u32), Vec<&'a Entry>>, ip: IpAddr) -> Vec<&'a Entry> {
+    fn trie(map: BTreeMap<(u8, u32), Vec<&Entry>>, ip: IpAddr) -> Vec<&Entry> {
         let IpAddr::V4(ip) = ip else { unreachable!() };
         map.into_iter()
             .rev()

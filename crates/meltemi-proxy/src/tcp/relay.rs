@@ -125,12 +125,11 @@ impl Direction {
                     *progress = true;
                     *start += written;
                     self.moved += written as u64;
-                    if *start == *end {
-                        if let State::Writing { buffer, .. } =
+                    if *start == *end
+                        && let State::Writing { buffer, .. } =
                             std::mem::replace(&mut self.state, State::Flushing)
-                        {
-                            pool.give(buffer);
-                        }
+                    {
+                        pool.give(buffer);
                     }
                 }
                 State::Flushing => {
