@@ -11,7 +11,7 @@ macro_rules! files {
 
 /// The configuration directory of bookinfo, complete.
 pub fn bookinfo_files() -> &'static [File] {
-    files!("bookinfo": "meltemi.yaml", "bookinfo.yaml", "gateway.yaml", "destination-rules.yaml")
+    files!("bookinfo": "meltemi.yaml", "mesh.yaml", "bookinfo.yaml", "gateway.yaml", "destination-rules.yaml")
 }
 
 /// Routing examples over bookinfo, to be applied one at a time.

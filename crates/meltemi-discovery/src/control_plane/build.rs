@@ -2,7 +2,7 @@
 
 use super::state::{Current, State, objects};
 use crate::world::World;
-use meltemi_config::Published;
+use meltemi_config::{Published, references};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -46,6 +46,7 @@ fn build(state: &State, published: &Arc<Published>) -> Option<Current> {
     match world {
         Ok(world) => Some(Current {
             world: Arc::new(world),
+            references: references(&published.objects).into(),
             published: published.clone(),
         }),
         Err(_) => {

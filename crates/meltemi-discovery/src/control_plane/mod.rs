@@ -7,6 +7,7 @@ mod proxies;
 mod source;
 mod state;
 mod tls;
+mod translations;
 
 use crate::world::WorldOptions;
 use meltemi_config::{Directory, DirectorySource, Editor, ReadOptions, SourceOptions, Trust};
@@ -16,7 +17,7 @@ use meltemi_identity::{
 };
 use meltemi_registry::Range16;
 use meltemi_xds::server::{AdsServer, AdsServerOptions, bind_unix, serve_tcp, serve_unix};
-use source::Source;
+use source::{Proof, Source};
 use state::State;
 use std::io;
 use std::net::SocketAddr;
@@ -132,19 +133,22 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
         .credentials_dir
         .as_ref()
         .map(|directory| LocalCredentials::new(directory, trust_domain.clone()));
-    let ads = AdsServer::new(
-        Source::new(state.clone(), credentials.clone()),
-        AdsServerOptions {
+    let ads = |proof| {
+        let options = AdsServerOptions {
             shutdown: shutdown.clone(),
             ..AdsServerOptions::default()
-        },
-    );
+        };
+        AdsServer::new(Source::new(state.clone(), proof), options)
+    };
+    let local = ads(Proof::Credential(credentials.clone()));
+    let plaintext = ads(Proof::Nothing);
+    let tls = ads(Proof::Certificate);
     let editor = Editor::new(user_directory(&options));
     let served = tokio::try_join!(
-        serve_local(&options, &ads, &authority, credentials, &shutdown),
-        serve_plaintext(&options, &ads, &shutdown),
-        serve_tls(&options, &ads, &authority, &shutdown),
-        serve_api(&options, state, editor, &config, &shutdown),
+        serve_local(&options, &local, &authority, credentials, &shutdown),
+        serve_plaintext(&options, &plaintext, &shutdown),
+        serve_tls(&options, &tls, &authority, &shutdown),
+        serve_api(&options, state.clone(), editor, &config, &shutdown),
     );
     builder.abort();
     served.map(|_| ())

@@ -1,5 +1,6 @@
 //! The connected proxies, and how current each of them is.
 
+use super::translations::Served;
 use crate::proxy::Proxy;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ impl Proxies {
             proxy,
             since: Instant::now(),
             types: Mutex::default(),
-            cache: Mutex::default(),
+            served: Mutex::default(),
         });
         lock(&self.connections).insert(connection.number, connection.clone());
         connection
@@ -54,7 +55,7 @@ pub(super) struct Connection {
     pub proxy: Proxy,
     pub since: Instant,
     types: Mutex<BTreeMap<String, Sync>>,
-    pub cache: Mutex<Option<super::source::Cached>>,
+    pub served: Mutex<Option<Served>>,
 }
 
 /// How current a proxy is in one type.

@@ -1,49 +1,53 @@
 //! What a proxy is served: the World, translated for it.
 
-use super::proxies::{Connection, lock};
+use super::proxies::Connection;
 use super::state::State;
-use crate::issue::Issue;
+use super::translations::served;
 use crate::proxy::Proxy;
-use crate::translate::translate;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use meltemi_identity::LocalCredentials;
 use meltemi_xds::server::{Ack, Nack, PeerAddress, PeerInfo, Push, ResourceSource};
 use meltemi_xds::{ResourceSet, Subscription, type_url};
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tonic::Status;
 
-/// A World translated for one proxy.
+/// By what a proxy proves which workload it is.
 #[derive(Clone)]
-pub(super) struct Cached {
-    pub generation: u64,
-    pub sets: Arc<HashMap<&'static str, ResourceSet>>,
-    pub issues: Arc<[Issue]>,
+pub(super) enum Proof {
+    /// A process on this machine with a one-time credential; `None`: nobody is known.
+    Credential(Option<LocalCredentials>),
+    /// A certificate of the mesh's CA.
+    Certificate,
+    /// Nothing: whoever can reach the plaintext port is trusted, as with Istio's 15010.
+    Nothing,
 }
 
 #[derive(Clone)]
 pub(super) struct Source {
     state: Arc<State>,
-    credentials: Option<LocalCredentials>,
+    proof: Proof,
 }
 
 impl Source {
-    pub fn new(state: Arc<State>, credentials: Option<LocalCredentials>) -> Self {
-        Self { state, credentials }
+    pub fn new(state: Arc<State>, proof: Proof) -> Self {
+        Self { state, proof }
     }
 
     /// A proxy may only claim to be the workload that its credential or certificate names.
     // A tonic::Status is large; this happens once a stream.
     #[allow(clippy::result_large_err)]
     fn authenticate(&self, proxy: &Proxy, peer: &PeerInfo) -> Result<(), Status> {
-        let (namespace, account) = match &peer.address {
-            PeerAddress::Unix(credentials) => {
-                let known = self.credentials.as_ref().ok_or_else(|| {
+        let (namespace, account) = match &self.proof {
+            Proof::Nothing => return Ok(()),
+            Proof::Credential(known) => {
+                let known = known.as_ref().ok_or_else(|| {
                     Status::unauthenticated("this control plane knows no local workloads")
                 })?;
-                let pid = credentials.and_then(|credentials| credentials.pid);
+                let pid = match &peer.address {
+                    PeerAddress::Unix(credentials) => credentials.and_then(|peer| peer.pid),
+                    PeerAddress::Tcp(_) => None,
+                };
                 let (Some(pid), Some(token)) = (pid, peer.bearer_token()) else {
                     return Err(Status::unauthenticated(
                         "a credential is missing: start the proxy through `meltemi up` or `meltemi run`",
@@ -54,16 +58,17 @@ impl Source {
                     .map_err(|refusal| Status::unauthenticated(refusal.0))?;
                 (workload.namespace, workload.service_account)
             }
-            PeerAddress::Tcp(_) => match &peer.spiffe_id {
-                Some(id) => {
-                    let id: meltemi_identity::SpiffeId = id
-                        .parse()
-                        .map_err(|error| Status::unauthenticated(format!("{error}")))?;
-                    (id.namespace().to_owned(), id.service_account().to_owned())
-                }
-                // The plaintext port trusts whom the operator lets reach it, as Istio's 15010.
-                None => return Ok(()),
-            },
+            Proof::Certificate => {
+                let id = peer.spiffe_id.as_ref().ok_or_else(|| {
+                    Status::unauthenticated(
+                        "a client certificate of the mesh's CA with a SPIFFE id is required",
+                    )
+                })?;
+                let id: meltemi_identity::SpiffeId = id
+                    .parse()
+                    .map_err(|error| Status::unauthenticated(format!("{error}")))?;
+                (id.namespace().to_owned(), id.service_account().to_owned())
+            }
         };
         if proxy.namespace != namespace
             || !(proxy.service_account.is_empty() || proxy.service_account == account)
@@ -75,51 +80,6 @@ impl Source {
         }
         Ok(())
     }
-
-    /// The proxy's resources in the World in force, translated once a generation.
-    pub fn generated(&self, connection: &Connection) -> Cached {
-        generated(&self.state, connection)
-    }
-}
-
-/// As [`Source::generated`].
-pub(super) fn generated(state: &State, connection: &Connection) -> Cached {
-    let mut cache = lock(&connection.cache);
-    let world = state.world();
-    if let Some(cached) = &*cache
-        && cached.generation >= world.generation
-    {
-        return cached.clone();
-    }
-    let translated = catch_unwind(AssertUnwindSafe(|| translate(&world, &connection.proxy)));
-    let next = match (translated, &*cache) {
-        (Ok(generated), _) => Cached {
-            generation: world.generation,
-            issues: generated.issues.clone().into(),
-            sets: Arc::new(generated.encode()),
-        },
-        (Err(_), last) => {
-            tracing::error!(
-                proxy = connection.proxy.id,
-                "the configuration could not be translated for this proxy because of a defect \
-                 in Meltemi; what it has stays in force. Please report the panic logged above"
-            );
-            let last = last.clone();
-            Cached {
-                generation: world.generation,
-                sets: last
-                    .as_ref()
-                    .map(|last| last.sets.clone())
-                    .unwrap_or_default(),
-                issues: last.map(|last| last.issues).unwrap_or_else(|| [].into()),
-            }
-        }
-    };
-    for issue in next.issues.iter() {
-        tracing::debug!(proxy = connection.proxy.id, object = %issue.object, field = issue.field, "{}", issue.message);
-    }
-    *cache = Some(next.clone());
-    next
 }
 
 impl ResourceSource for Source {
@@ -145,9 +105,14 @@ impl ResourceSource for Source {
         type_url: &str,
         _subscription: &Subscription,
     ) -> ResourceSet {
-        let generated = self.generated(connection);
-        connection.compared(type_url, generated.generation);
-        generated.sets.get(type_url).cloned().unwrap_or_default()
+        let served = served(&self.state, connection);
+        connection.compared(type_url, served.generation);
+        served
+            .translated
+            .sets
+            .get(type_url)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn on_push(&self, connection: &Self::Proxy, push: &Push<'_>) {

@@ -2,8 +2,9 @@
 
 use super::Options;
 use super::proxies::Proxies;
+use super::translations::Translations;
 use crate::world::{World, WorldOptions};
-use meltemi_config::Published;
+use meltemi_config::{ConfigError, Published, references};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -14,6 +15,7 @@ pub(super) struct State {
     pub admin_dir: Option<PathBuf>,
     pub started: Instant,
     pub proxies: Proxies,
+    pub translations: Translations,
     current: Mutex<Current>,
     generation: watch::Sender<u64>,
 }
@@ -23,6 +25,8 @@ pub(super) struct State {
 pub(super) struct Current {
     pub world: Arc<World>,
     pub published: Arc<Published>,
+    /// What only all objects together show, such as a host that no service has.
+    pub references: Arc<[ConfigError]>,
 }
 
 impl State {
@@ -33,9 +37,11 @@ impl State {
             admin_dir: process.admin_dir.clone(),
             started: Instant::now(),
             proxies: Proxies::default(),
+            translations: Translations::default(),
             current: Mutex::new(Current {
                 world,
                 published: first.clone(),
+                references: references(&first.objects).into(),
             }),
             generation: watch::Sender::new(1),
         }

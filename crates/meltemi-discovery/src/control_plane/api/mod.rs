@@ -12,7 +12,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use meltemi_config::{DirectorySource, Editor, Published};
+use meltemi_config::{DirectorySource, Editor};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     /// Reads the directories again and waits until what they hold is in force.
-    async fn settle(&self) -> Arc<Published> {
+    async fn settle(&self) {
         let published = self.config.refresh().await;
         let mut generations = self.state.watch();
         while self.state.current().published.objects.version() < published.objects.version() {
@@ -48,7 +48,6 @@ impl Context<'_> {
                 break;
             }
         }
-        published
     }
 }
 

@@ -3,10 +3,12 @@
 use super::answer::{Answer, Refusal};
 use super::{Context, Query};
 use crate::control_plane::proxies::SyncState;
-use crate::control_plane::state::State;
+use crate::control_plane::state::{Current, State};
+use crate::control_plane::translations::issues;
+use crate::issue::Issue;
 use hyper::StatusCode;
 use meltemi_api::{Kind, Object, ObjectKey, Support};
-use meltemi_config::{ConfigError, Outcome, Published};
+use meltemi_config::{ConfigError, Outcome};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -38,18 +40,19 @@ pub(super) fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
                 .is_none_or(|name| object.meta.name == name)
     };
     let current = state.current();
+    let issues = issues(state);
     let found: Vec<Value> = current
         .published
         .objects
         .iter()
         .filter(|object| wanted(object))
-        .map(|object| describe(object, &current.published, state))
+        .map(|object| describe(object, &current, &issues))
         .collect();
     Ok(Answer::Json(json!({ "objects": found })))
 }
 
 /// An object, where it stands, and what is to be said of it.
-fn describe(object: &Object, published: &Published, state: &State) -> Value {
+fn describe(object: &Object, current: &Current, issues: &[Issue]) -> Value {
     let key = object.key();
     let about = |findings: &[ConfigError]| -> Vec<String> {
         let own = findings
@@ -57,9 +60,9 @@ fn describe(object: &Object, published: &Published, state: &State) -> Value {
             .filter(|finding| finding.object.as_ref() == Some(&key));
         own.map(ToString::to_string).collect()
     };
-    let issues: Vec<String> = state
-        .world()
-        .issues
+    let mut warnings = about(&current.published.warnings);
+    warnings.extend(about(&current.references));
+    let issues: Vec<String> = issues
         .iter()
         .filter(|issue| issue.object == key)
         .map(|issue| format!("{}: {}", issue.field, issue.message))
@@ -67,10 +70,10 @@ fn describe(object: &Object, published: &Published, state: &State) -> Value {
     json!({
         "object": object.to_value(),
         "origin": object.meta.origin,
-        "warnings": about(&published.warnings),
+        "warnings": warnings,
         "issues": issues,
-        "errors": about(&published.errors),
-        "held": published.held.contains(&key),
+        "errors": about(&current.published.errors),
+        "held": current.published.held.contains(&key),
     })
 }
 
@@ -94,15 +97,20 @@ pub(super) async fn apply(
     let editor = context.editor.clone();
     let text = text.to_owned();
     let applied = blocking(move || editor.apply(&text)).await?;
-    let published = context.settle().await;
+    context.settle().await;
+    let current = context.state.current();
     let keys: Vec<&ObjectKey> = applied
         .outcomes
         .iter()
         .map(|outcome| &outcome.key)
         .collect();
-    // What only all objects together show, such as a host that no service has.
     let mut warnings: Vec<String> = applied.warnings.iter().map(ToString::to_string).collect();
-    for warning in &published.warnings {
+    for warning in current
+        .published
+        .warnings
+        .iter()
+        .chain(current.references.iter())
+    {
         let text = warning.to_string();
         if warning
             .object

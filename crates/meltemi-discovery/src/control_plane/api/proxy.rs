@@ -1,8 +1,8 @@
 //! What one proxy is served, as JSON.
 
 use super::answer::{Answer, Refusal};
-use crate::control_plane::source::generated;
 use crate::control_plane::state::State;
+use crate::control_plane::translations::served;
 use crate::pb::descriptor::encoded_to_json;
 use hyper::StatusCode;
 use meltemi_xds::type_url::{self, PUSH_ORDER, short_name};
@@ -14,28 +14,29 @@ pub(super) fn config(state: &State, namespace: &str, pod: &str) -> Result<Answer
         Refusal::not_found(format!("no proxy of {namespace}/{pod} is connected"))
             .remedy("`meltemi status` lists the connected ones")
     })?;
-    let generated = generated(state, &connection);
+    let served = served(state, &connection);
     let mut types = Map::new();
     for type_url in PUSH_ORDER {
         // A private key is not for reading.
         if type_url == type_url::SECRET {
             continue;
         }
-        let Some(set) = generated.sets.get(type_url) else {
+        let Some(set) = served.translated.sets.get(type_url) else {
             continue;
         };
         let resources: Result<Vec<Value>, Refusal> =
             set.iter().map(|resource| json_of(&resource.any)).collect();
         types.insert(short_name(type_url).to_owned(), Value::Array(resources?));
     }
-    let issues: Vec<Value> = generated
+    let issues: Vec<Value> = served
+        .translated
         .issues
         .iter()
         .map(|issue| json!({"object": issue.object.to_string(), "field": issue.field, "message": issue.message}))
         .collect();
     Ok(Answer::Json(json!({
         "proxy": connection.proxy.id,
-        "generation": generated.generation,
+        "generation": served.generation,
         "resources": types,
         "issues": issues,
     })))
