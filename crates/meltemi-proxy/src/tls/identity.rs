@@ -159,10 +159,3 @@ pub(super) fn info(state: &CommonState) -> (TlsInfo, Option<i64>) {
     }
     (info, not_after)
 }
-
-/// First URI name, subject and end of validity of a certificate, for reports.
-pub fn certificate_summary(
-    certificate: &CertificateDer<'_>,
-) -> Option<(Option<Arc<str>>, Arc<str>, i64)> {
-    parse(certificate).map(|identity| (identity.uri, identity.subject, identity.not_after))
-}

@@ -11,7 +11,6 @@ mod verify;
 pub use config::{Lookup, client_configs, server_config};
 pub use error::TlsError;
 pub use handshake::{AlpnChoice, accept, connect};
-pub use identity::certificate_summary;
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
