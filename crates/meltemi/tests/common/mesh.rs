@@ -37,22 +37,28 @@ impl Mesh {
     /// # Errors
     /// What it said when it did not come up.
     pub fn up(program: &Path, home: &Path, dir: &Path, flags: &[&str]) -> Result<Self, String> {
-        let mesh = Self {
-            program: home.join("bin/meltemi"),
+        let mesh = Self::unstarted(program, home, dir);
+        mesh.start(flags)?;
+        Ok(mesh)
+    }
+
+    /// As [`Mesh::up`], but for the starting.
+    pub fn unstarted(program: &Path, home: &Path, dir: &Path) -> Self {
+        for name in ["run", "state", "bin"] {
+            std::fs::create_dir_all(home.join(name)).expect("a directory for the mesh");
+        }
+        let own = home.join("bin/meltemi");
+        // A program of its own: every process of this mesh can be told by it.
+        if std::fs::hard_link(program, &own).is_err() {
+            std::fs::copy(program, &own).expect("a copy of the program");
+        }
+        Self {
+            program: own,
             home: home.to_owned(),
             dir: dir.to_owned(),
             port: free_port(),
             process: Mutex::new(None),
-        };
-        for name in ["run", "state", "bin"] {
-            std::fs::create_dir_all(home.join(name)).map_err(|error| error.to_string())?;
         }
-        // A program of its own: every process of this mesh can be told by it.
-        if std::fs::hard_link(program, &mesh.program).is_err() {
-            std::fs::copy(program, &mesh.program).map_err(|error| error.to_string())?;
-        }
-        mesh.start(flags)?;
-        Ok(mesh)
     }
 
     /// Runs `up` again on the same directories and port.
