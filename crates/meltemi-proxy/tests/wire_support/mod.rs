@@ -43,11 +43,12 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
                 default: UpstreamTransport::Plain,
             },
             protocol: UpstreamProtocol::Http1,
+            http1: UpstreamHttp1::default(),
+            alpn_override: true,
             http2: Http2Options {
                 max_concurrent_streams: 100,
                 initial_stream_window: 1 << 16,
                 initial_connection_window: 1 << 16,
-                allow_connect: false,
                 keepalive_interval: None,
                 keepalive_timeout: None,
             },
