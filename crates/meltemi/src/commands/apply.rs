@@ -33,20 +33,50 @@ pub struct Files {
     pub file: Vec<PathBuf>,
 }
 
+/// The documents of all files as one stream that remembers where each file begins.
+pub struct Stream {
+    pub text: String,
+    /// First line of each file in the stream, from 1.
+    starts: Vec<(usize, PathBuf)>,
+}
+
 impl Files {
-    /// All documents of all files, as one stream.
-    pub fn read(&self) -> anyhow::Result<String> {
-        let mut stream = String::new();
+    pub fn read(&self) -> anyhow::Result<Stream> {
+        let mut stream = Stream {
+            text: String::new(),
+            starts: Vec::new(),
+        };
         for path in &self.file {
             for file in expand(path)? {
                 let text = read(&file)?;
-                if !stream.is_empty() {
-                    stream.push_str("\n---\n");
+                if !stream.text.is_empty() {
+                    stream.text.push_str("\n---\n");
                 }
-                stream.push_str(&text);
+                let line = stream.text.matches('\n').count() + 1;
+                stream.starts.push((line, file));
+                stream.text.push_str(&text);
             }
         }
         Ok(stream)
+    }
+}
+
+impl Stream {
+    /// The control plane counts lines of the stream; people want those of their files.
+    pub fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
+        let text = format!("{error:#}");
+        let lines: Vec<String> = text.lines().map(|line| self.place(line)).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    }
+
+    fn place(&self, text: &str) -> String {
+        let placed = || {
+            let (number, rest) = text.strip_prefix("line ")?.split_once(": ")?;
+            let number: usize = number.parse().ok()?;
+            let (start, file) = self.starts.iter().rev().find(|(start, _)| *start <= number)?;
+            Some(format!("{}:{}: {rest}", file.display(), number - start + 1))
+        };
+        placed().unwrap_or_else(|| text.to_owned())
     }
 }
 
@@ -80,10 +110,14 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
     let mesh = Mesh::find(mesh)?;
-    let text = args.files.read()?;
-    block_on(async move {
+    let stream = args.files.read()?;
+    let post = async |path: &str| -> anyhow::Result<Value> {
+        let answer = mesh.api().json(Method::POST, path, stream.text.clone()).await;
+        answer.map_err(|error| stream.explain(&error))
+    };
+    block_on(async {
         if args.dry_run {
-            let answer: Value = mesh.api().json(Method::POST, "/v1/diff", text).await?;
+            let answer = post("/v1/diff").await?;
             output::print(args.output.output, &answer, || answer["diff"].as_str().unwrap_or("").to_owned())?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -91,7 +125,7 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
             Some(wait) => format!("/v1/apply?wait={}", wait.as_secs().clamp(1, 600)),
             None => "/v1/apply".to_owned(),
         };
-        let answer: Value = mesh.api().json(Method::POST, &path, text).await?;
+        let answer = post(&path).await?;
         let strings = |key: &str| -> Vec<String> {
             let list = answer[key].as_array().into_iter().flatten();
             list.filter_map(|item| item.as_str().map(str::to_owned)).collect()
@@ -117,4 +151,22 @@ fn outcomes(answer: &Value) -> String {
         format!("{} {}\n", text("resource"), text("action"))
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_stream_become_lines_of_files() {
+        let stream = Stream {
+            text: String::new(),
+            starts: vec![(1, "a.yaml".into()), (12, "b.yaml".into())],
+        };
+        let error = anyhow::anyhow!("line 3: VirtualService x: wrong\nline 14: y\nremedy");
+        assert_eq!(
+            stream.explain(&error).to_string(),
+            "a.yaml:3: VirtualService x: wrong\nb.yaml:3: y\nremedy"
+        );
+    }
 }

@@ -31,7 +31,7 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
             let kind = super::get::kind(kind)?;
             vec![(kind.as_str().to_owned(), args.namespace.clone(), name.clone())]
         }
-        _ => keys(&Files { file: args.file }.read()?)?,
+        _ => keys(&Files { file: args.file }.read()?.text)?,
     };
     ensure!(!keys.is_empty(), Usage("the files hold no object".to_owned()));
     block_on(async move {

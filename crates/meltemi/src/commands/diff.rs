@@ -18,9 +18,11 @@ pub struct Args {
 
 pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
     let mesh = Mesh::find(mesh)?;
-    let text = args.files.read()?;
-    block_on(async move {
-        let answer: Value = mesh.api().json(Method::POST, "/v1/diff", text).await?;
+    let stream = args.files.read()?;
+    block_on(async {
+        let api = mesh.api();
+        let answer = api.json(Method::POST, "/v1/diff", stream.text.clone()).await;
+        let answer: Value = answer.map_err(|error| stream.explain(&error))?;
         let diff = answer["diff"].as_str().unwrap_or("");
         output::print(args.output.output, &answer, || diff.to_owned())?;
         Ok(ExitCode::from(u8::from(!diff.is_empty())))
