@@ -66,6 +66,38 @@ fn http_listener(extra: Value) -> Value {
 }
 
 #[test]
+fn what_cannot_work_is_refused() {
+    let connect = json!({"match": {"connect_matcher": {}}, "route": {"cluster": "c"}});
+    let refused = routes(table(connect)).err().unwrap();
+    assert!(refused.contains("connect_matcher"), "{refused}");
+    let upgrade = json!({"upgrade_configs": [{"upgrade_type": "CONNECT"}]});
+    let refused = listener(http_listener(upgrade)).unwrap_err();
+    assert!(refused.contains("CONNECT is not supported"), "{refused}");
+    let websocket = json!({"upgrade_configs": [{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT", "enabled": false}]});
+    listener(http_listener(websocket)).unwrap();
+
+    let alpn = |list: Value| {
+        let typed = json!({
+            "@type": "type.googleapis.com/istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig",
+            "alpn_override": [{"upstream_protocol": "HTTP11", "alpn_override": list}],
+        });
+        let router =
+            json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"});
+        listener(http_listener(json!({"http_filters": [
+            {"name": "istio.alpn", "typed_config": typed},
+            {"name": "router", "typed_config": router},
+        ]})))
+    };
+    alpn(json!(["istio-http/1.1", "istio", "http/1.1"])).unwrap();
+    let refused = alpn(json!(["http/1.1"])).unwrap_err();
+    assert!(refused.contains("only Istio's own lists"), "{refused}");
+
+    let connect = json!({"http2_protocol_options": {"allow_connect": true}});
+    let notices = listener(http_listener(connect)).unwrap();
+    assert_eq!(notices.len(), 1);
+}
+
+#[test]
 fn clusters() {
     let cases = [
         (

@@ -218,9 +218,13 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
     let transport = transports(
         transport_socket_matches,
         transport_socket,
-        protocol.auto_sni,
+        protocol.auto,
         cx,
     )?;
+    let istio = metadata
+        .and_then(|mut metadata| metadata.filter_metadata.remove("istio"))
+        .map(struct_json)
+        .unwrap_or_default();
     Ok(CompiledCluster {
         config: ClusterConfig {
             name: name.into(),
@@ -240,6 +244,8 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
                 .at("outlier_detection")?,
             transport,
             protocol: protocol.protocol,
+            http1: protocol.http1,
+            alpn_override: istio["alpn_override"] != "false",
             http2: protocol.http2,
             idle_timeout: protocol.idle_timeout,
             max_connection_duration: protocol.max_connection_duration,
@@ -249,7 +255,7 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
                 .filter(|value| *value > 0),
             tcp_keepalive,
             bind_address,
-            service: metadata.and_then(service),
+            service: istio["services"].get(0).and_then(service),
             panic_threshold: common.panic_threshold,
             locality_weighted: common.locality_weighted || policy_locality_weighted,
             overprovisioning_percent: assignment
@@ -345,7 +351,7 @@ fn original_dst(value: nested::OriginalDstLbConfig) -> Result<Discovery> {
 fn transports(
     matches: Vec<nested::TransportSocketMatch>,
     default: Option<pb::core::TransportSocket>,
-    auto_sni: bool,
+    auto: super::tls::Auto,
     cx: &mut Cx<'_>,
 ) -> Result<TransportChoice> {
     let mut compiled = Vec::with_capacity(matches.len());
@@ -357,7 +363,7 @@ fn transports(
         } = value;
         let transport = transport_socket
             .ok_or_else(|| Error::new("is required"))
-            .and_then(|socket| transport::upstream(socket, auto_sni, cx))
+            .and_then(|socket| transport::upstream(socket, auto, cx))
             .at("transport_socket")
             .nth("transport_socket_matches", index)?;
         compiled.push(TransportMatch {
@@ -368,7 +374,7 @@ fn transports(
     }
     let default = match default {
         None => UpstreamTransport::Plain,
-        Some(socket) => transport::upstream(socket, auto_sni, cx).at("transport_socket")?,
+        Some(socket) => transport::upstream(socket, auto, cx).at("transport_socket")?,
     };
     Ok(TransportChoice {
         matches: compiled,
@@ -447,9 +453,7 @@ fn upstream_filters(filters: Vec<proto::Filter>) -> Result<bool> {
 }
 
 /// Istio's `metadata.filter_metadata.istio.services[0]`.
-fn service(mut metadata: pb::core::Metadata) -> Option<IstioService> {
-    let istio = struct_json(metadata.filter_metadata.remove("istio")?);
-    let service = istio["services"].get(0)?;
+fn service(service: &serde_json::Value) -> Option<IstioService> {
     Some(IstioService {
         host: service["host"].as_str()?.into(),
         name: service["name"].as_str().unwrap_or_default().into(),

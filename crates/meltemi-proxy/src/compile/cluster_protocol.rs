@@ -7,7 +7,7 @@ use super::context::Cx;
 use super::presence::{harmless, left_out, refuse};
 use super::protocol::{http1, http2};
 use super::{At, Error, Result, pb};
-use crate::model::{Http1Options, Http2Options, UpstreamProtocol};
+use crate::model::{Http1Options, Http2Options, UpstreamHttp1, UpstreamProtocol};
 use pb::core;
 use pb::upstream as proto;
 use prost::Name;
@@ -30,11 +30,12 @@ pub struct Input {
 
 pub struct Protocol {
     pub protocol: UpstreamProtocol,
+    pub http1: UpstreamHttp1,
     pub http2: Http2Options,
     pub idle_timeout: Option<Duration>,
     pub max_connection_duration: Option<Duration>,
     pub max_requests_per_connection: Option<u32>,
-    pub auto_sni: bool,
+    pub auto: super::tls::Auto,
 }
 
 pub fn compile(input: Input, cx: &mut Cx<'_>) -> Result<Protocol> {
@@ -188,24 +189,16 @@ fn finish(
         default_host_for_http_10: _,
         allow_absolute_url: _,
     } = http1(http1_options).at("http_protocol_options")?.options;
-    if preserve_case || proper_case {
-        return Err(Error::unsupported(
-            "http_protocol_options.header_key_format",
-        ));
-    }
-    left_out!(
-        cx,
-        "Http1ProtocolOptions",
-        "trailers of HTTP/1.1 responses are passed on as they come",
-        enable_trailers
-    );
     let http2 = http2(http2_options, cx).at("http2_protocol_options")?;
     let core::UpstreamHttpProtocolOptions {
         auto_sni,
         auto_san_validation,
         override_auto_sni_header,
     } = upstream.unwrap_or_default();
-    refuse!(auto_san_validation, override_auto_sni_header);
+    refuse!(override_auto_sni_header);
+    if auto_san_validation && !auto_sni {
+        return Err(Error::new("needs auto_sni").at_field("auto_san_validation"));
+    }
     let core::HttpProtocolOptions {
         idle_timeout,
         max_connection_duration,
@@ -227,11 +220,19 @@ fn finish(
     );
     Ok(Protocol {
         protocol,
+        http1: UpstreamHttp1 {
+            trailers: enable_trailers,
+            proper_case,
+            preserve_case,
+        },
         http2: http2.options,
         idle_timeout: timeout(idle_timeout, Some(IDLE_TIMEOUT)).at("idle_timeout")?,
         max_connection_duration: timeout(max_connection_duration, None)
             .at("max_connection_duration")?,
         max_requests_per_connection: max_requests_per_connection.map(|value| value.value),
-        auto_sni,
+        auto: super::tls::Auto {
+            sni: auto_sni,
+            san: auto_san_validation,
+        },
     })
 }

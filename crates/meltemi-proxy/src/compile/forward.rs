@@ -377,10 +377,13 @@ fn upgrades(values: Vec<proto::route_action::UpgradeConfig>) -> Result<Upgrades>
                 connect_config,
             } = value;
             refuse!(connect_config);
-            Ok((
-                upgrade_type.to_ascii_lowercase().into(),
-                bool_or(enabled, true),
-            ))
+            let enabled = bool_or(enabled, true);
+            let token = if enabled {
+                super::hcm::upgrade_token(&upgrade_type)?
+            } else {
+                upgrade_type.to_ascii_lowercase().into()
+            };
+            Ok((token, enabled))
         })
         .collect::<Result<_>>()
         .at("upgrade_configs")

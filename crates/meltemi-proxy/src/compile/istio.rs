@@ -31,10 +31,22 @@ pub fn alpn(typed: Typed) -> Result<AlpnOverride> {
             upstream_protocol,
             alpn_override,
         } = entry;
-        let list = alpn_override
+        let list: Vec<Box<[u8]>> = alpn_override
             .into_iter()
             .map(|name| name.into_bytes().into())
             .collect();
+        // TLS configurations are made with Istio's lists, whichever filter uses them.
+        let istio = match upstream_protocol {
+            1 => crate::tls::ISTIO_HTTP11,
+            2 => crate::tls::ISTIO_HTTP2,
+            _ => &[],
+        };
+        let same =
+            |list: &Vec<Box<[u8]>>| list.iter().map(|name| &**name).eq(istio.iter().copied());
+        if !istio.is_empty() && !same(&list) {
+            return Err(Error::new("only Istio's own lists are supported")
+                .at_field("alpn_override.alpn_override"));
+        }
         match upstream_protocol {
             0 => lists.http10 = list,
             1 => lists.http11 = list,

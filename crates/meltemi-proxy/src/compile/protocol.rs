@@ -110,6 +110,12 @@ pub fn http2(value: core::Http2ProtocolOptions, cx: &mut Cx<'_>) -> Result<Compi
     left_out!(
         cx,
         "Http2ProtocolOptions",
+        "extended CONNECT is not offered to peers, who then upgrade over HTTP/1.1",
+        allow_connect
+    );
+    left_out!(
+        cx,
+        "Http2ProtocolOptions",
         "the HTTP/2 codec has its own bounds against floods",
         hpack_table_size,
         max_outbound_frames,
@@ -131,7 +137,6 @@ pub fn http2(value: core::Http2ProtocolOptions, cx: &mut Cx<'_>) -> Result<Compi
             initial_stream_window: u32_or(initial_stream_window_size, STREAM_WINDOW).min(LARGEST),
             initial_connection_window: u32_or(initial_connection_window_size, CONNECTION_WINDOW)
                 .min(LARGEST),
-            allow_connect,
             keepalive_interval: keepalive.and_then(|(interval, _)| interval),
             keepalive_timeout: keepalive.and_then(|(_, timeout)| timeout),
         },

@@ -66,9 +66,18 @@ pub fn server(value: proto::DownstreamTlsContext, cx: &mut Cx<'_>) -> Result<Arc
     Ok(tls)
 }
 
+/// Names that follow the request's host (`UpstreamHttpProtocolOptions`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Auto {
+    /// `auto_sni`.
+    pub sni: bool,
+    /// `auto_san_validation`.
+    pub san: bool,
+}
+
 pub fn client(
     value: proto::UpstreamTlsContext,
-    auto_sni: bool,
+    auto: Auto,
     cx: &mut Cx<'_>,
 ) -> Result<Arc<ClientTls>> {
     let proto::UpstreamTlsContext {
@@ -84,10 +93,16 @@ pub fn client(
     // rustls keeps its own number of sessions and checks key usage anyway.
     harmless!(max_session_keys, enforce_rsa_key_usage);
     let common = common(common_tls_context.unwrap_or_default(), cx).at("common_tls_context")?;
+    if auto.san && common.validation.trust.is_none() {
+        return Err(
+            Error::new("auto_san_validation needs a trusted_ca").at_field("common_tls_context")
+        );
+    }
     let tls = Arc::new(ClientTls {
         config: ArcSwapOption::empty(),
         sni: (!sni.is_empty()).then(|| sni.into()),
-        auto_sni,
+        auto_sni: auto.sni,
+        auto_san: auto.san,
         spec: common,
     });
     cx.references.client_tls.push(tls.clone());

@@ -46,10 +46,9 @@ pub fn downstream(value: TransportSocket, cx: &mut Cx<'_>) -> Result<Option<Arc<
         .at("typed_config")
 }
 
-/// `auto_sni`: the SNI follows the request's host (`UpstreamHttpProtocolOptions`).
 pub fn upstream(
     value: TransportSocket,
-    auto_sni: bool,
+    auto: tls::Auto,
     cx: &mut Cx<'_>,
 ) -> Result<UpstreamTransport> {
     let Some(typed) = open(value)? else {
@@ -63,7 +62,7 @@ pub fn upstream(
     }
     typed
         .decode()
-        .and_then(|context| tls::client(context, auto_sni, cx))
+        .and_then(|context| tls::client(context, auto, cx))
         .map(UpstreamTransport::Tls)
         .at("typed_config")
 }

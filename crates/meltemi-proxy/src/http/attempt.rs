@@ -9,7 +9,9 @@ use super::reply::{Reply, Reset};
 use super::retry::Failure;
 use super::timeouts::{Expired, Watchdog};
 use super::upload::Upload;
-use crate::model::{Cluster, Endpoint, HttpFilter, UpstreamProtocol, UpstreamTransport};
+use crate::model::{
+    Cluster, Endpoint, HttpFilter, UpstreamHttp1, UpstreamProtocol, UpstreamTransport,
+};
 use crate::telemetry::Protocol;
 use crate::upstream::{
     Lease, Offer, Outcome, Picked, RequestGuard, UpstreamError, Wanted, WantedProtocol, transport,
@@ -72,7 +74,8 @@ fn wanted(exchange: &Exchange, cluster: &Cluster, endpoint: &Endpoint, head: &He
         .manager
         .filters
         .iter()
-        .any(|filter| matches!(filter, HttpFilter::Alpn(_)));
+        .any(|filter| matches!(filter, HttpFilter::Alpn(_)))
+        && cluster.config.alpn_override;
     let offer = match protocol {
         _ if !overrides => Offer::Own,
         WantedProtocol::Http1 => Offer::Http11,
@@ -132,7 +135,7 @@ pub(crate) async fn send(
             };
         exchange.note_connection(lease.facts());
         let request = match (head.take(), again.take()) {
-            (Some(head), _) => match build(head, &lease, upload) {
+            (Some(head), _) => match build(head, &lease, cluster.config.http1, upload) {
                 Some(request) => request,
                 None => return Err(Failed::local(Reply::bad_request("http.invalid_authority"))),
             },
@@ -238,9 +241,17 @@ fn timed_out(
 }
 
 /// The request in the upstream connection's protocol.
-fn build(head: Head, lease: &Lease, upload: Option<&Rc<Upload>>) -> Option<Request<RequestBody>> {
+fn build(
+    head: Head,
+    lease: &Lease,
+    http1: UpstreamHttp1,
+    upload: Option<&Rc<Upload>>,
+) -> Option<Request<RequestBody>> {
     let body = match upload {
-        Some(upload) => RequestBody::Client(super::upload::UploadBody::new(upload.clone())),
+        Some(upload) => {
+            let trailers = matches!(lease, Lease::Http2(_)) || http1.trailers;
+            RequestBody::Client(super::upload::UploadBody::new(upload.clone(), trailers))
+        }
         None => RequestBody::Empty,
     };
     let mut request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;
@@ -278,6 +289,9 @@ pub(crate) fn assemble(head: Head, http2: bool, body: RequestBody) -> Option<Req
         *request.uri_mut() = Uri::from_parts(parts).ok()?;
         *request.version_mut() = Version::HTTP_2;
         return Some(request);
+    }
+    if let Some(spelling) = head.spelling {
+        *request.extensions_mut() = *spelling;
     }
     *request.uri_mut() = if connect {
         Uri::try_from(head.authority.as_bytes()).ok()?

@@ -80,6 +80,8 @@ pub(crate) struct UpstreamBody {
     lease: Option<Lease>,
     watchdog: Watchdog,
     messages: MessageCounter,
+    /// The upstream's trailers end here.
+    drop_trailers: bool,
     _request: RequestGuard,
 }
 
@@ -131,12 +133,14 @@ impl UpstreamBody {
         lease: Lease,
         watchdog: Watchdog,
         request: RequestGuard,
+        drop_trailers: bool,
     ) -> Self {
         Self {
             incoming,
             lease: Some(lease),
             watchdog,
             messages: MessageCounter::default(),
+            drop_trailers,
             _request: request,
         }
     }
@@ -184,6 +188,10 @@ impl ResponseBody {
                     info.grpc_status = super::grpc::status(trailers).or(info.grpc_status);
                 }
                 drop(info);
+                if body.drop_trailers && frame.is_trailers() {
+                    // What follows is the end.
+                    return Self::poll_upstream(body, guard, cx);
+                }
                 if body.incoming.is_end_stream() {
                     body.complete();
                     record.finish();

@@ -27,6 +27,27 @@ pub(crate) fn apply(downstream: &Downstream, headers: &mut HeaderMap) {
     }
 }
 
+/// URL-encoded PEM, as Envoy writes it: all but unreserved characters escaped.
+fn pem(der: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut out = String::with_capacity(text.len() + text.len() / 16 + 96);
+    out.push_str("-----BEGIN%20CERTIFICATE-----%0A");
+    for (index, byte) in text.bytes().enumerate() {
+        if index > 0 && index % 64 == 0 {
+            out.push_str("%0A");
+        }
+        match byte {
+            b'+' => out.push_str("%2B"),
+            b'/' => out.push_str("%2F"),
+            b'=' => out.push_str("%3D"),
+            byte => out.push(char::from(byte)),
+        }
+    }
+    out.push_str("%0A-----END%20CERTIFICATE-----%0A");
+    out
+}
+
 fn element(
     options: ForwardClientCert,
     peer: &TlsInfo,
@@ -54,6 +75,14 @@ fn element(
     }
     if let Some(hash) = &peer.peer_hash {
         part("Hash", hash, false);
+    }
+    if options.cert {
+        let leaf = peer.peer_chain.first().map(|der| pem(der));
+        part("Cert", &leaf.unwrap_or_default(), true);
+    }
+    if options.chain {
+        let chain: String = peer.peer_chain.iter().map(|der| pem(der)).collect();
+        part("Chain", &chain, true);
     }
     if options.subject {
         part("Subject", peer.peer_subject.as_deref().unwrap_or(""), true);

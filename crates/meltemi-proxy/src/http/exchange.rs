@@ -12,7 +12,7 @@ use super::upload::Upload;
 use super::{
     address, client_cert, cors, fault, grpc, header_ops, names, path, peer, rbac, redirect,
 };
-use crate::model::{Action, Cors, HttpFilter, ServerHeader, Snapshot};
+use crate::model::{Action, Cors, HttpFilter, ServerHeader, Snapshot, UpstreamHttp1};
 use crate::telemetry::{Flags, Protocol};
 use crate::upstream::ConnectionFacts;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SERVER, SET_COOKIE, VIA};
@@ -235,7 +235,7 @@ impl Exchange {
         let mut info = self.record.info.borrow_mut();
         info.flags.insert(reply.flags);
         info.details = reply.details;
-        self.close |= reply.close;
+        self.close |= reply.close && !self.downstream.manager.stream_error_on_invalid_message;
         let text = reply
             .bytes
             .unwrap_or_else(|| reply.body.into_owned().into());
@@ -319,6 +319,14 @@ impl Exchange {
     /// The request's body, or `None` when it has none.
     pub fn upload(&self, body: Incoming, keep: bool, gated: bool) -> Option<Rc<Upload>> {
         (!body.is_end_stream()).then(|| Upload::new(body, self.record.clone(), keep, gated))
+    }
+
+    /// HTTP/1.1 options of the cluster in use.
+    pub fn upstream_http1(&self) -> UpstreamHttp1 {
+        let info = self.record.info.borrow();
+        info.cluster
+            .as_ref()
+            .map_or_else(UpstreamHttp1::default, |cluster| cluster.http1)
     }
 
     pub fn flag(&self, flag: Flags) {

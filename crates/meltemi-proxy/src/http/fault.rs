@@ -5,13 +5,11 @@ use super::reply::Reply;
 use super::{grpc, matching, names};
 use crate::model::{AbortKind, Fault};
 use http::{HeaderMap, HeaderName, StatusCode};
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-thread_local! {
-    /// Requests of this worker that wait in a delay.
-    static ACTIVE: Cell<u32> = const { Cell::new(0) };
-}
+/// Requests of the process that wait in a delay.
+static ACTIVE: AtomicU32 = AtomicU32::new(0);
 
 /// What is injected into one request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,7 +31,7 @@ impl Abort {
 }
 
 /// Decides by percentage, headers and upstream cluster. The bound on active faults holds
-/// for a worker.
+/// for the process; workers may pass it by one each at the same instant.
 pub(crate) fn plan(fault: &Fault, head: &Head, cluster: Option<&str>) -> Plan {
     let wrong_cluster = fault
         .upstream_cluster
@@ -54,7 +52,7 @@ pub(crate) fn plan(fault: &Fault, head: &Head, cluster: Option<&str>) -> Plan {
         || !fault.headers.iter().all(|m| matching::header(m, head))
         || fault
             .max_active_faults
-            .is_some_and(|limit| ACTIVE.get() >= limit)
+            .is_some_and(|limit| ACTIVE.load(Ordering::Relaxed) >= limit)
     {
         return Plan::default();
     }
@@ -123,10 +121,10 @@ pub(crate) async fn delay(time: Duration) {
     struct Active;
     impl Drop for Active {
         fn drop(&mut self) {
-            ACTIVE.set(ACTIVE.get() - 1);
+            ACTIVE.fetch_sub(1, Ordering::Relaxed);
         }
     }
-    ACTIVE.set(ACTIVE.get() + 1);
+    ACTIVE.fetch_add(1, Ordering::Relaxed);
     let _active = Active;
     tokio::time::sleep(time).await;
 }

@@ -22,6 +22,8 @@ pub(crate) struct Head {
     pub expects_continue: bool,
     /// What the client speaks.
     pub protocol: Protocol,
+    /// The spelling of the header names, when it is to be kept.
+    pub spelling: Option<Box<http::Extensions>>,
     /// The request comes from an internal address: `x-envoy-*` headers are honoured.
     pub internal: bool,
 }
@@ -38,6 +40,7 @@ impl Head {
             upgrade: self.upgrade.clone(),
             expects_continue: self.expects_continue,
             protocol: self.protocol,
+            spelling: self.spelling.clone(),
             internal: self.internal,
         }
     }
@@ -59,6 +62,7 @@ pub(crate) fn receive(
         method,
         uri,
         mut headers,
+        extensions,
         ..
     } = parts;
     if protocol == Protocol::Http10 && !manager.http1.accept_http_10 {
@@ -125,6 +129,7 @@ pub(crate) fn receive(
         upgrade,
         expects_continue,
         protocol,
+        spelling: manager.http1.preserve_case.then(|| Box::new(extensions)),
         internal: false,
     })
 }

@@ -64,6 +64,12 @@ impl Record {
         })
     }
 
+    /// Trailers do not pass between this client and any upstream.
+    pub fn drops_trailers(&self) -> bool {
+        !self.downstream.manager.http1.enable_trailers
+            && self.info.borrow().protocol != Protocol::Http2
+    }
+
     /// Bytes moved.
     pub fn touch(&self) {
         self.activity.set(Instant::now());

@@ -85,6 +85,12 @@ pub(crate) async fn forward(
         if !upgrade::is_enabled(manager, &forward.upgrades, token.as_bytes()) {
             return Err(Reply::upgrade_refused());
         }
+        if matches!(
+            cluster.config.protocol,
+            crate::model::UpstreamProtocol::Http2
+        ) {
+            return Err(Reply::upgrade_needs_http1());
+        }
     }
     let mut retries = Retries::new(forward.retry.as_ref(), &mut head);
     let mut watchdog = limits(exchange, forward, &retries, &mut head);
@@ -113,7 +119,7 @@ pub(crate) async fn forward(
 
     let upgrade = head.upgrade.clone();
     let mut tried = Vec::new();
-    let mut skip_priorities = 0u32;
+    let (mut attempted_priorities, mut skip_priorities) = (0u32, 0u32);
     let mut head = Some(head);
     let mut _retry_guard = None;
     loop {
@@ -161,12 +167,10 @@ pub(crate) async fn forward(
                 // The answer that is not good enough gives its connection up.
                 drop(result);
                 tried.extend(exchange.record.info.borrow().endpoint.clone());
-                if retries
-                    .policy
-                    .as_ref()
-                    .is_some_and(|p| p.previous_priorities.is_some())
-                {
-                    skip_priorities |= 1u32.checked_shl(exchange.priority).unwrap_or(0);
+                attempted_priorities |= 1u32.checked_shl(exchange.priority).unwrap_or(0);
+                let frequency = retries.policy.as_ref().and_then(|p| p.previous_priorities);
+                if frequency.is_some_and(|frequency| attempts.is_multiple_of(frequency)) {
+                    skip_priorities = attempted_priorities;
                 }
                 let pause = retries.take();
                 pause_for(exchange, &mut watchdog, pause).await?;
@@ -415,8 +419,14 @@ fn finish(
         // The framing check cannot tell what the client sent behind such a request.
         exchange.close();
     }
-    let body = UpstreamBody::new(incoming, lease, watchdog, request);
+    let http1 = exchange.upstream_http1();
+    let drop_trailers =
+        exchange.record.drops_trailers() || (matches!(lease, Lease::Http1(_)) && !http1.trailers);
+    let body = UpstreamBody::new(incoming, lease, watchdog, request, drop_trailers);
     let mut response = Response::new(ResponseBody::upstream(body, exchange.take_guard()));
+    if http1.preserve_case {
+        *response.extensions_mut() = parts.extensions;
+    }
     *response.status_mut() = parts.status;
     *response.headers_mut() = headers;
     response

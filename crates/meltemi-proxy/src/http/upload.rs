@@ -23,6 +23,8 @@ pub(crate) struct Upload {
     state: RefCell<State>,
     record: Rc<Record>,
     length: Option<u64>,
+    /// The client's trailers end here.
+    drop_trailers: bool,
     keeping: Cell<bool>,
     /// The client waits for the upstream's 100 (Continue).
     gate: Option<Arc<Gate>>,
@@ -71,6 +73,7 @@ impl Upload {
     pub fn new(incoming: Incoming, record: Rc<Record>, keep: bool, gated: bool) -> Rc<Self> {
         Rc::new(Self {
             length: incoming.size_hint().exact(),
+            drop_trailers: record.drops_trailers(),
             state: RefCell::new(State {
                 incoming,
                 kept: Vec::new(),
@@ -175,6 +178,10 @@ impl Upload {
             }
         };
         self.record.touch();
+        if self.drop_trailers && frame.is_trailers() {
+            self.ended(state);
+            return Poll::Ready(None);
+        }
         if let Some(data) = frame.data_ref() {
             let mut info = self.record.info.borrow_mut();
             info.bytes_received += data.len() as u64;
@@ -208,13 +215,16 @@ impl Upload {
 pub(crate) struct UploadBody {
     upload: Rc<Upload>,
     position: usize,
+    /// Whether this upstream gets trailers.
+    trailers: bool,
 }
 
 impl UploadBody {
-    pub fn new(upload: Rc<Upload>) -> Self {
+    pub fn new(upload: Rc<Upload>, trailers: bool) -> Self {
         Self {
             upload,
             position: 0,
+            trailers,
         }
     }
 
@@ -222,7 +232,12 @@ impl UploadBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        self.upload.poll(&mut self.position, cx)
+        match self.upload.poll(&mut self.position, cx) {
+            Poll::Ready(Some(Ok(frame))) if !self.trailers && frame.is_trailers() => {
+                Poll::Ready(None)
+            }
+            polled => polled,
+        }
     }
 
     pub fn is_end_stream(&self) -> bool {

@@ -28,7 +28,11 @@ pub struct ClusterConfig {
     pub outlier: Option<OutlierDetection>,
     pub transport: TransportChoice,
     pub protocol: UpstreamProtocol,
+    pub http1: UpstreamHttp1,
     pub http2: Http2Options,
+    /// `istio.alpn` may replace the ALPN list of the TLS context: the cluster's metadata
+    /// `istio.alpn_override` is not `false`.
+    pub alpn_override: bool,
     /// Of a pooled connection without a request (`idle_timeout`, Envoy 1 h).
     pub idle_timeout: Option<Duration>,
     pub max_connection_duration: Option<Duration>,
@@ -47,6 +51,17 @@ pub struct ClusterConfig {
     /// `istio-peer-exchange`, both sides send their metadata before the application's bytes.
     pub peer_exchange: bool,
     pub hash: u64,
+}
+
+/// HTTP/1.1 towards the upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamHttp1 {
+    /// `enable_trailers`: trailers pass, both ways. Without it they end here, as in Envoy.
+    pub trailers: bool,
+    /// Header names of requests as `Proper-Case-Words`.
+    pub proper_case: bool,
+    /// Header names of answers keep the upstream's spelling (`stateful preserve_case`).
+    pub preserve_case: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,6 +35,8 @@ pub struct HttpManager {
     pub via: Option<Box<str>>,
     /// `proxy_100_continue`: pass Expect: 100-continue on instead of answering it.
     pub proxy_100_continue: bool,
+    /// An HTTP/1.1 connection goes on after a request that is well framed but invalid. On
+    /// HTTP/2 an invalid request always costs its own stream only.
     pub stream_error_on_invalid_message: bool,
     /// Report Istio's request metrics (`istio.stats` HTTP filter).
     pub istio_stats: bool,
@@ -88,9 +90,13 @@ pub struct Http1Options {
     pub accept_http_10: bool,
     pub default_host_for_http_10: Option<Box<str>>,
     pub allow_absolute_url: bool,
+    /// Trailers pass, both ways. Without it they end here, as in Envoy. An answer's trailers
+    /// are sent to HTTP/1.1 clients only when its `Trailer` header announced them.
     pub enable_trailers: bool,
-    /// `ProperCaseWords`, or keep the peer's case (`stateful preserve_case`).
+    /// Header names of requests keep the client's spelling on HTTP/1.1 upstream
+    /// (`stateful preserve_case`).
     pub preserve_case: bool,
+    /// Header names of answers as `Proper-Case-Words`.
     pub proper_case: bool,
 }
 
@@ -101,7 +107,6 @@ pub struct Http2Options {
     /// Bytes; Envoy's default is 16 MiB a stream and 24 MiB a connection.
     pub initial_stream_window: u32,
     pub initial_connection_window: u32,
-    pub allow_connect: bool,
     pub keepalive_interval: Option<Duration>,
     pub keepalive_timeout: Option<Duration>,
 }

@@ -23,8 +23,6 @@ pub enum PathMatch {
     SeparatedPrefix(Box<str>),
     /// The whole path without the query.
     Regex(Regex),
-    /// `connect_matcher`.
-    Connect,
 }
 
 #[derive(Clone, Debug)]

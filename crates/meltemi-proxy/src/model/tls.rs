@@ -25,6 +25,9 @@ pub struct ClientTls {
     pub config: ArcSwapOption<ClientTlsConfigs>,
     pub sni: Option<Box<str>>,
     pub auto_sni: bool,
+    /// The server's certificate must be for the name that `auto_sni` sends
+    /// (`auto_san_validation`).
+    pub auto_san: bool,
     pub spec: CommonTls,
 }
 

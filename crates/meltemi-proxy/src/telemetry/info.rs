@@ -34,6 +34,8 @@ pub struct TlsInfo {
     pub peer_subject: Option<Arc<str>>,
     /// SHA-256 of the peer's certificate, lower-case hex.
     pub peer_hash: Option<Arc<str>>,
+    /// The peer's certificates as it sent them, its own first (DER).
+    pub peer_chain: Vec<Arc<[u8]>>,
     /// Our own first URI SAN.
     pub local_uri: Option<Arc<str>>,
 }

@@ -22,8 +22,8 @@ const TICKETS: usize = 1;
 const SESSIONS: usize = 1024;
 
 /// Istio's `istio.alpn` override of an HTTP/1.1 and an HTTP/2 upstream connection.
-const ISTIO_HTTP11: &[&[u8]] = &[b"istio-http/1.1", b"istio", b"http/1.1"];
-const ISTIO_HTTP2: &[&[u8]] = &[b"istio-h2", b"istio", b"h2"];
+pub const ISTIO_HTTP11: &[&[u8]] = &[b"istio-http/1.1", b"istio", b"http/1.1"];
+pub const ISTIO_HTTP2: &[&[u8]] = &[b"istio-h2", b"istio", b"h2"];
 
 /// The server side of a context.
 ///

@@ -124,11 +124,22 @@ pub async fn connect(
         }
     };
     let stream = TlsConnector::from(config.clone())
-        .connect(name, socket)
+        .connect(name.clone(), socket)
         .await?;
     let (info, not_after) = identity::info(stream.get_ref().1);
     if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
         refuse_expired(not_after)?;
+    }
+    if tls.auto_san && sni.is_some() {
+        let leaf = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .ok_or(TlsError::NoCertificate)?;
+        let leaf = rustls::server::ParsedCertificate::try_from(leaf)
+            .map_err(|error| TlsError::from(&error))?;
+        rustls::client::verify_server_name(&leaf, &name).map_err(|_| TlsError::WrongName)?;
     }
     Ok((Stream::ClientTls(Box::new(stream)), info))
 }

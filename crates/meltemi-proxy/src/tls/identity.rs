@@ -24,6 +24,8 @@ pub(super) struct Identity {
     pub subject: Arc<str>,
     /// SHA-256, lower-case hex.
     pub hash: Arc<str>,
+    /// The certificate itself, shared by the connections that showed it.
+    pub der: Arc<[u8]>,
     /// Seconds since 1970.
     pub not_after: i64,
 }
@@ -76,6 +78,7 @@ pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Identity> {
         dns,
         subject: subject(&parsed).into(),
         hash: hash.into(),
+        der: certificate.as_ref().into(),
         not_after: parsed.validity().not_after.timestamp(),
     })
 }
@@ -146,10 +149,12 @@ pub(super) fn info(state: &CommonState) -> (TlsInfo, Option<i64>) {
         alpn: state.alpn_protocol().map(Into::into),
         ..TlsInfo::default()
     };
-    let peer = state
-        .peer_certificates()
-        .and_then(|chain| chain.first())
-        .and_then(cached);
+    let chain = state.peer_certificates().unwrap_or_default();
+    let peer = chain.first().and_then(cached);
+    info.peer_chain = chain
+        .iter()
+        .filter_map(|certificate| Some(cached(certificate)?.der.clone()))
+        .collect();
     let not_after = peer.as_ref().map(|peer| peer.not_after);
     if let Some(peer) = peer {
         info.peer_uri = peer.uri.clone();

@@ -8,6 +8,7 @@ mod identity;
 mod suites;
 mod verify;
 
+pub(crate) use config::{ISTIO_HTTP2, ISTIO_HTTP11};
 pub use config::{Lookup, client_configs, server_config};
 pub use error::TlsError;
 pub use handshake::{AlpnChoice, accept, connect};

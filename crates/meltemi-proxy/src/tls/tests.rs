@@ -108,7 +108,43 @@ fn client(spec: CommonTls, secrets: &Secrets) -> ClientTls {
         config: ArcSwapOption::from_pointee(configs),
         sni: Some("outbound_.9080_._.reviews.default.svc.cluster.local".into()),
         auto_sni: false,
+        auto_san: false,
         spec,
+    }
+}
+
+#[tokio::test]
+async fn the_name_that_auto_sni_sends_must_be_in_the_certificate() {
+    let authority = Authority::new("mesh");
+    let mut params = CertificateParams::new(vec!["api.example".into()]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &authority.0).unwrap();
+    let secret = Secret::Certificate {
+        chain: vec![certificate.der().clone()],
+        key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+    };
+    let server = server(
+        common(&[], None),
+        &(Arc::new(secret), Arc::new(authority.trust())),
+    );
+    let secrets = secrets(&authority, &authority, CLIENT);
+    for (auto_san, name, good) in [
+        (true, "api.example", true),
+        (true, "other.example", false),
+        (false, "other.example", true),
+    ] {
+        let mut client = client(common(&[], None), &secrets);
+        client.auto_san = auto_san;
+        let (left, right) = UnixStream::pair().unwrap();
+        let (_, calling) = tokio::join!(
+            accept(Socket::Unix(left), &server, None),
+            connect(Stream::from(right), &client, Some(name), AlpnChoice::Own)
+        );
+        assert_eq!(calling.is_ok(), good, "{name}");
+        if let Err(error) = calling {
+            assert!(matches!(error, TlsError::WrongName), "{error}");
+        }
     }
 }
 

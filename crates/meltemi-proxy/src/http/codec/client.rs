@@ -74,6 +74,8 @@ impl Http1Client {
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEADER_BYTES)
             .max_buf_size(buffer)
+            .title_case_headers(config.http1.proper_case)
+            .preserve_header_case(config.http1.preserve_case)
             .handshake(Io::new(stream))
             .await?;
         let mut client = Self {

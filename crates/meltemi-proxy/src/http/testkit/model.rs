@@ -38,7 +38,6 @@ pub fn http2_options() -> Http2Options {
         max_concurrent_streams: 1024,
         initial_stream_window: 1 << 20,
         initial_connection_window: 1 << 21,
-        allow_connect: false,
         keepalive_interval: None,
         keepalive_timeout: None,
     }
@@ -66,7 +65,12 @@ pub fn cluster_config(name: &str) -> ClusterConfig {
             default: UpstreamTransport::Plain,
         },
         protocol: UpstreamProtocol::Http1,
+        http1: UpstreamHttp1 {
+            trailers: true,
+            ..UpstreamHttp1::default()
+        },
         http2: http2_options(),
+        alpn_override: true,
         idle_timeout: Some(Duration::from_secs(60)),
         max_connection_duration: None,
         max_requests_per_connection: None,

@@ -5,6 +5,7 @@ mod framing;
 mod headers;
 mod lifecycle;
 mod mutual_tls;
+mod options;
 mod protocols;
 mod resilience;
 mod routing;

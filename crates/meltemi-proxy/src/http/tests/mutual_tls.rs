@@ -78,8 +78,8 @@ async fn pair(upstream: &Upstream, protocol: UpstreamProtocol, expected: &str) -
     inbound.client_cert = ForwardClientCert {
         mode: ForwardCertMode::AppendForward,
         subject: true,
-        cert: false,
-        chain: false,
+        cert: true,
+        chain: true,
         dns: true,
         uri: true,
     };
@@ -98,6 +98,7 @@ async fn pair(upstream: &Upstream, protocol: UpstreamProtocol, expected: &str) -
         config: ArcSwapOption::from_pointee(configs),
         sni: Some("outbound_.80_._.server.default.svc.cluster.local".into()),
         auto_sni: false,
+        auto_san: false,
         spec,
     }));
     let peer = Cluster {
@@ -122,6 +123,10 @@ fn both_protocols_run_over_one_mutual_tls_connection() {
             }
             assert_eq!(inbound.open.get(), 1);
             let shown = upstream.last("x-forwarded-client-cert").unwrap();
+            let leaf = "-----BEGIN%20CERTIFICATE-----%0AMII";
+            for part in ["Cert", "Chain"] {
+                assert!(shown.contains(&format!(";{part}=\"{leaf}")), "{shown}");
+            }
             assert!(
                 shown.starts_with(&format!("By={SERVER};Hash="))
                     && shown.contains(&format!(";URI={CLIENT}")),
