@@ -1,6 +1,6 @@
 //! Refusals name the field and the reason; what is harmless does not refuse.
 
-use meltemi_proxy::bootstrap::json::Schema;
+use meltemi_proxy::bootstrap::json::encode;
 use meltemi_proxy::compile::{self, Cx, Error, Names};
 use prost::Message;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn compile_as<M: Message + Default, T>(
     value: &Value,
     compile: impl FnOnce(M, &mut Cx<'_>) -> Result<T, Error>,
 ) -> Result<(T, Vec<compile::Notice>), String> {
-    let bytes = Schema::load().encode(kind, &value.to_string()).unwrap();
+    let bytes = encode(kind, value).unwrap();
     let mut names = Names::default();
     let mut cx = Cx::new(&mut names);
     let compiled = compile(M::decode(bytes.as_slice()).unwrap(), &mut cx);

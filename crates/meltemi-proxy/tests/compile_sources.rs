@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, Record, RecordType};
-use meltemi_proxy::bootstrap::{Bootstrap, Format, json::Schema};
+use meltemi_proxy::bootstrap::{Bootstrap, Format, json::encode};
 use meltemi_proxy::config::{Handle, Manager, Options};
 use meltemi_proxy::model::{Address, ClientTls, Cluster, UpstreamTransport};
 use serde_json::{Value, json};
@@ -287,7 +287,6 @@ impl SecretDiscoveryService for Sds {
 }
 
 fn answer(request: &DiscoveryRequest, pems: &Pems) -> DiscoveryResponse {
-    let schema = Schema::load();
     let kind = "envoy.extensions.transport_sockets.tls.v3.Secret";
     let resources = request.resource_names.iter().map(|name| {
         let secret = if name == "ROOTCA" {
@@ -299,7 +298,7 @@ fn answer(request: &DiscoveryRequest, pems: &Pems) -> DiscoveryResponse {
         };
         Any {
             type_url: format!("type.googleapis.com/{kind}"),
-            value: schema.encode(kind, &secret.to_string()).unwrap(),
+            value: encode(kind, &secret).unwrap(),
         }
     });
     DiscoveryResponse {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
-use meltemi_proxy::bootstrap::{Bootstrap, Format, json::Schema};
+use meltemi_proxy::bootstrap::{Bootstrap, Format, json::encode};
 use meltemi_proxy::config::{Handle, Kind, Manager, Options, Query, Readiness, State};
 use meltemi_xds::server::{
     AdsServer, AdsServerOptions, Nack, PeerInfo, ResourceSource, bind_unix, serve_unix,
@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 struct Source(Arc<Inner>);
 
 struct Inner {
-    schema: Schema,
     content: Mutex<BTreeMap<&'static str, ResourceSet>>,
     version: watch::Sender<u64>,
     nacks: mpsc::UnboundedSender<String>,
@@ -39,11 +38,7 @@ impl Source {
                     .as_str()
                     .or(resource["cluster_name"].as_str())
                     .unwrap();
-                let bytes = self
-                    .0
-                    .schema
-                    .encode(message, &resource.to_string())
-                    .unwrap();
+                let bytes = encode(message, resource).unwrap();
                 Resource::from_value(name, url, Bytes::from(bytes))
             })
             .collect();
@@ -93,7 +88,6 @@ impl Mesh {
         let socket = home.path().join("xds.sock");
         let (nacks, receiver) = mpsc::unbounded_channel();
         let source = Source(Arc::new(Inner {
-            schema: Schema::load(),
             content: Mutex::default(),
             version: watch::channel(0).0,
             nacks,

@@ -6,6 +6,7 @@
 
 pub mod json;
 mod parse;
+mod schema;
 mod split;
 
 pub use parse::BootstrapError;
@@ -93,11 +94,11 @@ impl Bootstrap {
     pub fn parse(content: &[u8], format: Format) -> Result<Self, BootstrapError> {
         let parts = match format {
             Format::Protobuf => split::protobuf(content)?,
-            Format::Json => split::json(parse::utf8(content)?)?,
+            Format::Json => split::text(parse::utf8(content)?)?,
             Format::Yaml => {
                 let value: serde_json::Value = serde_saphyr::from_str(parse::utf8(content)?)
                     .map_err(|error| BootstrapError::Yaml(error.to_string()))?;
-                split::json(&value.to_string())?
+                split::text(&value.to_string())?
             }
         };
         parse::bootstrap(parts)

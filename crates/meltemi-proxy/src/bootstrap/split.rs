@@ -2,7 +2,7 @@
 //! is converted resource by resource, without a tree of the whole in memory.
 
 use super::BootstrapError;
-use super::json::{JsonError, Schema};
+use super::json::{self, JsonError};
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::bootstrap::v3 as proto;
 use prost::Message;
@@ -22,8 +22,7 @@ type Object<'a> = BTreeMap<String, &'a RawValue>;
 const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
 const STATIC: &str = "static_resources";
 
-pub fn json(text: &str) -> Result<Parts, BootstrapError> {
-    let schema = Schema::load();
+pub fn text(text: &str) -> Result<Parts, BootstrapError> {
     let mut object: Object<'_> = parse("", text)?;
     let statics = match (object.remove(STATIC), object.remove("staticResources")) {
         (None, None) => None,
@@ -31,7 +30,7 @@ pub fn json(text: &str) -> Result<Parts, BootstrapError> {
         (Some(_), Some(_)) => return Err(invalid(STATIC, "is given twice")),
     };
     let rest = serde_json::to_string(&object).map_err(|error| invalid("", &error.to_string()))?;
-    let rest = schema.encode(BOOTSTRAP, &rest)?;
+    let rest = json::encode_text(BOOTSTRAP, &rest)?;
     let mut parts = Parts {
         rest: proto::Bootstrap::decode(rest.as_slice())
             .map_err(|error| JsonError::Bytes(BOOTSTRAP.to_owned(), error))?,
@@ -57,9 +56,8 @@ pub fn json(text: &str) -> Result<Parts, BootstrapError> {
             .iter()
             .enumerate()
         {
-            let bytes = schema
-                .encode(message, value.get())
-                .map_err(|error| within(&format!("{path}[{index}]"), error))?;
+            let bytes = json::encode_text(message, value.get())
+                .map_err(|error| error.within(&format!("{path}[{index}]")))?;
             into.push(bytes.into());
         }
     }
@@ -97,25 +95,5 @@ fn invalid(path: &str, reason: &str) -> BootstrapError {
     BootstrapError::Json(JsonError::Field {
         path: path.to_owned(),
         reason: reason.to_owned(),
-    })
-}
-
-fn within(path: &str, error: JsonError) -> BootstrapError {
-    BootstrapError::Json(match error {
-        JsonError::Field {
-            path: inner,
-            reason,
-        } => JsonError::Field {
-            path: match inner.as_str() {
-                // The message itself: an unknown field is named in the reason.
-                "." => path.to_owned(),
-                inner => format!("{path}.{inner}"),
-            },
-            reason,
-        },
-        other => JsonError::Field {
-            path: path.to_owned(),
-            reason: other.to_string(),
-        },
     })
 }

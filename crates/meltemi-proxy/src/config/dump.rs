@@ -2,7 +2,7 @@
 
 use super::handle::Shared;
 use super::record::{Kind, Record, State};
-use crate::bootstrap::json::Schema;
+use crate::bootstrap::json::decode;
 use crate::compile::Notice;
 use crate::tls::Secret;
 use regex::Regex;
@@ -30,10 +30,7 @@ pub(super) fn config_dump(shared: &Shared, query: &Query) -> Result<Value, Strin
         .map(|pattern| Regex::new(&format!(r"\A(?:{pattern})\z")))
         .transpose()
         .map_err(|error| format!("name_regex: {error}"))?;
-    let dump = Dump {
-        schema: Schema::load(),
-        name,
-    };
+    let dump = Dump { name };
     let records = shared.records();
     let of = |kind: Kind| -> Vec<&Record> {
         records
@@ -107,7 +104,6 @@ fn time(time: SystemTime) -> Value {
 }
 
 struct Dump {
-    schema: Schema,
     name: Option<Regex>,
 }
 
@@ -116,19 +112,12 @@ impl Dump {
     fn message(&self, kind: Kind, body: &[u8]) -> Value {
         let url = kind.type_url();
         let name = url.rsplit('/').next().unwrap_or(url);
-        typed(
-            url,
-            self.schema
-                .decode(name, body)
-                .map_err(|error| error.to_string()),
-        )
+        typed(url, decode(name, body).map_err(|error| error.to_string()))
     }
 
     fn bootstrap(&self, shared: &Shared) -> Value {
         let bootstrap = &shared.bootstrap;
-        let decoded = self
-            .schema
-            .decode("envoy.config.bootstrap.v3.Bootstrap", &bootstrap.rest);
+        let decoded = decode("envoy.config.bootstrap.v3.Bootstrap", &bootstrap.rest);
         let mut message = decoded.unwrap_or_else(|error| json!({"error": error.to_string()}));
         let list = |kind: Kind, bodies: &[bytes::Bytes]| -> Vec<Value> {
             bodies
