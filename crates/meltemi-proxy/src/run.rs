@@ -79,6 +79,10 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
         config.snapshots.clone(),
     )?;
 
+    telemetry::observe(
+        config.snapshots.clone(),
+        u32::try_from(options.concurrency).unwrap_or(u32::MAX),
+    );
     if let Some(address) = options.dns.listen {
         let table: SharedTable = Arc::new(ArcSwap::from_pointee(Table::empty(zone.clone())));
         let forwarder = Forwarder::new(ResolverConfig::read(&options.dns.resolv_conf));

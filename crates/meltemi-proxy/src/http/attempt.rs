@@ -124,7 +124,7 @@ pub(crate) async fn send(
             Err(expired) => return Err(timed_out(exchange, cluster, picked, expired)),
         };
         let request_guard =
-            match RequestGuard::new(cluster, &picked.endpoint, exchange.high_priority) {
+            match RequestGuard::new(cluster, picked, exchange.high_priority) {
                 Ok(guard) => guard,
                 Err(error) => {
                     if let Lease::Http1(lease) = lease {
@@ -189,6 +189,9 @@ pub(crate) async fn send(
                 } else {
                     (Reset::Remote, Failure::Reset)
                 };
+                if matches!(reset, Reset::Remote | Reset::RefusedStream) {
+                    picked.pools.stats().rq_rx_reset.inc();
+                }
                 return Err(Failed {
                     failure,
                     reply: Reply::reset(reset, None, retried),
@@ -224,6 +227,12 @@ fn timed_out(
         upstreams.report(cluster, &picked.endpoint, Outcome::LocalFailure);
         Reply::upstream_timeout(details)
     };
+    let stats = picked.pools.stats();
+    match expired {
+        Expired::PerTry => stats.rq_per_try_timeout.inc(),
+        Expired::PerTryIdle => stats.rq_per_try_idle_timeout.inc(),
+        _ => {}
+    }
     match expired {
         Expired::PerTry => Failed {
             failure: Failure::PerTryTimeout,

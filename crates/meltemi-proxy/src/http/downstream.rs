@@ -1,5 +1,6 @@
 //! What the exchanges of one downstream connection share.
 
+use super::stats::HttpStats;
 use super::upgrade::Upgraded;
 use crate::model::{HttpFilter, HttpManager};
 use crate::telemetry::{ConnectionInfo, log};
@@ -14,6 +15,7 @@ pub(crate) struct Downstream {
     pub manager: Arc<HttpManager>,
     pub info: Arc<ConnectionInfo>,
     pub worker: Rc<Worker>,
+    pub stats: Rc<HttpStats>,
     pub opened: Instant,
     /// An access log reads headers: exchanges keep copies.
     pub keeps_headers: bool,
@@ -41,7 +43,14 @@ impl Downstream {
         drain: &DrainSignal,
     ) -> Self {
         let now = Instant::now();
+        let stats = HttpStats::of(&manager.stat_prefix);
+        stats.cx_total.inc();
+        stats.cx_active.inc();
+        if info.tls.is_some() {
+            stats.cx_ssl_total.inc();
+        }
         Self {
+            stats,
             keeps_headers: log::needs_headers(&manager.access_logs),
             keeps_head: !manager.access_logs.is_empty(),
             counts_grpc: manager
@@ -78,5 +87,12 @@ impl Downstream {
         } else {
             "http"
         }
+    }
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        self.stats.cx_active.dec();
+        self.stats.cx_destroy.inc();
     }
 }

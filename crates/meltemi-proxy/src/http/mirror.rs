@@ -124,7 +124,7 @@ async fn one(
         sni,
     };
     let mut lease = upstreams.acquire(cluster, &picked, &wanted).await.ok()?;
-    let _request = RequestGuard::new(cluster, &picked.endpoint, false).ok()?;
+    let _request = RequestGuard::new(cluster, &picked, false).ok()?;
     let request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;
     let result = match &mut lease {
         Lease::Http1(lease) => lease.client().send(request).await,

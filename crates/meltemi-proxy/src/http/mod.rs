@@ -34,6 +34,7 @@ mod retry;
 mod rewrite;
 mod router;
 mod routing;
+mod stats;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The account of one exchange: filled in on the way, reported once at its end.
 
 use super::downstream::Downstream;
+use crate::telemetry::stats::Counter;
 use crate::telemetry::{self, Flags, Protocol, RequestHead, StreamInfo};
+use crate::upstream::ClusterStats;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
@@ -16,6 +18,8 @@ pub(crate) struct Record {
     pub request_complete: Cell<Option<Instant>>,
     /// The exchange, when timers wait for the request's end.
     pub waker: RefCell<Option<Waker>>,
+    /// The cluster that the request went to.
+    upstream: RefCell<Option<Rc<ClusterStats>>>,
     finished: Cell<bool>,
 }
 
@@ -24,6 +28,7 @@ impl Record {
         let now = Instant::now();
         downstream.active.set(downstream.active.get() + 1);
         downstream.served.set(downstream.served.get() + 1);
+        downstream.stats.begin(protocol);
         let info = StreamInfo {
             connection: downstream.info.clone(),
             protocol,
@@ -60,6 +65,7 @@ impl Record {
             activity: Cell::new(now),
             request_complete: Cell::new(None),
             waker: RefCell::default(),
+            upstream: RefCell::default(),
             finished: Cell::new(false),
         })
     }
@@ -68,6 +74,18 @@ impl Record {
     pub fn drops_trailers(&self) -> bool {
         !self.downstream.manager.http1.enable_trailers
             && self.info.borrow().protocol != Protocol::Http2
+    }
+
+    /// The answer counts for this cluster.
+    pub fn charge(&self, stats: &Rc<ClusterStats>) {
+        *self.upstream.borrow_mut() = Some(stats.clone());
+    }
+
+    /// Adds to a counter of the cluster in charge.
+    pub fn count(&self, counter: impl FnOnce(&ClusterStats) -> Counter) {
+        if let Some(stats) = &*self.upstream.borrow() {
+            counter(stats).inc();
+        }
     }
 
     /// Bytes moved.
@@ -94,7 +112,18 @@ impl Record {
         let downstream = &self.downstream;
         downstream.active.set(downstream.active.get() - 1);
         downstream.idle_since.set(Instant::now());
-        telemetry::finish_http(&self.info.borrow(), &downstream.manager);
+        let info = self.info.borrow();
+        downstream.stats.end(&info);
+        if let Some(stats) = self.upstream.take() {
+            let from = info.request_complete.unwrap_or(info.started);
+            stats.answered(info.status, from.elapsed());
+            match info.details {
+                "response_timeout" => stats.rq_timeout.inc(),
+                "upstream_reset_after_response_started{remote_reset}" => stats.rq_rx_reset.inc(),
+                _ => {}
+            }
+        }
+        telemetry::finish_http(&info, &downstream.manager);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::model::{
     Cluster, ClusterChoice, ClusterId, Discovery, Forward, HostRewrite, WeightedCluster,
 };
 use crate::telemetry::Flags;
-use crate::upstream::{Lease, PickContext, RetryGuard};
+use crate::upstream::{ClusterStats, Lease, PickContext, RetryGuard};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use std::net::SocketAddr;
@@ -164,6 +164,7 @@ pub(crate) async fn forward(
         if again && retries.possible() {
             _retry_guard = RetryGuard::new(&cluster, forward.high_priority);
             if _retry_guard.is_some() {
+                exchange.record.count(|stats| stats.rq_retry);
                 // The answer that is not good enough gives its connection up.
                 drop(result);
                 tried.extend(exchange.record.info.borrow().endpoint.clone());
@@ -178,6 +179,7 @@ pub(crate) async fn forward(
             }
             // Retries overflow.
             exchange.flag(Flags::UPSTREAM_OVERFLOW);
+            exchange.record.count(|stats| stats.rq_retry_overflow);
         } else if !retries.possible() && attempts > 1 {
             let failed = match &result {
                 Ok(answered) => {
@@ -188,6 +190,7 @@ pub(crate) async fn forward(
             };
             if failed {
                 exchange.flag(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+                exchange.record.count(|stats| stats.rq_retry_limit_exceeded);
             }
         }
         let answered = result.map_err(|failed| failed.reply)?;
@@ -195,6 +198,12 @@ pub(crate) async fn forward(
             upload.stop_keeping();
         }
         watchdog.head_arrived();
+        if attempts > 1 && !again {
+            let info = exchange.record.info.borrow();
+            if !info.flags.contains(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED) {
+                exchange.record.count(|stats| stats.rq_retry_success);
+            }
+        }
         if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(exchange, answered, upgrade, watchdog.idle);
         }
@@ -225,7 +234,11 @@ async fn once(
         .worker
         .upstreams
         .pick(cluster, &context)
-        .map_err(|error| Failed::upstream(&error.into(), false))?;
+        .map_err(|error| {
+            exchange.record.charge(&ClusterStats::of(&cluster.config));
+            Failed::upstream(&error.into(), false)
+        })?;
+    exchange.record.charge(picked.pools.stats());
     exchange.priority = picked.priority;
     {
         let mut info = exchange.record.info.borrow_mut();

@@ -5,6 +5,7 @@
 
 use super::downstream::Downstream;
 use super::record::Guard;
+use super::stats::HttpStats;
 use crate::model::HttpManager;
 use crate::net::Stream;
 use crate::telemetry::Flags;
@@ -52,6 +53,7 @@ pub(crate) async fn relay(
         held: _held,
     } = upgraded;
     let record = &guard.0;
+    let _counted = Tunnel::new(&downstream.stats);
     let (client_read, client_write) = tokio::io::split(client);
     let (upstream_read, upstream_write) = tokio::io::split(stream);
     let up = pump(client_read, upstream_write, sent, |length| {
@@ -84,6 +86,23 @@ pub(crate) async fn relay(
         () = drain.expired() => {}
     }
     record.finish();
+}
+
+/// Counts an upgraded connection.
+struct Tunnel<'a>(&'a HttpStats);
+
+impl<'a> Tunnel<'a> {
+    fn new(stats: &'a HttpStats) -> Self {
+        stats.cx_upgrades_total.inc();
+        stats.cx_upgrades_active.inc();
+        Self(stats)
+    }
+}
+
+impl Drop for Tunnel<'_> {
+    fn drop(&mut self) {
+        self.0.cx_upgrades_active.dec();
+    }
 }
 
 async fn pump(

@@ -64,6 +64,13 @@ pub struct UpstreamHttp1 {
     pub preserve_case: bool,
 }
 
+impl ClusterConfig {
+    /// The name in statistics.
+    pub fn stat_name(&self) -> &str {
+        self.alt_stat_name.as_deref().unwrap_or(&self.name)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IstioService {
     pub host: Box<str>,

@@ -109,7 +109,9 @@ fn family(name: &str) -> (String, String) {
         "tcp" => "tcp_prefix",
         _ => "name",
     };
-    let middle = middle.replace('\\', "\\\\").replace('"', "\\\"");
+    // Istio's `alt_stat_name` marks the end of the name with a semicolon.
+    let middle = middle.strip_suffix(';').unwrap_or(middle);
+    let middle = middle.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     (
         format!("envoy_{}_{}", clean(scope), clean(rest)),
         format!("{label}=\"{middle}\""),

@@ -4,6 +4,7 @@ mod expose;
 mod flags;
 mod info;
 mod istio;
+mod live;
 pub mod log;
 pub mod peer;
 pub mod stats;
@@ -11,6 +12,7 @@ pub mod stats;
 pub use expose::{prometheus, stats_json, stats_text};
 pub use flags::*;
 pub use info::*;
+pub use live::observe;
 pub use peer::set_local_workload;
 
 use crate::model::{AccessLog, HttpManager};

@@ -115,7 +115,7 @@ fn register(name: &str, kind: Kind, slots: u32) -> u32 {
 pub(super) const SEPARATOR: char = '\u{1f}';
 
 /// `scope.name.rest`, with the boundaries kept: names such as clusters' hold dots.
-fn scoped(scope: &str, name: &str, rest: &str) -> String {
+pub(super) fn scoped(scope: &str, name: &str, rest: &str) -> String {
     format!("{scope}{SEPARATOR}{name}{SEPARATOR}{rest}")
 }
 
@@ -235,7 +235,7 @@ pub fn snapshot() -> Vec<(Box<str>, Sample)> {
         let registry = lock(registry());
         (registry.names.clone(), registry.threads.clone())
     };
-    names
+    let mut all: Vec<_> = names
         .into_iter()
         .map(|(name, (kind, slot))| {
             let sample = match kind {
@@ -251,7 +251,10 @@ pub fn snapshot() -> Vec<(Box<str>, Sample)> {
             };
             (name, sample)
         })
-        .collect()
+        .collect();
+    all.extend(super::live::samples());
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
 }
 
 #[cfg(test)]

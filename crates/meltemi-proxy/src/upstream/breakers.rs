@@ -3,7 +3,7 @@
 //! A count is taken with one relaxed increment and given back on drop. Workers may pass a
 //! limit by a few at the same instant, as Envoy's do.
 
-use super::{Limit, UpstreamError};
+use super::{Limit, Picked, UpstreamError};
 use crate::model::{Cluster, ClusterShared, Endpoint, EndpointState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,11 +63,14 @@ pub struct RequestGuard {
 }
 
 impl RequestGuard {
-    pub fn new(cluster: &Cluster, endpoint: &Endpoint, high: bool) -> Result<Self, UpstreamError> {
+    pub fn new(cluster: &Cluster, picked: &Picked, high: bool) -> Result<Self, UpstreamError> {
+        let stats = picked.pools.stats();
         if !take(&cluster.shared.requests, limits(cluster, high).max_requests) {
+            stats.rq_pending_overflow.inc();
             return Err(UpstreamError::Overflow(Limit::Requests));
         }
-        let state = &endpoint.state;
+        stats.rq_total.inc();
+        let state = &picked.endpoint.state;
         state.active_requests.fetch_add(1, Ordering::Relaxed);
         state.requests_total.fetch_add(1, Ordering::Relaxed);
         Ok(Self {

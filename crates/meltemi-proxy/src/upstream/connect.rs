@@ -1,6 +1,6 @@
 //! One upstream connection: TCP, then TLS when the endpoint's transport says so.
 
-use super::UpstreamError;
+use super::{ClusterStats, UpstreamError};
 use crate::model::{ClusterConfig, Endpoint, UpstreamTransport};
 use crate::net::{ConnectOptions, Connector, Stream};
 use crate::telemetry::TlsInfo;
@@ -36,6 +36,7 @@ pub(crate) fn transport<'a>(
 /// Connects within `connect_timeout`, which covers the TLS handshake as in Envoy.
 pub(super) async fn connect(
     connector: &Connector,
+    stats: &ClusterStats,
     config: &ClusterConfig,
     endpoint: &Endpoint,
     offer: Offer,
@@ -65,20 +66,25 @@ pub(super) async fn connect(
         };
         let (stream, info) = tls::connect(stream, context, sni, alpn)
             .await
+            .inspect_err(|error| stats.tls_failed(error))
             .map_err(|error| UpstreamError::Tls {
                 message: error.to_string().into(),
             })?;
+        stats.ssl_handshake.inc();
         Ok(Connected {
             stream,
             tls: Some(info),
         })
     };
-    tokio::time::timeout(config.connect_timeout, work)
+    stats.cx_total.inc();
+    let result = tokio::time::timeout(config.connect_timeout, work)
         .await
         .unwrap_or_else(|_| {
             Err(UpstreamError::Connect {
                 message: "connection timeout".into(),
                 timeout: true,
             })
-        })
+        });
+    stats.connected(&result);
+    result
 }

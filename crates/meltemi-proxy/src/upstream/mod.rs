@@ -15,6 +15,7 @@ mod load;
 mod outlier;
 mod pool;
 mod state;
+mod stats;
 mod table;
 
 pub use breakers::{ConnectionGuard, PendingGuard, RequestGuard, RetryGuard};
@@ -22,6 +23,7 @@ pub(crate) use connect::{Offer, transport};
 pub use error::{Limit, PickError, UpstreamError};
 pub use outlier::Outcome;
 pub(crate) use pool::{ConnectionFacts, Lease, Upgrade, Wanted, WantedProtocol};
+pub(crate) use stats::ClusterStats;
 
 use crate::model::{Address, Cluster, ClusterId, Endpoint};
 use crate::net::{Connector, Stream};
@@ -90,7 +92,9 @@ impl Upstreams {
 
     /// Chooses an endpoint by the cluster's policy.
     pub fn pick(&self, cluster: &Cluster, context: &PickContext<'_>) -> Result<Picked, PickError> {
-        self.state(cluster).pick(cluster, context)
+        self.state(cluster)
+            .pick(cluster, context)
+            .inspect_err(|_| ClusterStats::of(&cluster.config).cx_none_healthy.inc())
     }
 
     /// Chooses an endpoint and connects to it, with TLS when the cluster says so. Counts
@@ -101,9 +105,12 @@ impl Upstreams {
         context: PickContext<'_>,
     ) -> Result<UpstreamTcp, UpstreamError> {
         let picked = self.pick(cluster, &context)?;
-        let guard = ConnectionGuard::tcp(cluster, &picked.endpoint)?;
+        let stats = picked.pools.stats();
+        let guard = ConnectionGuard::tcp(cluster, &picked.endpoint)
+            .inspect_err(|_| stats.cx_overflow.inc())?;
         let result = connect::connect(
             &self.inner.connector,
+            stats,
             &cluster.config,
             &picked.endpoint,
             connect::Offer::Own,

@@ -6,6 +6,7 @@
 //! endpoint then behaved, as in Envoy.
 
 use crate::model::{Cluster, ClusterShared, Endpoint, EndpointState, OutlierDetection};
+use crate::telemetry::stats::Counter;
 use crate::worker::millis_since_start as now_ms;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -140,6 +141,13 @@ fn eject(cluster: &Cluster, endpoint: &Endpoint, detection: &OutlierDetection) {
     {
         state.times_ejected.store(times, Ordering::Relaxed);
         cluster.shared.ejected.fetch_add(1, Ordering::Relaxed);
+        let name = cluster.config.stat_name();
+        Counter::scoped(
+            "cluster",
+            name,
+            "outlier_detection.ejections_enforced_total",
+        )
+        .inc();
         cluster.shared.health_epoch.fetch_add(1, Ordering::Release);
         tracing::info!(cluster = %cluster.config.name, endpoint = ?endpoint.address,
             seconds = duration.as_secs_f64(), "endpoint ejected");

@@ -7,7 +7,7 @@
 
 use super::breakers::{ConnectionGuard, PendingGuard};
 use super::connect::{self, Connected, Offer};
-use super::{Limit, UpstreamError};
+use super::{ClusterStats, Limit, UpstreamError};
 use crate::http::codec::client::{Http1Client, Http2Client};
 use crate::model::{Cluster, ClusterConfig, Endpoint};
 use crate::net::{Connector, Stream};
@@ -56,6 +56,7 @@ pub(crate) struct ConnectionFacts {
 pub(crate) struct EndpointPools {
     pools: RefCell<SmallVec<[Rc<Pool>; 1]>>,
     config: Arc<ClusterConfig>,
+    stats: Rc<ClusterStats>,
 }
 
 impl EndpointPools {
@@ -63,7 +64,12 @@ impl EndpointPools {
         Self {
             pools: RefCell::default(),
             config: config.clone(),
+            stats: ClusterStats::of(config),
         }
+    }
+
+    pub fn stats(&self) -> &Rc<ClusterStats> {
+        &self.stats
     }
 
     pub(super) fn pool(&self, wanted: &Wanted) -> Rc<Pool> {
@@ -71,7 +77,11 @@ impl EndpointPools {
         if let Some(pool) = pools.iter().find(|pool| pool.wanted == *wanted) {
             return pool.clone();
         }
-        let pool = Rc::new(Pool::new(wanted.clone(), self.config.clone()));
+        let pool = Rc::new(Pool::new(
+            wanted.clone(),
+            self.config.clone(),
+            self.stats.clone(),
+        ));
         pools.push(pool.clone());
         pool
     }
@@ -100,6 +110,7 @@ impl EndpointPools {
 pub(super) struct Pool {
     wanted: Wanted,
     config: Arc<ClusterConfig>,
+    stats: Rc<ClusterStats>,
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Vec<Rc<Shared>>>,
     /// Connections of this pool: idle, busy, and being made.
@@ -157,7 +168,7 @@ impl Drop for Open {
 }
 
 impl Pool {
-    fn new(wanted: Wanted, config: Arc<ClusterConfig>) -> Self {
+    fn new(wanted: Wanted, config: Arc<ClusterConfig>, stats: Rc<ClusterStats>) -> Self {
         let speaks_http2 = match wanted.protocol {
             WantedProtocol::Http1 => Some(false),
             WantedProtocol::Http2 => Some(true),
@@ -166,6 +177,7 @@ impl Pool {
         Self {
             wanted,
             config,
+            stats,
             idle: RefCell::default(),
             shared: RefCell::default(),
             open: Cell::new(0),
@@ -195,12 +207,18 @@ impl Pool {
         if let Some(lease) = self.ready() {
             return Ok(lease);
         }
-        let _pending = PendingGuard::new(cluster)?;
+        let _pending =
+            PendingGuard::new(cluster).inspect_err(|_| self.stats.rq_pending_overflow.inc())?;
+        self.stats.rq_pending_total.inc();
+        let mut overflown = false;
         loop {
             let alone = self.open.get() == 0;
             let single_flight = self.speaks_http2.get() != Some(false) && self.connecting.get() > 0;
             if !single_flight && let Some(guard) = ConnectionGuard::new(cluster, endpoint, alone) {
                 return self.open_connection(connector, endpoint, guard).await;
+            }
+            if !single_flight && !std::mem::replace(&mut overflown, true) {
+                self.stats.cx_overflow.inc();
             }
             if self.open.get() == 0 {
                 return Err(UpstreamError::Overflow(Limit::Connections));
@@ -278,6 +296,7 @@ impl Pool {
         let _connecting = Connecting::new(self);
         let connected = connect::connect(
             connector,
+            &self.stats,
             &self.config,
             endpoint,
             self.wanted.offer,
@@ -315,6 +334,11 @@ impl Pool {
             message: error.to_string().into(),
             timeout: false,
         };
+        if http2 {
+            self.stats.cx_http2_total.inc();
+        } else {
+            self.stats.cx_http1_total.inc();
+        }
         if !http2 {
             let client = Http1Client::new(stream, &self.config)
                 .await

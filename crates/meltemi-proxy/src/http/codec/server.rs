@@ -108,6 +108,7 @@ async fn detect(
 
 async fn http1(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: DrainSignal) {
     let manager = downstream.manager.clone();
+    downstream.stats.cx_http1_total.inc();
     let watch = Rc::new(Watch::default());
     let mut builder = http1::Builder::new();
     builder
@@ -168,6 +169,7 @@ async fn http1(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
 
 async fn http2(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: DrainSignal) {
     let manager = downstream.manager.clone();
+    downstream.stats.cx_http2_total.inc();
     let options = &manager.http2;
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
@@ -347,6 +349,12 @@ impl Timers {
         if old {
             self.downstream.draining.set(true);
         }
-        (idle || old || drained) && !std::mem::replace(&mut self.closing, true)
+        let closes = (idle || old || drained) && !std::mem::replace(&mut self.closing, true);
+        if closes && old {
+            self.downstream.stats.cx_max_duration_reached.inc();
+        } else if closes && idle {
+            self.downstream.stats.cx_idle_timeout.inc();
+        }
+        closes
     }
 }

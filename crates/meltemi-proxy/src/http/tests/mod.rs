@@ -9,3 +9,4 @@ mod options;
 mod protocols;
 mod resilience;
 mod routing;
+mod statistics;
