@@ -23,17 +23,14 @@ pub(super) async fn follow(state: Arc<State>, mut published: watch::Receiver<Arc
         }
         let builder = state.clone();
         let built = tokio::task::spawn_blocking(move || build(&builder, &next)).await;
-        match built {
-            Ok(Some(current)) => {
-                tracing::info!(
-                    generation = current.world.generation,
-                    objects = current.published.objects.len(),
-                    "configuration in force"
-                );
-                state.publish(current);
-            }
-            // The reason is in the log; the last World stays in force.
-            Ok(None) | Err(_) => {}
+        // Without one the reason is in the log, and the last World stays in force.
+        if let Ok(Some(current)) = built {
+            tracing::info!(
+                generation = current.world.generation,
+                objects = current.published.objects.len(),
+                "configuration in force"
+            );
+            state.publish(current);
         }
     }
 }
