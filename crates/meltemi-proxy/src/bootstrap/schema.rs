@@ -11,7 +11,7 @@
 //! | enums, by name | name, first value, number of values |
 //! | values | name, number |
 
-static TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.bin"));
+const TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.bin"));
 
 const HEADER: usize = 16;
 const MESSAGE: usize = 12;
@@ -19,38 +19,29 @@ const FIELD: usize = 20;
 const ENUM: usize = 12;
 const VALUE: usize = 8;
 
-fn number(offset: usize) -> u32 {
-    let bytes = &TABLE[offset..offset + 4];
-    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+const MESSAGES: usize = HEADER;
+const FIELDS: usize = MESSAGES + number(0) as usize * MESSAGE;
+const ENUMS: usize = FIELDS + number(4) as usize * FIELD;
+const VALUES: usize = ENUMS + number(8) as usize * ENUM;
+const TEXTS: usize = VALUES + number(12) as usize * VALUE;
+
+const fn number(offset: usize) -> u32 {
+    u32::from_le_bytes([
+        TABLE[offset],
+        TABLE[offset + 1],
+        TABLE[offset + 2],
+        TABLE[offset + 3],
+    ])
 }
 
-/// The section's start: what is before it, in rows.
-fn section(index: usize) -> usize {
-    const ROWS: [usize; 4] = [MESSAGE, FIELD, ENUM, VALUE];
-    (0..index).fold(HEADER, |at, before| {
-        at + number(4 * before) as usize * ROWS[before]
-    })
+fn raw_text(offset: u32) -> &'static [u8] {
+    let at = TEXTS + offset as usize;
+    let length = usize::from(u16::from_le_bytes([TABLE[at], TABLE[at + 1]]));
+    &TABLE[at + 2..at + 2 + length]
 }
 
 fn text(offset: u32) -> &'static str {
-    let at = section(4) + offset as usize;
-    let length = usize::from(u16::from_le_bytes([TABLE[at], TABLE[at + 1]]));
-    std::str::from_utf8(&TABLE[at + 2..at + 2 + length]).unwrap_or_default()
-}
-
-/// Finds a name among sorted rows whose first column is the name.
-fn find(section_index: usize, row: usize, name: &str) -> Option<u32> {
-    let start = section(section_index);
-    let (mut low, mut high) = (0, number(4 * section_index));
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match text(number(start + middle as usize * row)).cmp(name) {
-            std::cmp::Ordering::Equal => return Some(middle),
-            std::cmp::Ordering::Less => low = middle + 1,
-            std::cmp::Ordering::Greater => high = middle,
-        }
-    }
-    None
+    std::str::from_utf8(raw_text(offset)).unwrap_or_default()
 }
 
 /// A message type.
@@ -60,11 +51,21 @@ pub struct MessageType(u32);
 impl MessageType {
     /// By full name, without a leading dot.
     pub fn find(name: &str) -> Option<Self> {
-        find(0, MESSAGE, name).map(Self)
+        let name = name.as_bytes();
+        let (mut low, mut high) = (0, number(0));
+        while low < high {
+            let middle = Self(low + (high - low) / 2);
+            match raw_text(number(middle.row())).cmp(name) {
+                std::cmp::Ordering::Equal => return Some(middle),
+                std::cmp::Ordering::Less => low = middle.0 + 1,
+                std::cmp::Ordering::Greater => high = middle.0,
+            }
+        }
+        None
     }
 
     fn row(self) -> usize {
-        section(0) + self.0 as usize * MESSAGE
+        MESSAGES + self.0 as usize * MESSAGE
     }
 
     pub fn name(self) -> &'static str {
@@ -79,8 +80,10 @@ impl MessageType {
 
     /// By its name in the proto or in JSON.
     pub fn field(self, name: &str) -> Option<Field> {
-        self.fields()
-            .find(|field| field.name() == name || field.json_name() == name)
+        let name = name.as_bytes();
+        self.fields().find(|field| {
+            raw_text(number(field.row())) == name || raw_text(number(field.row() + 4)) == name
+        })
     }
 
     pub fn field_number(self, number: u32) -> Option<Field> {
@@ -124,7 +127,7 @@ pub enum Kind {
 
 impl Field {
     fn row(self) -> usize {
-        section(1) + self.0 as usize * FIELD
+        FIELDS + self.0 as usize * FIELD
     }
 
     pub fn name(self) -> &'static str {
@@ -183,16 +186,16 @@ pub struct EnumType(u32);
 
 impl EnumType {
     fn values(self) -> impl Iterator<Item = (&'static str, i32)> {
-        let row = section(2) + self.0 as usize * ENUM;
+        let row = ENUMS + self.0 as usize * ENUM;
         let (first, count) = (number(row + 4), number(row + 8));
         (first..first + count).map(|index| {
-            let row = section(3) + index as usize * VALUE;
+            let row = VALUES + index as usize * VALUE;
             (text(number(row)), number(row + 4) as i32)
         })
     }
 
     pub fn name(self) -> &'static str {
-        text(number(section(2) + self.0 as usize * ENUM))
+        text(number(ENUMS + self.0 as usize * ENUM))
     }
 
     pub fn number_of(self, name: &str) -> Option<i32> {

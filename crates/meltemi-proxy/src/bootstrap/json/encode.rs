@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use prost::encoding::{WireType, encode_key, encode_varint};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Appends a message's encoding.
 pub fn message(
@@ -24,8 +24,24 @@ pub fn message(
     let Value::Object(object) = value else {
         return Err(unexpected(value, "an object"));
     };
+    if object.contains_key("@type") {
+        return Err(JsonError::new(format!("{} takes no '@type'", of.name())));
+    }
+    fields(of, object, out, depth)
+}
+
+/// A message's fields, but for the `@type` that an `Any` has among them.
+pub fn fields(
+    of: MessageType,
+    object: &Map<String, Value>,
+    out: &mut Vec<u8>,
+    depth: usize,
+) -> Result<(), JsonError> {
     let mut seen: Vec<Field> = Vec::new();
     for (key, value) in object {
+        if key == "@type" {
+            continue;
+        }
         let field = of.field(key).ok_or_else(|| {
             JsonError::new(format!("unrecognized field name '{key}' in {}", of.name()))
         })?;

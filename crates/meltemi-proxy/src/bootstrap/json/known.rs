@@ -87,9 +87,7 @@ fn any(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), JsonError> 
         let value = object.get("value").unwrap_or(&Value::Null);
         encode::message(of, value, &mut inner, depth).map_err(|error| error.within("value"))?;
     } else {
-        let mut rest = object.clone();
-        rest.shift_remove("@type");
-        encode::message(of, &Value::Object(rest), &mut inner, depth)?;
+        encode::fields(of, object, &mut inner, depth)?;
     }
     encode::delimited(1, url.as_bytes(), out);
     encode::delimited(2, &inner, out);
