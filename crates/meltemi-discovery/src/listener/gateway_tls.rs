@@ -6,17 +6,60 @@ use meltemi_api::networking::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use super::GatewayServer;
 use crate::issue::Issues;
 use crate::pb::{self, core, tls};
+use crate::proxy::{Flavor, Proxy};
 use crate::sds::{self, TLS_SOCKET};
 use crate::world::scope::Scope;
 
-/// The TLS that a server ends.
+/// Restrictions on clients' certificates that the proxy does not know: without them it would
+/// let clients in that are to be kept out, so that the server is not opened at all.
+fn unenforceable(
+    proxy: &Proxy,
+    server: &GatewayServer<'_>,
+    settings: &ServerTlsSettings,
+    issues: &mut Issues,
+) -> bool {
+    let meltemi = proxy.flavor == Flavor::Meltemi;
+    let by_secret = !settings.credential_name.is_empty() || !settings.credential_names.is_empty();
+    let wants_client = matches!(
+        settings.mode,
+        ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual
+    );
+    let mut closed = false;
+    for (set, name) in [
+        (
+            !settings.ca_crl.is_empty() && (meltemi || by_secret),
+            "caCrl",
+        ),
+        (
+            !settings.verify_certificate_spki.is_empty() && (meltemi || by_secret),
+            "verifyCertificateSpki",
+        ),
+        (
+            !settings.verify_certificate_hash.is_empty() && (meltemi || by_secret),
+            "verifyCertificateHash",
+        ),
+    ] {
+        if set && wants_client {
+            closed = true;
+            issues.add(
+                &server.gateway.key,
+                server.field(&format!("tls.{name}")),
+                "not supported; the server refuses connections until it is removed",
+            );
+        }
+    }
+    closed
+}
+
+/// The TLS that a server ends; `None` when it must not be opened.
 pub fn terminate(
     scope: &Scope<'_>,
+    proxy: &Proxy,
     server: &GatewayServer<'_>,
     settings: &ServerTlsSettings,
     http: bool,
     issues: &mut Issues,
-) -> core::TransportSocket {
+) -> Option<core::TransportSocket> {
     let key = &server.gateway.key;
     if settings.mode == ServerTlsMode::IstioMutual {
         let mesh = &scope.world.mesh;
@@ -26,14 +69,13 @@ pub fn terminate(
             &["istio-peer-exchange", "h2", "http/1.1"]
         };
         let context = sds::mesh_server(std::slice::from_ref(&mesh.trust_domain), alpn);
-        return pb::transport_socket(TLS_SOCKET, &context);
+        return Some(pb::transport_socket(TLS_SOCKET, &context));
+    }
+    if unenforceable(proxy, server, settings, issues) {
+        return None;
     }
     for (set, name) in [
         (!settings.ecdh_curves.is_empty(), "ecdhCurves"),
-        (
-            !settings.ca_crl.is_empty() && !settings.credential_name.is_empty(),
-            "caCrl",
-        ),
         (
             settings.insecure_skip_verify == Some(true),
             "insecureSkipVerify",
@@ -126,7 +168,7 @@ pub fn terminate(
         require_client_certificate: pb::boolv(settings.mode == ServerTlsMode::Mutual),
         ..Default::default()
     };
-    pb::transport_socket(TLS_SOCKET, &context)
+    Some(pb::transport_socket(TLS_SOCKET, &context))
 }
 
 fn params(settings: &ServerTlsSettings) -> Option<tls::TlsParameters> {

@@ -176,10 +176,7 @@ fn from_ingress<'a>(
 ) -> BTreeMap<u16, Inbound<'a>> {
     let mut ports = BTreeMap::new();
     for listener in declared {
-        for (set, name) in [
-            (listener.spec.tls.is_some(), "tls"),
-            (!listener.spec.bind.is_empty(), "bind"),
-        ] {
+        for (set, name) in [(!listener.spec.bind.is_empty(), "bind")] {
             if set {
                 issues.add(
                     listener.sidecar,
@@ -198,6 +195,21 @@ fn from_ingress<'a>(
         let Port {
             number, protocol, ..
         } = listener.port;
+        let mode = mtls.at(number);
+        // Istio ends such TLS where mesh mTLS is off. Who asks for it must not get plaintext.
+        let closed = listener.spec.tls.is_some() && mode == MtlsMode::Disable;
+        if listener.spec.tls.is_some() {
+            let instead = if closed {
+                "the port is closed until it is removed"
+            } else {
+                "the workload's mTLS mode is in force instead, as in Istio"
+            };
+            issues.add(
+                listener.sidecar,
+                listener.field("tls"),
+                format!("not supported; {instead}"),
+            );
+        }
         let host = targets
             .iter()
             .find(|target| target.target_port == number)
@@ -207,8 +219,12 @@ fn from_ingress<'a>(
             Inbound {
                 port: Some(number),
                 protocol,
-                mode: mtls.at(number),
-                cluster: names::inbound(number),
+                mode,
+                cluster: if closed {
+                    names::BLACK_HOLE.to_owned()
+                } else {
+                    names::inbound(number)
+                },
                 host,
             },
         );

@@ -38,6 +38,18 @@ pub fn chain(proxy: &Proxy, side: Side, config: &tcp_proxy::TcpProxy) -> Vec<lis
         }
         chain.push(filters::network_any("istio.stats", filters::stats(side)));
     }
+    if proxy.flavor == Flavor::Meltemi && config.tunneling_config.is_some() {
+        // What was to go through a tunnel must not go around it: see the cluster's issue.
+        let closed = tcp_proxy::TcpProxy {
+            tunneling_config: None,
+            cluster_specifier: Some(tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(
+                names::BLACK_HOLE.to_owned(),
+            )),
+            ..config.clone()
+        };
+        chain.push(filters::network("envoy.filters.network.tcp_proxy", &closed));
+        return chain;
+    }
     chain.push(filters::network("envoy.filters.network.tcp_proxy", config));
     chain
 }

@@ -9,10 +9,8 @@ pub(super) const TABLE: Table = Table {
         "spec.servers[].tls.caCrl",
         "spec.servers[].tls.verifyCertificateSpki",
         "spec.servers[].tls.verifyCertificateHash",
-        "spec.servers[].tls.cipherSuites",
         "spec.servers[].tls.ecdhCurves",
-        "spec.servers[].tls.credentialNames",
-        "spec.servers[].tls.tlsCertificates",
+        "spec.servers[].tls.insecureSkipVerify",
     ],
     harmless: &[],
 };

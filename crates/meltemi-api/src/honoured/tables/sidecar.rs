@@ -6,13 +6,8 @@ pub(super) const TABLE: Table = Table {
     honoured: &["apiVersion", "kind", "metadata", "status", "spec"],
     except: &[
         "spec.outboundTrafficPolicy.egressProxy",
-        "spec.ingress[].tls.caCrl",
-        "spec.ingress[].tls.verifyCertificateSpki",
-        "spec.ingress[].tls.verifyCertificateHash",
-        "spec.ingress[].tls.cipherSuites",
-        "spec.ingress[].tls.ecdhCurves",
-        "spec.ingress[].tls.credentialNames",
-        "spec.ingress[].tls.tlsCertificates",
+        "spec.ingress[].tls",
+        "spec.ingress[].bind",
     ],
     harmless: &[],
 };

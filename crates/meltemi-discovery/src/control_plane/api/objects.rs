@@ -65,7 +65,7 @@ fn describe(object: &Object, current: &Current, issues: &[Issue]) -> Value {
     let issues: Vec<String> = issues
         .iter()
         .filter(|issue| issue.object == key)
-        .map(|issue| format!("{}: {}", issue.field, issue.message))
+        .map(|issue| format!("{} {}: {}", issue.object, issue.field, issue.message))
         .collect();
     json!({
         "object": object.to_value(),

@@ -1,14 +1,15 @@
 //! How the mesh is: its workloads, their proxies and certificates.
 
 use crate::control_plane::proxies::{Connection, Rejection, SyncState};
-use crate::control_plane::state::State;
+use crate::control_plane::state::{Current, State};
+use crate::control_plane::translations::issues;
 use crate::world::peer_authentication::MtlsMode;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use meltemi_api::k8s::Pod;
-use meltemi_api::{Meta, Object, Spec};
+use meltemi_api::{Meta, Object, Severity, Spec};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ struct ControlPlane {
     objects: usize,
     services: usize,
     errors: Vec<String>,
-    warnings: usize,
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -49,6 +50,8 @@ struct Workload {
     /// Why not.
     reason: Option<String>,
     restarts: i32,
+    /// It is to have a proxy: its traffic is not the mesh's otherwise.
+    injected: bool,
     /// `None`: no sidecar is connected.
     proxy: Option<Proxy>,
     certificate: Option<Certificate>,
@@ -94,9 +97,28 @@ pub(super) async fn status(state: &State) -> Status {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            warnings: current.published.warnings.len(),
+            warnings: warnings(state, &current),
         },
     }
+}
+
+/// Everything worth knowing that refuses nothing: of single objects, of all together, and
+/// of what a connected proxy does not get.
+fn warnings(state: &State, current: &Current) -> Vec<String> {
+    let findings = current
+        .published
+        .warnings
+        .iter()
+        .chain(current.references.iter());
+    let mut warnings: Vec<String> = findings
+        .filter(|finding| finding.severity == Severity::Warning)
+        .map(ToString::to_string)
+        .collect();
+    let issues = issues(state).into_iter();
+    warnings
+        .extend(issues.map(|issue| format!("{} {}: {}", issue.object, issue.field, issue.message)));
+    warnings.dedup();
+    warnings
 }
 
 fn pod(object: &Object) -> Option<(&Meta, &Pod)> {
@@ -119,10 +141,12 @@ async fn workload(state: &State, meta: &Meta, pod: &Pod) -> Workload {
     let waiting = containers.into_iter().flatten().find_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.clone().unwrap_or_default();
-        Some(match &waiting.message {
-            Some(message) => format!("{reason}: {message}"),
-            None => reason,
-        })
+        // Without a message the Ready condition says more.
+        let message = waiting
+            .message
+            .as_ref()
+            .filter(|message| !message.is_empty())?;
+        Some(format!("{reason}: {message}"))
     });
     let is_ready = ready.is_some_and(|condition| condition.status == "True");
     let owner = pod
@@ -160,6 +184,7 @@ async fn workload(state: &State, meta: &Meta, pod: &Pod) -> Workload {
             .flatten()
             .map(|container| container.restart_count)
             .sum(),
+        injected: injected(meta),
         proxy: state
             .proxies
             .of(&meta.namespace, &meta.name)
@@ -172,11 +197,19 @@ async fn workload(state: &State, meta: &Meta, pod: &Pod) -> Workload {
             None => None,
         },
         mtls: match mtls.mode {
+            _ if !injected(meta) => "NONE",
             MtlsMode::Disable => "DISABLE",
             MtlsMode::Permissive => "PERMISSIVE",
             MtlsMode::Strict => "STRICT",
         },
     }
+}
+
+/// Istio's annotation and label that leave the sidecar out.
+fn injected(meta: &Meta) -> bool {
+    let key = "sidecar.istio.io/inject";
+    let word = meta.labels.get(key).or(meta.annotations.get(key));
+    word.is_none_or(|word| word != "false")
 }
 
 /// Between a Deployment and its pods stands a ReplicaSet, `DEPLOYMENT-HASH`.

@@ -1,0 +1,141 @@
+//! What Meltemi's proxy does not do is named, and nothing flows with less protection than was
+//! asked for; no whole listener or cluster is refused because of it.
+
+mod common;
+
+use meltemi_discovery::{ProxyKind, Resources};
+
+const SERVICES: &str = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: default}
+spec:
+  clusterIP: 10.99.0.7
+  selector: {app: reviews}
+  ports: [{name: http, port: 80}, {name: tcp-db, port: 3306}]
+---
+"#;
+
+fn translated(kind: ProxyKind, text: &str) -> (Resources, Vec<(String, String)>) {
+    let objects = common::objects(&format!("{SERVICES}{text}"));
+    let world = common::world(&objects);
+    let labels = match kind {
+        ProxyKind::Sidecar => ("app", "client"),
+        ProxyKind::Gateway => ("istio", "ingressgateway"),
+    };
+    let proxy = common::proxy(kind, "pod", "10.98.0.9", &[labels]);
+    let resources = meltemi_discovery::translate(&world, &proxy);
+    let issues = resources
+        .issues
+        .iter()
+        .map(|issue| (issue.field.clone(), issue.message.clone()))
+        .collect();
+    (resources, issues)
+}
+
+fn rule(policy: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r, namespace: default}}\nspec: {{host: reviews.default.svc.cluster.local, trafficPolicy: {policy}}}\n"
+    )
+}
+
+fn bytes_contain(resources: &Resources, text: &str) -> bool {
+    let found = |bytes: &[u8]| {
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    let clusters = resources.clusters.iter().map(prost::Message::encode_to_vec);
+    let listeners = resources
+        .listeners
+        .iter()
+        .map(prost::Message::encode_to_vec);
+    clusters.chain(listeners).any(|bytes| found(&bytes))
+}
+
+#[test]
+fn destination_rules() {
+    let cases = [
+        (
+            "{proxyProtocol: {version: V2}}",
+            "proxyProtocol",
+            "ProxyProtocolUpstreamTransport",
+        ),
+        (
+            "{tunnel: {protocol: CONNECT, targetHost: external, targetPort: 443}}",
+            "tunnel",
+            "external:443",
+        ),
+        (
+            "{tls: {mode: SIMPLE, caCrl: /etc/crl.pem}}",
+            "tls.caCrl",
+            "/etc/crl.pem",
+        ),
+    ];
+    for (policy, field, absent) in cases {
+        let (resources, issues) = translated(ProxyKind::Sidecar, &rule(policy));
+        let wanted = format!("spec.trafficPolicy.{field}");
+        assert!(
+            issues
+                .iter()
+                .any(|(field, message)| *field == wanted && message.contains("not supported")),
+            "{wanted} in {issues:?}"
+        );
+        assert!(!bytes_contain(&resources, absent), "{absent}");
+    }
+}
+
+const GATEWAY: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: g, namespace: istio-system}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 443, name: https-a, protocol: HTTPS}
+    hosts: [a.example]
+    tls: {mode: SIMPLE, credentialName: a}
+  - port: {number: 443, name: https-b, protocol: HTTPS}
+    hosts: [b.example]
+    tls: {mode: MUTUAL, serverCertificate: /c, privateKey: /k, caCertificates: /ca, FIELD}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: istio-system}
+spec:
+  hosts: ["a.example", "b.example"]
+  gateways: [g]
+  http: [{route: [{destination: {host: reviews.default.svc.cluster.local, port: {number: 80}}}]}]
+"#;
+
+#[test]
+fn gateway_servers_that_cannot_keep_clients_out_stay_closed() {
+    let hash = "df6ff72fe9116521268f6f2dd4966f51df479883fe7037b39f75916ac3049d1a";
+    for (field, value) in [
+        ("verifyCertificateHash", format!("[\"{hash}\"]")),
+        (
+            "verifyCertificateSpki",
+            "[\"NvqYIYSbgK2vCJpQhObf77vv+bQWtc5ek5RIOwPiC9A=\"]".to_owned(),
+        ),
+        ("caCrl", "/crl".to_owned()),
+    ] {
+        let text = GATEWAY.replace("FIELD", &format!("{field}: {value}"));
+        let (resources, issues) = translated(ProxyKind::Gateway, &text);
+        let wanted = format!("tls.{field}");
+        assert!(
+            issues
+                .iter()
+                .any(|(field, message)| field.ends_with(&wanted)
+                    && message.contains("refuses connections")),
+            "{wanted} in {issues:?}"
+        );
+        let names: Vec<_> = resources
+            .listeners
+            .iter()
+            .flat_map(|listener| &listener.filter_chains)
+            .filter_map(|chain| chain.filter_chain_match.as_ref())
+            .flat_map(|wanted| wanted.server_names.clone())
+            .collect();
+        assert_eq!(names, ["a.example"], "{field}");
+    }
+}
