@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use meltemi_api::{FieldPath, Object, ObjectKey, Severity};
+use meltemi_api::{FieldPath, Kind, Object, ObjectKey, Severity};
 
 use crate::ConfigError;
 use crate::load::{Definition, Trust};
@@ -60,6 +60,10 @@ pub(crate) fn assemble(
             out.problems.extend(definition.problems.iter().cloned());
             let Some(key) = &definition.key else { continue };
             match owners.get(key) {
+                // What the platform reports of a user's Pod carries its status: it stands in
+                // for the user's file, which is not wrong.
+                Some((first_path, _))
+                    if key.kind == Kind::Pod && files[*first_path].trust != file.trust => {}
                 Some((first_path, first)) => {
                     out.problems
                         .push(duplicate(key, path, definition, first_path, first));

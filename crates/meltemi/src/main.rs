@@ -15,7 +15,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A service mesh that runs Istio's configuration on one machine or on many
 #[derive(Parser)]
-#[command(name = "meltemi", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "meltemi",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 #[command(after_help = "Start with `meltemi up`: it brings up the bookinfo sample.")]
 struct Cli {
     /// Running mesh to work with: its name or its directory (default: the only one that runs)

@@ -69,7 +69,10 @@ impl Mesh {
         let mut pods = Vec::new();
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "yaml") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+            {
                 // A pod may go while we read.
                 if let Ok(text) = std::fs::read_to_string(&path) {
                     pods.push(Pod::parse(&text, &path)?);
@@ -101,7 +104,11 @@ impl Mesh {
             Some(pod) => Ok((*pod).clone()),
             None => {
                 let names: Vec<_> = pods.iter().map(|pod| pod.name.as_str()).collect();
-                bail!("no workload \"{wanted}\" in mesh {}; it has {}", self.info.name, names.join(", "))
+                bail!(
+                    "no workload \"{wanted}\" in mesh {}; it has {}",
+                    self.info.name,
+                    names.join(", ")
+                )
             }
         }
     }
@@ -145,7 +152,9 @@ impl Pod {
             // Between a Deployment and its pods stands a ReplicaSet, `DEPLOYMENT-HASH`.
             "ReplicaSet" => {
                 let replicas = text("/metadata/ownerReferences/0/name");
-                replicas.rsplit_once('-').map_or(replicas, |(deployment, _)| deployment)
+                replicas
+                    .rsplit_once('-')
+                    .map_or(replicas, |(deployment, _)| deployment)
             }
             _ => text("/metadata/ownerReferences/0/name"),
         };

@@ -153,7 +153,10 @@ pub(super) async fn create_certificate(
     };
     let mut request = tonic::Request::new(IstioCertificateRequest {
         csr,
-        validity_duration: i64::try_from(options.ttl.as_secs()).unwrap_or(i64::MAX),
+        // Zero leaves it to the CA.
+        validity_duration: options
+            .ttl
+            .map_or(0, |ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)),
         metadata: None,
     });
     if let Some(header) = options.credential.header()? {

@@ -40,8 +40,9 @@ pub struct WorkloadOptions {
     /// The identity the CA is expected to give; another one is an error. None
     /// accepts what it gives.
     pub id: Option<SpiffeId>,
-    /// Lifetime to ask for (Istio's `SECRET_TTL`, 24 h). The CA may give less.
-    pub ttl: Duration,
+    /// Lifetime to ask for (Istio's `SECRET_TTL`); the CA may give less. None: the CA's
+    /// default.
+    pub ttl: Option<Duration>,
     /// The certificate is renewed when this part of its lifetime is left, and up
     /// to one hundredth of it earlier or later (Istio's
     /// `SECRET_GRACE_PERIOD_RATIO`, 0.5, and its jitter of 0.01).
@@ -49,13 +50,13 @@ pub struct WorkloadOptions {
 }
 
 impl WorkloadOptions {
-    /// 24 hours, renewed at half of them, whatever identity the CA gives.
+    /// The CA's lifetime, renewed at half of it, whatever identity the CA gives.
     pub fn new(endpoint: CaEndpoint, credential: Credential) -> Self {
         Self {
             endpoint,
             credential,
             id: None,
-            ttl: Duration::from_secs(24 * 3600),
+            ttl: None,
             grace_ratio: 0.5,
         }
     }

@@ -58,7 +58,7 @@ impl Ca {
 
     fn options(&self, ttl: u64) -> WorkloadOptions {
         WorkloadOptions {
-            ttl: Duration::from_secs(ttl),
+            ttl: Some(Duration::from_secs(ttl)),
             ..options(self.socket())
         }
     }

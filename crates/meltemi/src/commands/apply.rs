@@ -73,7 +73,11 @@ impl Stream {
         let placed = || {
             let (number, rest) = text.strip_prefix("line ")?.split_once(": ")?;
             let number: usize = number.parse().ok()?;
-            let (start, file) = self.starts.iter().rev().find(|(start, _)| *start <= number)?;
+            let (start, file) = self
+                .starts
+                .iter()
+                .rev()
+                .find(|(start, _)| *start <= number)?;
             Some(format!("{}:{}: {rest}", file.display(), number - start + 1))
         };
         placed().unwrap_or_else(|| text.to_owned())
@@ -84,7 +88,8 @@ fn expand(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let entries =
+        std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|file| {
@@ -102,7 +107,9 @@ fn expand(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 fn read(path: &Path) -> anyhow::Result<String> {
     if path.as_os_str() == "-" {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("cannot read standard input")?;
         return Ok(text);
     }
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
@@ -112,13 +119,18 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
     let mesh = Mesh::find(mesh)?;
     let stream = args.files.read()?;
     let post = async |path: &str| -> anyhow::Result<Value> {
-        let answer = mesh.api().json(Method::POST, path, stream.text.clone()).await;
+        let answer = mesh
+            .api()
+            .json(Method::POST, path, stream.text.clone())
+            .await;
         answer.map_err(|error| stream.explain(&error))
     };
     block_on(async {
         if args.dry_run {
             let answer = post("/v1/diff").await?;
-            output::print(args.output.output, &answer, || answer["diff"].as_str().unwrap_or("").to_owned())?;
+            output::print(args.output.output, &answer, || {
+                answer["diff"].as_str().unwrap_or("").to_owned()
+            })?;
             return Ok(ExitCode::SUCCESS);
         }
         let path = match args.wait {
@@ -128,7 +140,8 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
         let answer = post(&path).await?;
         let strings = |key: &str| -> Vec<String> {
             let list = answer[key].as_array().into_iter().flatten();
-            list.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+            list.filter_map(|item| item.as_str().map(str::to_owned))
+                .collect()
         };
         if args.output.output == Format::Text {
             for warning in strings("warnings") {
@@ -136,9 +149,15 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
             }
         }
         output::print(args.output.output, &answer, || outcomes(&answer))?;
+        if answer["outcomes"].as_array().is_none_or(Vec::is_empty) {
+            bail!("nothing was applied: the files hold no object of a kind that Meltemi knows");
+        }
         let stale = strings("stale");
         if !stale.is_empty() {
-            bail!("not in force everywhere: {}; see `meltemi status`", stale.join(", "));
+            bail!(
+                "not in force everywhere: {}; see `meltemi status`",
+                stale.join(", ")
+            );
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -20,7 +20,12 @@ pub struct Args {
     #[arg(short, long, default_value = "default")]
     namespace: String,
     /// The objects of this file, directory, or - for standard input
-    #[arg(short, long = "filename", value_name = "FILE|DIR|-", conflicts_with = "kind")]
+    #[arg(
+        short,
+        long = "filename",
+        value_name = "FILE|DIR|-",
+        conflicts_with = "kind"
+    )]
     file: Vec<std::path::PathBuf>,
 }
 
@@ -29,11 +34,18 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
     let keys = match (&args.kind, &args.name) {
         (Some(kind), Some(name)) => {
             let kind = super::get::kind(kind)?;
-            vec![(kind.as_str().to_owned(), args.namespace.clone(), name.clone())]
+            vec![(
+                kind.as_str().to_owned(),
+                args.namespace.clone(),
+                name.clone(),
+            )]
         }
         _ => keys(&Files { file: args.file }.read()?.text)?,
     };
-    ensure!(!keys.is_empty(), Usage("the files hold no object".to_owned()));
+    ensure!(
+        !keys.is_empty(),
+        Usage("the files hold no object".to_owned())
+    );
     block_on(async move {
         let api = mesh.api();
         let mut failed = Vec::new();

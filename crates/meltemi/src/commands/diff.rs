@@ -21,7 +21,9 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
     let stream = args.files.read()?;
     block_on(async {
         let api = mesh.api();
-        let answer = api.json(Method::POST, "/v1/diff", stream.text.clone()).await;
+        let answer = api
+            .json(Method::POST, "/v1/diff", stream.text.clone())
+            .await;
         let answer: Value = answer.map_err(|error| stream.explain(&error))?;
         let diff = answer["diff"].as_str().unwrap_or("");
         output::print(args.output.output, &answer, || diff.to_owned())?;

@@ -53,7 +53,10 @@ pub fn kind(text: &str) -> anyhow::Result<Kind> {
         Some(kind) => Ok(kind),
         None => {
             let plurals: Vec<_> = Kind::ALL.iter().map(|kind| kind.plural()).collect();
-            bail!(Usage(format!("there is no kind \"{text}\"; choose one of {}", plurals.join(", "))))
+            bail!(Usage(format!(
+                "there is no kind \"{text}\"; choose one of {}",
+                plurals.join(", ")
+            )))
         }
     }
 }
@@ -71,10 +74,20 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
         }
         let Answer { objects } = mesh.api().get(&path).await?;
         if let (Some(name), true) = (&args.name, objects.is_empty()) {
-            bail!("{} {}/{name} does not exist; `meltemi get {} -A` lists what does", kind.as_str(), args.namespace, kind.plural());
+            bail!(
+                "{} {}/{name} does not exist; `meltemi get {} -A` lists what does",
+                kind.as_str(),
+                args.namespace,
+                kind.plural()
+            );
         }
         for entry in &objects {
-            for text in entry.errors.iter().chain(&entry.warnings).chain(&entry.issues) {
+            for text in entry
+                .errors
+                .iter()
+                .chain(&entry.warnings)
+                .chain(&entry.issues)
+            {
                 eprintln!("warning: {text}");
             }
         }
@@ -92,7 +105,11 @@ fn print(objects: &[Entry], one: bool, format: Format) -> anyhow::Result<()> {
     match (format, values.as_slice()) {
         (Format::Text, _) => output::write(&text(objects)),
         (_, [value]) if one => output::print(format, value, String::new),
-        _ => output::print(format, &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": values}), String::new),
+        _ => output::print(
+            format,
+            &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": values}),
+            String::new,
+        ),
     }
 }
 
@@ -106,10 +123,15 @@ fn text(objects: &[Entry]) -> String {
         .map(|entry| {
             let meta = &entry.object["metadata"];
             let text = |key: &str| meta[key].as_str().unwrap_or("-").to_owned();
-            let created = meta["creationTimestamp"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            let created = meta["creationTimestamp"]
+                .as_str()
+                .and_then(|text| text.parse::<jiff::Timestamp>().ok());
             let state = if entry.held {
                 "last good version in force"
-            } else if entry.errors.is_empty() && entry.warnings.is_empty() && entry.issues.is_empty() {
+            } else if entry.errors.is_empty()
+                && entry.warnings.is_empty()
+                && entry.issues.is_empty()
+            {
                 "ok"
             } else {
                 "warnings"
@@ -118,8 +140,14 @@ fn text(objects: &[Entry]) -> String {
                 text("namespace"),
                 text("name"),
                 state.to_owned(),
-                created.map_or_else(|| "-".to_owned(), |at| age(now.as_second() - at.as_second())),
-                entry.origin.as_ref().map_or_else(|| "-".to_owned(), |origin| format!("{}:{}", origin.file, origin.line)),
+                created.map_or_else(
+                    || "-".to_owned(),
+                    |at| age(now.as_second() - at.as_second()),
+                ),
+                entry.origin.as_ref().map_or_else(
+                    || "-".to_owned(),
+                    |origin| format!("{}:{}", origin.file, origin.line),
+                ),
             ]
         })
         .collect();

@@ -82,8 +82,8 @@ async fn follow(path: PathBuf, mut position: u64) -> Outcome {
 
 /// Prints from `position` to the end, and returns the end.
 fn print(path: &Path, position: u64) -> anyhow::Result<u64> {
-    let mut file = std::fs::File::open(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let mut file =
+        std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     file.seek(SeekFrom::Start(position))?;
     let mut text = Vec::new();
     file.read_to_end(&mut text)?;

@@ -58,7 +58,9 @@ pub fn log_to_stderr(filter: &str) {
 
 /// A duration of the command line: `500ms`, `10s`, `5m`, `24h`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
     let millis = match unit {
         "ms" => 1,
@@ -66,7 +68,11 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => return Err(format!("\"{text}\": give a number and ms, s, m, h or d, such as 90s")),
+        _ => {
+            return Err(format!(
+                "\"{text}\": give a number and ms, s, m, h or d, such as 90s"
+            ));
+        }
     };
     number
         .parse::<u64>()

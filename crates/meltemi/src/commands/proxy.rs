@@ -28,7 +28,11 @@ pub struct Args {
     #[arg(long, value_name = "PREFIX", value_parser = prefix, help_heading = "Local mesh")]
     mesh_cidr: Vec<IpPrefix>,
     /// Open every listener on this host address too, on its own port unless mapped
-    #[arg(long, value_name = "ADDRESS[,REAL=PUBLISHED...]", help_heading = "Local mesh")]
+    #[arg(
+        long,
+        value_name = "ADDRESS[,REAL=PUBLISHED...]",
+        help_heading = "Local mesh"
+    )]
     publish: Option<Publish>,
     /// Unix socket of the admin API, beside the bootstrap's address
     #[arg(long, value_name = "PATH")]
@@ -107,7 +111,10 @@ pub fn run(args: Args) -> Outcome {
 
 /// Takes over a descriptor that the parent process passed.
 fn inherited(fd: RawFd) -> anyhow::Result<OwnedFd> {
-    ensure!(fd > 2, "descriptor {fd} is not one to pass: it is a standard stream");
+    ensure!(
+        fd > 2,
+        "descriptor {fd} is not one to pass: it is a standard stream"
+    );
     // SAFETY: F_GETFD touches nothing; it only tells whether the descriptor is open.
     let open = unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
     ensure!(open, "descriptor {fd} was not passed to this process");
@@ -126,7 +133,9 @@ fn credential(fd: RawFd) -> anyhow::Result<String> {
 
 fn prefix(text: &str) -> Result<IpPrefix, String> {
     let (address, length) = text.split_once('/').unwrap_or((text, ""));
-    let address: IpAddr = address.parse().map_err(|_| format!("\"{address}\" is no IP address"))?;
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| format!("\"{address}\" is no IP address"))?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let length = match length {
         "" => most,
@@ -141,7 +150,16 @@ fn prefix(text: &str) -> Result<IpPrefix, String> {
 
 fn application_metrics(text: &str) -> Result<ApplicationMetrics, String> {
     let at = text.find('/').unwrap_or(text.len());
-    let port = text[..at].parse().map_err(|_| format!("\"{}\" is no port", &text[..at]))?;
-    let path = if at == text.len() { "/metrics" } else { &text[at..] };
-    Ok(ApplicationMetrics { port, path: path.to_owned() })
+    let port = text[..at]
+        .parse()
+        .map_err(|_| format!("\"{}\" is no port", &text[..at]))?;
+    let path = if at == text.len() {
+        "/metrics"
+    } else {
+        &text[at..]
+    };
+    Ok(ApplicationMetrics {
+        port,
+        path: path.to_owned(),
+    })
 }

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
+/// Warnings printed to a person at once.
+const SHOWN_WARNINGS: usize = 10;
+
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -39,7 +42,7 @@ struct ControlPlane {
     objects: u64,
     services: u64,
     errors: Vec<String>,
-    warnings: u64,
+    warnings: Vec<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -53,6 +56,7 @@ struct Workload {
     ready: bool,
     reason: Option<String>,
     restarts: i64,
+    injected: bool,
     proxy: Option<Proxy>,
     certificate: Option<Certificate>,
     mtls: String,
@@ -84,9 +88,12 @@ struct Certificate {
 impl Status {
     fn healthy(&self) -> bool {
         let well = |workload: &Workload| {
-            workload.ready && workload.proxy.as_ref().is_some_and(|proxy| proxy.synced)
+            let follows = workload.proxy.as_ref().is_some_and(|proxy| proxy.synced);
+            workload.ready && (follows || !workload.injected)
         };
-        self.control_plane.as_ref().is_some_and(|plane| plane.errors.is_empty())
+        self.control_plane
+            .as_ref()
+            .is_some_and(|plane| plane.errors.is_empty())
             && self.workloads.iter().all(well)
     }
 }
@@ -98,7 +105,9 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
         let (control_plane, workloads) = match answer {
             Ok(answer) => (Some(answer.control_plane), answer.workloads),
             Err(error) => {
-                eprintln!("warning: the control plane does not answer, proxies go on with what they have: {error:#}");
+                eprintln!(
+                    "warning: the control plane does not answer, proxies go on with what they have: {error:#}"
+                );
                 (None, Vec::new())
             }
         };
@@ -120,7 +129,17 @@ fn text(mesh: &Mesh, status: &Status) -> String {
     out.push('\n');
     let rows: Vec<Vec<String>> = status.workloads.iter().map(row).collect();
     out.push_str(&table(
-        &["NAMESPACE", "WORKLOAD", "POD", "ADDRESS", "READY", "RESTARTS", "PROXY", "MTLS", "CERTIFICATE"],
+        &[
+            "NAMESPACE",
+            "WORKLOAD",
+            "POD",
+            "ADDRESS",
+            "READY",
+            "RESTARTS",
+            "PROXY",
+            "MTLS",
+            "CERTIFICATE",
+        ],
         &rows,
     ));
     let mut notes: Vec<String> = Vec::new();
@@ -130,14 +149,33 @@ fn text(mesh: &Mesh, status: &Status) -> String {
             notes.push(format!("{name} is not ready: {reason}"));
         }
         for rejection in workload.proxy.iter().flat_map(|proxy| &proxy.rejections) {
-            notes.push(format!("{name} refused its {}: {}", rejection.kind, rejection.message));
+            notes.push(format!(
+                "{name} refused its {}: {}",
+                rejection.kind, rejection.message
+            ));
         }
     }
     if let Some(plane) = &status.control_plane {
-        notes.extend(plane.errors.iter().map(|error| format!("configuration: {error}")));
+        notes.extend(
+            plane
+                .errors
+                .iter()
+                .map(|error| format!("configuration: {error}")),
+        );
     }
     for note in notes {
         let _ = writeln!(out, "\n{} {note}", colour(Colour::Red, "✗"));
+    }
+    let warnings = status
+        .control_plane
+        .iter()
+        .flat_map(|plane| &plane.warnings);
+    for warning in warnings.clone().take(SHOWN_WARNINGS) {
+        let _ = writeln!(out, "\n{} {warning}", colour(Colour::Yellow, "!"));
+    }
+    let more = warnings.count().saturating_sub(SHOWN_WARNINGS);
+    if more > 0 {
+        let _ = writeln!(out, "\n  and {more} more warnings: meltemi status -o json");
     }
     out
 }
@@ -155,7 +193,11 @@ fn row(workload: &Workload) -> Vec<String> {
         workload.ip.clone().unwrap_or_else(|| "-".to_owned()),
         ready,
         workload.restarts.to_string(),
-        proxy(workload.proxy.as_ref()),
+        if workload.injected {
+            proxy(workload.proxy.as_ref())
+        } else {
+            "none".to_owned()
+        },
         workload.mtls.clone(),
         match &workload.certificate {
             Some(certificate) => format!("{} left", age(certificate.seconds_left)),

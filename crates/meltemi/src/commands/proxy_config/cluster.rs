@@ -9,7 +9,12 @@ fn parts(name: &str) -> [String; 4] {
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(direction), Some(port), Some(subset), Some(host)) => {
             let or_dash = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
-            [or_dash(host), or_dash(port), or_dash(subset), or_dash(direction)]
+            [
+                or_dash(host),
+                or_dash(port),
+                or_dash(subset),
+                or_dash(direction),
+            ]
         }
         _ => [name.to_owned(), "-".into(), "-".into(), "-".into()],
     }
@@ -22,7 +27,9 @@ pub fn text(clusters: &[Value]) -> String {
             let [host, port, subset, direction] = parts(cluster["name"].as_str().unwrap_or(""));
             let kind = cluster["type"]
                 .as_str()
-                .or(cluster.pointer("/cluster_type/name").and_then(Value::as_str))
+                .or(cluster
+                    .pointer("/cluster_type/name")
+                    .and_then(Value::as_str))
                 .unwrap_or("STATIC");
             let rule = cluster
                 .pointer("/metadata/filter_metadata/istio/config")
@@ -32,7 +39,14 @@ pub fn text(clusters: &[Value]) -> String {
         })
         .collect();
     table(
-        &["SERVICE", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"],
+        &[
+            "SERVICE",
+            "PORT",
+            "SUBSET",
+            "DIRECTION",
+            "TYPE",
+            "DESTINATION RULE",
+        ],
         &rows,
     )
 }
@@ -50,7 +64,11 @@ pub fn object_name(path: &str) -> String {
 
 pub fn endpoints(clusters: &Value) -> String {
     let mut rows = Vec::new();
-    for cluster in clusters["cluster_statuses"].as_array().into_iter().flatten() {
+    for cluster in clusters["cluster_statuses"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         for host in cluster["host_statuses"].as_array().into_iter().flatten() {
             let address = &host["address"];
             let address = match address.get("socket_address") {
@@ -69,7 +87,10 @@ pub fn endpoints(clusters: &Value) -> String {
             let ejected = health["failed_outlier_check"].as_bool().unwrap_or(false);
             rows.push(vec![
                 address,
-                health["eds_health_status"].as_str().unwrap_or("HEALTHY").to_owned(),
+                health["eds_health_status"]
+                    .as_str()
+                    .unwrap_or("HEALTHY")
+                    .to_owned(),
                 if ejected { "FAILED" } else { "OK" }.to_owned(),
                 cluster["name"].as_str().unwrap_or("").to_owned(),
             ]);
@@ -86,7 +107,12 @@ mod tests {
     fn names_come_apart() {
         assert_eq!(
             parts("outbound|9080|v1|reviews.default.svc.cluster.local"),
-            ["reviews.default.svc.cluster.local", "9080", "v1", "outbound"]
+            [
+                "reviews.default.svc.cluster.local",
+                "9080",
+                "v1",
+                "outbound"
+            ]
         );
         assert_eq!(parts("BlackHoleCluster")[0], "BlackHoleCluster");
         assert_eq!(

@@ -15,7 +15,11 @@ pub fn text(listeners: &[Value]) -> String {
             rows.push(vec![
                 address.clone(),
                 port.clone(),
-                if is_default { "default".to_owned() } else { matching(&chain["filter_chain_match"]) },
+                if is_default {
+                    "default".to_owned()
+                } else {
+                    matching(&chain["filter_chain_match"])
+                },
                 destination(chain),
             ]);
         }
@@ -26,7 +30,12 @@ pub fn text(listeners: &[Value]) -> String {
 fn matching(rule: &Value) -> String {
     let mut parts = Vec::new();
     let mut put = |label: &str, key: &str| {
-        let values: Vec<_> = rule[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let values: Vec<_> = rule[key]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         if !values.is_empty() {
             parts.push(format!("{label}: {}", values.join(",")));
         }
@@ -40,7 +49,13 @@ fn matching(rule: &Value) -> String {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|range| format!("{}/{}", range["address_prefix"].as_str().unwrap_or(""), range["prefix_len"]))
+        .map(|range| {
+            format!(
+                "{}/{}",
+                range["address_prefix"].as_str().unwrap_or(""),
+                range["prefix_len"]
+            )
+        })
         .collect();
     if !prefixes.is_empty() {
         parts.push(format!("Addr: {}", prefixes.join(",")));
@@ -48,13 +63,20 @@ fn matching(rule: &Value) -> String {
     if let Some(port) = rule["destination_port"].as_u64() {
         parts.push(format!("Port: {port}"));
     }
-    if parts.is_empty() { "ALL".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() {
+        "ALL".to_owned()
+    } else {
+        parts.join("; ")
+    }
 }
 
 fn destination(chain: &Value) -> String {
     for filter in chain["filters"].as_array().into_iter().flatten() {
         let config = &filter["typed_config"];
-        if let Some(name) = config.pointer("/rds/route_config_name").and_then(Value::as_str) {
+        if let Some(name) = config
+            .pointer("/rds/route_config_name")
+            .and_then(Value::as_str)
+        {
             return format!("Route: {name}");
         }
         if let Some(routes) = config.get("route_config") {
@@ -63,7 +85,10 @@ fn destination(chain: &Value) -> String {
         if let Some(cluster) = config["cluster"].as_str() {
             return format!("Cluster: {cluster}");
         }
-        if let Some(clusters) = config.pointer("/weighted_clusters/clusters").and_then(Value::as_array) {
+        if let Some(clusters) = config
+            .pointer("/weighted_clusters/clusters")
+            .and_then(Value::as_array)
+        {
             let names: Vec<_> = clusters.iter().filter_map(|c| c["name"].as_str()).collect();
             return format!("Clusters: {}", names.join(", "));
         }

@@ -124,7 +124,11 @@ async fn resources(admin: &Client, name: &str) -> anyhow::Result<Vec<Value>> {
 
 fn secrets(certificates: &Value) -> String {
     let mut rows = Vec::new();
-    for entry in certificates["certificates"].as_array().into_iter().flatten() {
+    for entry in certificates["certificates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         for (list, kind) in [("ca_cert", "CA"), ("cert_chain", "Cert Chain")] {
             for certificate in entry[list].as_array().into_iter().flatten() {
                 let text = |key: &str| certificate[key].as_str().unwrap_or("").to_owned();
@@ -145,7 +149,13 @@ fn secrets(certificates: &Value) -> String {
         }
     }
     table(
-        &["TYPE", "SERIAL NUMBER", "IDENTITY", "NOT BEFORE", "NOT AFTER"],
+        &[
+            "TYPE",
+            "SERIAL NUMBER",
+            "IDENTITY",
+            "NOT BEFORE",
+            "NOT AFTER",
+        ],
         &rows,
     )
 }

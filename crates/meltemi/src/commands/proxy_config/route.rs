@@ -30,7 +30,14 @@ pub fn text(tables: &[Value]) -> String {
         }
     }
     table(
-        &["NAME", "VIRTUAL HOST", "DOMAINS", "MATCH", "TARGET", "VIRTUAL SERVICE"],
+        &[
+            "NAME",
+            "VIRTUAL HOST",
+            "DOMAINS",
+            "MATCH",
+            "TARGET",
+            "VIRTUAL SERVICE",
+        ],
         &rows,
     )
 }
@@ -45,7 +52,10 @@ fn matching(rule: &Value) -> String {
         rule if rule["prefix"].is_string() => format!("{}*", rule["prefix"].as_str().unwrap_or("")),
         rule => match rule.pointer("/safe_regex/regex").and_then(Value::as_str) {
             Some(expression) => format!("regex {expression}"),
-            None => rule["path_separated_prefix"].as_str().unwrap_or("*").to_owned(),
+            None => rule["path_separated_prefix"]
+                .as_str()
+                .unwrap_or("*")
+                .to_owned(),
         },
     };
     for header in list(&rule["headers"]) {
@@ -60,7 +70,10 @@ fn matching(rule: &Value) -> String {
                 None => format!(" {kind}"),
             });
         let not = if invert { "not " } else { "" };
-        text.push_str(&format!(" {not}{}{value}", header["name"].as_str().unwrap_or("")));
+        text.push_str(&format!(
+            " {not}{}{value}",
+            header["name"].as_str().unwrap_or("")
+        ));
     }
     for parameter in list(&rule["query_parameters"]) {
         text.push_str(&format!(" ?{}", parameter["name"].as_str().unwrap_or("")));
@@ -83,7 +96,13 @@ fn target(route: &Value) -> String {
         return cluster.to_owned();
     }
     let weighted: Vec<_> = list(&action["weighted_clusters"]["clusters"])
-        .map(|cluster| format!("{} {}", cluster["weight"], cluster["name"].as_str().unwrap_or("")))
+        .map(|cluster| {
+            format!(
+                "{} {}",
+                cluster["weight"],
+                cluster["name"].as_str().unwrap_or("")
+            )
+        })
         .collect();
     weighted.join(", ")
 }

@@ -22,16 +22,25 @@ pub fn run(args: &Args, dir: &Path) -> Outcome {
     let log = File::create(logs.join("supervisor.log")).context("cannot write supervisor.log")?;
     let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("up").arg(dir).args(["--report-fd", &REPORT_FD.to_string()]);
-    command.arg("--wait-timeout").arg(format!("{}ms", args.wait_timeout.as_millis()));
+    command
+        .arg("up")
+        .arg(dir)
+        .args(["--report-fd", &REPORT_FD.to_string()]);
+    command
+        .arg("--wait-timeout")
+        .arg(format!("{}ms", args.wait_timeout.as_millis()));
     if let Some(port) = args.port {
         command.args(["--port", &port.to_string()]);
     }
     if let Some(ttl) = args.cert_ttl {
-        command.arg("--cert-ttl").arg(format!("{}ms", ttl.as_millis()));
+        command
+            .arg("--cert-ttl")
+            .arg(format!("{}ms", ttl.as_millis()));
     }
     if let Some(cacerts) = &args.cacerts {
-        command.arg("--cacerts").arg(std::fs::canonicalize(cacerts)?);
+        command
+            .arg("--cacerts")
+            .arg(std::fs::canonicalize(cacerts)?);
     }
     command
         .stdin(Stdio::null())
@@ -56,14 +65,21 @@ pub fn run(args: &Args, dir: &Path) -> Outcome {
     follow(File::from(read), || {
         let status = child.wait().context("the supervisor")?;
         let text = std::fs::read_to_string(logs.join("supervisor.log")).unwrap_or_default();
-        bail!("the mesh did not start ({status})\n{}", text.trim_end().trim_start_matches("error: "))
+        bail!(
+            "the mesh did not start ({status})\n{}",
+            text.trim_end().trim_start_matches("error: ")
+        )
     })
 }
 
 /// Passes progress on until the summary, or the reason why there is none.
 fn follow(report: File, mut ended: impl FnMut() -> Outcome) -> Outcome {
     let mut lines = BufReader::new(report).lines();
-    while let Some(line) = lines.next().transpose().context("the supervisor's report")? {
+    while let Some(line) = lines
+        .next()
+        .transpose()
+        .context("the supervisor's report")?
+    {
         match line.as_str() {
             READY_MARK => {
                 for line in lines {

@@ -52,6 +52,7 @@ pub fn run(args: Args) -> Outcome {
     if args.detach {
         return detach::run(&args, &dir);
     }
+    keep_descriptors_private();
     log_to_stderr("warn");
     let mut options = Options::new(dir, env!("CARGO_PKG_VERSION"))?;
     if let Some(port) = args.port {
@@ -59,13 +60,17 @@ pub fn run(args: Args) -> Outcome {
     }
     if let Some(ttl) = args.cert_ttl {
         let seconds = format!("{}ms", ttl.as_millis());
-        options.control_plane_args.extend(["--cert-ttl".to_owned(), seconds]);
+        options
+            .control_plane_args
+            .extend(["--cert-ttl".to_owned(), seconds]);
     }
     if let Some(cacerts) = &args.cacerts {
         let cacerts = std::fs::canonicalize(cacerts)
             .with_context(|| format!("--cacerts {}", cacerts.display()))?;
         let cacerts = cacerts.to_string_lossy().into_owned();
-        options.control_plane_args.extend(["--cacerts".to_owned(), cacerts]);
+        options
+            .control_plane_args
+            .extend(["--cacerts".to_owned(), cacerts]);
     }
     let report = Report::new(args.report_fd)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -74,6 +79,20 @@ pub fn run(args: Args) -> Outcome {
         .build()
         .context("cannot start the asynchronous runtime")?;
     runtime.block_on(supervise(options, report, args.wait_timeout))
+}
+
+/// What the caller has open is not for the mesh's processes.
+fn keep_descriptors_private() {
+    // SAFETY: changes a flag of descriptors only. Where the kernel is too old (before 5.11)
+    // they stay as they are.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3u32,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
+    }
 }
 
 /// An explicit port must be free: another one would be a surprise.

@@ -46,18 +46,33 @@ impl Report {
             Event::Sandbox { rootless: true } => "sandbox ready (as an ordinary user)".to_owned(),
             Event::Sandbox { rootless: false } => "sandbox ready (as root)".to_owned(),
             Event::ControlPlane { restarts: 0 } => "control plane ready".to_owned(),
-            Event::ControlPlane { restarts } => format!("control plane is back (restart {restarts})"),
+            Event::ControlPlane { restarts } => {
+                format!("control plane is back (restart {restarts})")
+            }
             Event::Restarting { what, why } => format!("restarting {what}: {why}"),
             Event::PodStarting { pod, address } => format!("starting {pod} at {address}"),
             Event::PodReady { pod } => format!("{} {pod} is ready", mark(Colour::Green, "✓")),
-            Event::PodProblem { pod, reason, message } => {
+            Event::PodProblem {
+                pod,
+                reason,
+                message,
+            } => {
                 let text = format!("{pod}: {reason}: {message}");
                 self.problems.push(text.clone());
                 format!("{} {text}", mark(Colour::Red, "✗"))
             }
             Event::PodStopped { pod } => format!("stopped {pod}"),
-            Event::Published { pod, port, at, moved } => {
-                let why = if *moved { " (the usual port is taken)" } else { "" };
+            Event::Published {
+                pod,
+                port,
+                at,
+                moved,
+            } => {
+                let why = if *moved {
+                    " (the usual port is taken)"
+                } else {
+                    ""
+                };
                 format!("port {port} of {pod} is open at {at}{why}")
             }
             Event::Notice { what, message } => format!("note: {what}: {message}"),
@@ -76,7 +91,10 @@ impl Report {
 
     /// The mesh did not become ready in time.
     pub fn late(&mut self, patience: Duration) {
-        let mut text = format!("not ready within {} s; the mesh is stopped\n", patience.as_secs());
+        let mut text = format!(
+            "not ready within {} s; the mesh is stopped\n",
+            patience.as_secs()
+        );
         for problem in &self.problems {
             let _ = writeln!(text, "  {problem}");
         }
@@ -120,7 +138,11 @@ impl Report {
 }
 
 fn mark(in_colour: Colour, text: &str) -> String {
-    if std::io::stderr().is_terminal() { colour(in_colour, text) } else { text.to_owned() }
+    if std::io::stderr().is_terminal() {
+        colour(in_colour, text)
+    } else {
+        text.to_owned()
+    }
 }
 
 /// The mesh that this process supervises.
@@ -162,7 +184,10 @@ fn follows(status: &Value, blocked: &[String]) -> bool {
             let text = |key: &str| workload[key].as_str().unwrap_or("");
             !blocked.contains(&format!("{}/{}", text("namespace"), text("name")))
         })
-        .all(|workload| workload["ready"] == true && workload["proxy"]["synced"] != false)
+        .all(|workload| {
+            let follows = workload["proxy"]["synced"] == true || workload["injected"] == false;
+            workload["ready"] == true && follows
+        })
 }
 
 async fn summary(mesh: &Mesh, seconds: f32, blocked: &[String]) -> String {
@@ -172,16 +197,39 @@ async fn summary(mesh: &Mesh, seconds: f32, blocked: &[String]) -> String {
         .iter()
         .map(|pod| {
             let ready = if pod.ready { "yes" } else { "no" };
-            vec![pod.namespace.clone(), pod.workload.clone(), pod.address.clone(), ready.to_owned()]
+            vec![
+                pod.namespace.clone(),
+                pod.workload.clone(),
+                pod.address.clone(),
+                ready.to_owned(),
+            ]
         })
         .collect();
-    out.push_str(&table(&["NAMESPACE", "WORKLOAD", "ADDRESS", "READY"], &rows));
+    out.push_str(&table(
+        &["NAMESPACE", "WORKLOAD", "ADDRESS", "READY"],
+        &rows,
+    ));
     for pod in blocked {
-        let _ = writeln!(out, "\n{} {pod} cannot run; `meltemi status` says why", colour(Colour::Red, "✗"));
+        let _ = writeln!(
+            out,
+            "\n{} {pod} cannot run; `meltemi status` says why",
+            colour(Colour::Red, "✗")
+        );
     }
-    if let Some(url) = &mesh.info.url {
-        let path = first_path(mesh).await.unwrap_or_default();
-        let _ = writeln!(out, "\n  open  {url}{path}");
+    match (&mesh.info.url, first_path(mesh).await) {
+        (Some(url), Some(path)) => drop(writeln!(out, "\n  open  {url}{path}")),
+        (Some(url), None) => drop(writeln!(
+            out,
+            "\n  the ingress gateway will be at {url} once a Gateway and a VirtualService open it"
+        )),
+        (None, _) => {}
+    }
+    if let Some(warnings) = warnings(mesh).await.filter(|count| *count > 0) {
+        let _ = writeln!(
+            out,
+            "\n{} {warnings} warnings; `meltemi status` shows them",
+            colour(Colour::Yellow, "!")
+        );
     }
     let any = pods.iter().find(|pod| pod.labels.get("istio").is_none());
     out.push_str("\n  try   meltemi status\n");
@@ -190,25 +238,44 @@ async fn summary(mesh: &Mesh, seconds: f32, blocked: &[String]) -> String {
         let _ = writeln!(out, "        meltemi logs {app} --proxy");
         let _ = writeln!(out, "        meltemi proxy-config route {app}");
     }
-    let _ = writeln!(out, "        meltemi apply -f FILE      (or edit {})", mesh.info.dir.display());
+    let _ = writeln!(
+        out,
+        "        meltemi apply -f FILE      (or edit {})",
+        mesh.info.dir.display()
+    );
     out.push_str("        meltemi down\n");
     out
 }
 
+async fn warnings(mesh: &Mesh) -> Option<usize> {
+    let status: Value = mesh.api().get("/v1/status").await.ok()?;
+    Some(status["control_plane"]["warnings"].as_array()?.len())
+}
+
 /// A path that a gateway routes, to open in a browser.
 async fn first_path(mesh: &Mesh) -> Option<String> {
-    let answer: Value = mesh.api().get("/v1/objects?kind=VirtualService").await.ok()?;
+    let answer: Value = mesh
+        .api()
+        .get("/v1/objects?kind=VirtualService")
+        .await
+        .ok()?;
     let objects = answer["objects"].as_array()?;
     objects
         .iter()
         .map(|entry| &entry["object"]["spec"])
         .filter(|spec| {
             let gateways = spec["gateways"].as_array().into_iter().flatten();
-            gateways.filter_map(Value::as_str).any(|gateway| gateway != "mesh")
+            gateways
+                .filter_map(Value::as_str)
+                .any(|gateway| gateway != "mesh")
         })
         .flat_map(|spec| spec["http"].as_array().into_iter().flatten())
         .flat_map(|route| route["match"].as_array().into_iter().flatten())
-        .filter_map(|rule| rule["uri"]["exact"].as_str().or(rule["uri"]["prefix"].as_str()))
-        .find(|path| *path != "/")
+        .filter_map(|rule| {
+            rule["uri"]["exact"]
+                .as_str()
+                .or(rule["uri"]["prefix"].as_str())
+        })
+        .max_by_key(|path| *path != "/" && !path.ends_with('/'))
         .map(str::to_owned)
 }

@@ -23,7 +23,11 @@ fn holds_configuration(dir: &Path) -> bool {
 
 /// `$XDG_STATE_HOME`, else `~/.local/state` (XDG base directory specification).
 fn state_home() -> anyhow::Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("XDG_STATE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".local/state")))
         .context("neither XDG_STATE_HOME nor HOME is set; name a directory: `meltemi up DIR`")
