@@ -1,5 +1,8 @@
 //! Bootstraps: Istio's, and those of the benchmarks, compile and publish a snapshot.
 
+// The configuration that allows it in tests does not see helper functions.
+#![allow(clippy::unwrap_used)]
+
 use meltemi_proxy::bootstrap::{Bootstrap, Format};
 use meltemi_proxy::config::{Handle, Kind, Manager, Options, OwnSecrets, Readiness, State};
 use meltemi_proxy::tls::Secret;

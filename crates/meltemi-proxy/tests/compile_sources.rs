@@ -1,5 +1,8 @@
 //! Where endpoints and secrets come from besides ADS: DNS, an SDS server, files.
 
+// The configuration that allows it in tests does not see helper functions.
+#![allow(clippy::unwrap_used)]
+
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };

@@ -1,5 +1,8 @@
 //! Updates over a real ADS stream: warming, refusals, last good versions, order.
 
+// The configuration that allows it in tests does not see helper functions.
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use meltemi_proxy::bootstrap::{Bootstrap, Format, json::encode};

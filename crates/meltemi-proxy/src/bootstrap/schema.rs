@@ -134,10 +134,6 @@ impl Field {
         text(number(self.row()))
     }
 
-    pub fn json_name(self) -> &'static str {
-        text(number(self.row() + 4))
-    }
-
     pub fn number(self) -> u32 {
         number(self.row() + 8)
     }
