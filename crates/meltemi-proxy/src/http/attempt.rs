@@ -10,7 +10,7 @@ use super::retry::Failure;
 use super::timeouts::{Expired, Watchdog};
 use super::upload::Upload;
 use crate::model::{
-    Cluster, Endpoint, HttpFilter, UpstreamHttp1, UpstreamProtocol, UpstreamTransport,
+    Cluster, Endpoint, HttpFilter, HttpManager, UpstreamHttp1, UpstreamProtocol, UpstreamTransport,
 };
 use crate::telemetry::Protocol;
 use crate::upstream::{
@@ -60,7 +60,12 @@ impl Failed {
 }
 
 /// How this request is carried to this endpoint.
-fn wanted(exchange: &Exchange, cluster: &Cluster, endpoint: &Endpoint, head: &Head) -> Wanted {
+pub(crate) fn wanted(
+    manager: &HttpManager,
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    head: &Head,
+) -> Wanted {
     let protocol = match (&cluster.config.protocol, head.protocol) {
         _ if head.upgrade.is_some() => WantedProtocol::Http1,
         (UpstreamProtocol::Http1, _) => WantedProtocol::Http1,
@@ -69,9 +74,7 @@ fn wanted(exchange: &Exchange, cluster: &Cluster, endpoint: &Endpoint, head: &He
         (UpstreamProtocol::Downstream, _) => WantedProtocol::Http1,
         (UpstreamProtocol::Alpn, _) => WantedProtocol::Alpn,
     };
-    let overrides = exchange
-        .downstream
-        .manager
+    let overrides = manager
         .filters
         .iter()
         .any(|filter| matches!(filter, HttpFilter::Alpn(_)))
@@ -108,7 +111,12 @@ pub(crate) async fn send(
     let record = &exchange.record;
     let retried = record.info.borrow().attempts > 1;
     let upstreams = &exchange.downstream.worker.upstreams;
-    let wanted = wanted(exchange, cluster, &picked.endpoint, &head);
+    let wanted = wanted(
+        &exchange.downstream.manager,
+        cluster,
+        &picked.endpoint,
+        &head,
+    );
     let mut head = Some(head);
     let mut again = None;
     for round in 0..=STALE_CONNECTIONS {
@@ -123,16 +131,15 @@ pub(crate) async fn send(
             }
             Err(expired) => return Err(timed_out(exchange, cluster, picked, expired)),
         };
-        let request_guard =
-            match RequestGuard::new(cluster, picked, exchange.high_priority) {
-                Ok(guard) => guard,
-                Err(error) => {
-                    if let Lease::Http1(lease) = lease {
-                        lease.give_back();
-                    }
-                    return Err(Failed::upstream(&error, retried));
+        let request_guard = match RequestGuard::new(cluster, picked, exchange.high_priority) {
+            Ok(guard) => guard,
+            Err(error) => {
+                if let Lease::Http1(lease) = lease {
+                    lease.give_back();
                 }
-            };
+                return Err(Failed::upstream(&error, retried));
+            }
+        };
         exchange.note_connection(lease.facts());
         let request = match (head.take(), again.take()) {
             (Some(head), _) => match build(head, &lease, cluster.config.http1, upload) {

@@ -1,15 +1,13 @@
 //! Mirroring: a copy of the request to another cluster, whose answer nobody reads.
 
-use super::attempt::assemble;
+use super::attempt::{assemble, wanted};
 use super::body::RequestBody;
 use super::exchange::Exchange;
 use super::head::{Head, split_port};
 use super::upload::Upload;
 use super::{matching, names};
-use crate::model::{Cluster, Mirror};
-use crate::upstream::{
-    Lease, Offer, Outcome, PickContext, RequestGuard, Upstreams, Wanted, WantedProtocol, transport,
-};
+use crate::model::{Cluster, HttpManager, Mirror};
+use crate::upstream::{Lease, Outcome, PickContext, RequestGuard, Upstreams};
 use http::HeaderValue;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -70,7 +68,7 @@ pub(crate) fn send(
     let mut head = head.copy();
     head.headers.remove(&names::X_ENVOY_EXPECTED_TIMEOUT);
     let upstreams = exchange.downstream.worker.upstreams.clone();
-    let downstream_protocol = head.protocol;
+    let manager = exchange.downstream.manager.clone();
     tokio::task::spawn_local(async move {
         let _active = active;
         let chunks = match body {
@@ -89,7 +87,7 @@ pub(crate) fn send(
                 true => RequestBody::Empty,
                 false => RequestBody::Chunks(VecDeque::from(chunks.clone())),
             };
-            let one = one(&upstreams, &cluster, head, downstream_protocol, body);
+            let one = one(&upstreams, &cluster, head, &manager, body);
             // Nobody waits for the result.
             let _ = tokio::time::timeout(timeout.unwrap_or(TIMEOUT), one).await;
         }
@@ -100,29 +98,11 @@ async fn one(
     upstreams: &Upstreams,
     cluster: &Arc<Cluster>,
     head: Head,
-    protocol: crate::telemetry::Protocol,
+    manager: &HttpManager,
     body: RequestBody,
 ) -> Option<()> {
-    use crate::model::{UpstreamProtocol, UpstreamTransport};
-    use crate::telemetry::Protocol;
     let picked = upstreams.pick(cluster, &PickContext::default()).ok()?;
-    let sni = match transport(&cluster.config, &picked.endpoint) {
-        UpstreamTransport::Tls(context) if context.auto_sni => {
-            Some(split_port(head.authority_str()).0.into())
-        }
-        _ => None,
-    };
-    let wanted = Wanted {
-        protocol: match (&cluster.config.protocol, protocol) {
-            (UpstreamProtocol::Http2, _) | (UpstreamProtocol::Downstream, Protocol::Http2) => {
-                WantedProtocol::Http2
-            }
-            (UpstreamProtocol::Alpn, _) => WantedProtocol::Alpn,
-            _ => WantedProtocol::Http1,
-        },
-        offer: Offer::Own,
-        sni,
-    };
+    let wanted = wanted(manager, cluster, &picked.endpoint, &head);
     let mut lease = upstreams.acquire(cluster, &picked, &wanted).await.ok()?;
     let _request = RequestGuard::new(cluster, &picked, false).ok()?;
     let request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;
