@@ -11,6 +11,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Abandoned requests that a connection may have before their share matters (Envoy: 500).
+const ABANDONED: u32 = 500;
+
 pub(crate) struct Downstream {
     pub manager: Arc<HttpManager>,
     pub info: Arc<ConnectionInfo>,
@@ -30,6 +33,8 @@ pub(crate) struct Downstream {
     /// Exchanges in flight.
     pub active: Cell<u32>,
     pub served: Cell<u32>,
+    /// Requests that the client gave up before their answer had ended.
+    pub abandoned: Cell<u32>,
     pub idle_since: Cell<Instant>,
     /// Set by the exchange that switched protocols; the connection's task takes it.
     pub upgrade: RefCell<Option<Upgraded>>,
@@ -66,9 +71,17 @@ impl Downstream {
             opened: now,
             active: Cell::new(0),
             served: Cell::new(0),
+            abandoned: Cell::new(0),
             idle_since: Cell::new(now),
             upgrade: RefCell::default(),
         }
+    }
+
+    /// Whether the client opens streams in order to reset them (CVE-2023-44487): more than
+    /// half of many requests were abandoned (Envoy's `premature_reset_total_stream_count`).
+    pub fn is_abused(&self) -> bool {
+        let abandoned = self.abandoned.get();
+        abandoned >= ABANDONED && abandoned > self.served.get() / 2
     }
 
     /// Whether the answer now being made is the last of an HTTP/1 connection.

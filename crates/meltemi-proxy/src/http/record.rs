@@ -138,6 +138,8 @@ impl Drop for Guard {
             info.flags.insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
             info.details = "downstream_remote_disconnect";
             drop(info);
+            let abandoned = &self.0.downstream.abandoned;
+            abandoned.set(abandoned.get() + 1);
             self.0.finish();
         }
     }

@@ -195,7 +195,17 @@ async fn http2(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
     let mut timers = Timers::new(&downstream);
     loop {
         let event = timers
-            .next(&drain, None, |cx| connection.as_mut().poll(cx))
+            .next(&drain, None, |cx| {
+                if downstream.is_abused() {
+                    tracing::info!(
+                        id = downstream.info.id,
+                        "too many streams were reset by the client: connection closed"
+                    );
+                    downstream.stats.rq_too_many_resets.inc();
+                    return Poll::Ready(Ok(()));
+                }
+                connection.as_mut().poll(cx)
+            })
             .await;
         match event {
             Event::Ended(result) => {

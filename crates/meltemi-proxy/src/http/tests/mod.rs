@@ -1,5 +1,6 @@
 //! The HTTP data path on loopback: what clients and upstreams see.
 
+mod attacks;
 mod balancing;
 mod framing;
 mod headers;
