@@ -95,7 +95,8 @@ fn write_sample(out: &mut String, family: &str, labels: &str, sample: &Sample) {
 
 /// Family name and label text of a registered name.
 fn family(name: &str) -> (String, String) {
-    if let Some((family, labels)) = name.split_once('{') {
+    let scoped = name.contains(SEPARATOR);
+    if let Some((family, labels)) = name.split_once('{').filter(|_| !scoped) {
         return (family.to_owned(), labels.trim_end_matches('}').to_owned());
     }
     let mut parts = name.split(SEPARATOR);
@@ -111,7 +112,10 @@ fn family(name: &str) -> (String, String) {
     };
     // Istio's `alt_stat_name` marks the end of the name with a semicolon.
     let middle = middle.strip_suffix(';').unwrap_or(middle);
-    let middle = middle.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let middle = middle
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
     (
         format!("envoy_{}_{}", clean(scope), clean(rest)),
         format!("{label}=\"{middle}\""),
@@ -146,5 +150,53 @@ mod tests {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
         assert!(stats_text(None).contains("cluster.outbound|80||a.b.upstream_rq_total: 3\n"));
+    }
+
+    /// A strict reading of the text format: every line is a comment of a family that was not
+    /// named before, or a sample of the family named last.
+    fn check(text: &str) {
+        let name = regex::Regex::new("^[a-zA-Z_:][a-zA-Z0-9_:]*").unwrap();
+        let label =
+            regex::Regex::new(r#"^([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)",?"#).unwrap();
+        let mut families = std::collections::HashSet::new();
+        let mut samples = std::collections::HashSet::new();
+        let mut family = String::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (named, kind) = rest.split_once(' ').unwrap();
+                assert!(families.insert(named.to_owned()), "{named} comes twice");
+                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                family = named.to_owned();
+                continue;
+            }
+            let sample = name.find(line).unwrap_or_else(|| panic!("{line}")).as_str();
+            let part = sample
+                .strip_prefix(&*family)
+                .unwrap_or_else(|| panic!("{line}"));
+            assert!(["", "_bucket", "_sum", "_count"].contains(&part), "{line}");
+            let mut rest = &line[sample.len()..];
+            if let Some(inner) = rest.strip_prefix('{') {
+                rest = inner;
+                while !rest.starts_with('}') {
+                    let found = label.find(rest).unwrap_or_else(|| panic!("{line}"));
+                    rest = &rest[found.end()..];
+                }
+                rest = &rest[1..];
+            }
+            let value = rest.strip_prefix(' ').unwrap_or_else(|| panic!("{line}"));
+            value.parse::<f64>().unwrap_or_else(|_| panic!("{line}"));
+            let key = line[..line.len() - value.len()].to_owned();
+            assert!(samples.insert(key), "{line} comes twice");
+        }
+    }
+
+    #[test]
+    fn the_text_format_is_valid_whatever_names_are() {
+        Counter::scoped("cluster", "a\"b\\c\nd{}", "upstream_rq_total").inc();
+        Counter::scoped("cluster", "outbound|80||x;", "ssl.handshake").inc();
+        Counter::scoped("http", "0.0.0.0_80", "downstream_rq_2xx").inc();
+        Histogram::scoped("http", "0.0.0.0_80", "downstream_rq_time").record(3.0);
+        Counter::new("istio_requests_total{reporter=\"source\",response_code=\"200\"}").inc();
+        check(&prometheus());
     }
 }
