@@ -37,8 +37,8 @@ impl Control {
 
     /// `/drain_listeners`: connections end gracefully; without `graceful` no new ones are
     /// accepted from now on.
-    pub fn drain_listeners(&self, workers: &Handle, graceful: bool) {
-        workers.drain(None);
+    pub fn drain_listeners(&self, workers: &Handle, graceful: bool, inbound_only: bool) {
+        workers.drain(None, inbound_only);
         if !graceful {
             workers.close_listeners();
         }
@@ -77,7 +77,7 @@ pub async fn until_end(
         }
     }
     control.0.draining.set(true);
-    workers.drain(Some(drain_time));
+    workers.drain(Some(drain_time), false);
     let idle = async {
         let deadline = Instant::now() + drain_time;
         while workers.active_connections() > 0 && Instant::now() < deadline {

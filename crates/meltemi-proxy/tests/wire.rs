@@ -331,7 +331,7 @@ fn the_limit_of_connections_holds_and_draining_ends_them() {
         ping(&mut first).await.unwrap();
         let handle = proxy.workers.handle();
         assert_eq!(handle.active_connections(), 2);
-        handle.drain(Some(Duration::from_millis(50)));
+        handle.drain(Some(Duration::from_millis(50)), false);
         closed(&mut first).await;
         closed(&mut second).await;
         while handle.active_connections() > 0 {

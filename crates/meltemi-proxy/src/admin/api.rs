@@ -20,7 +20,7 @@ const PATHS: &[(&str, bool, &str)] = &[
     (
         "/config_dump",
         false,
-        "the configuration in force (?resource=, ?mask=, ?name_regex=, ?include_eds)",
+        "the configuration in force (?resource=, ?name_regex=, ?include_eds)",
     ),
     (
         "/drain_listeners",
@@ -81,9 +81,13 @@ pub(super) async fn answer(admin: &Admin, request: &Incoming) -> Reply {
         "/clusters" => Reply::ok(admin.config.clusters_text()),
         "/config_dump" => config_dump(admin, &query),
         "/drain_listeners" => {
+            let (graceful, inbound) = (query.has("graceful"), query.has("inboundonly"));
+            if inbound && !graceful {
+                return Reply::bad_request("inboundonly goes with graceful\n".to_owned());
+            }
             admin
                 .control
-                .drain_listeners(&admin.workers, query.has("graceful"));
+                .drain_listeners(&admin.workers, graceful, inbound);
             Reply::ok("OK\n")
         }
         "/healthcheck/fail" => {

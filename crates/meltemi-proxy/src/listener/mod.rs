@@ -43,7 +43,7 @@ pub async fn serve(
     let source = canonical(accepted.peer);
     let destination = destination(&stream, local, accepted, &listener);
     let listener = hand_off(listener, destination, &worker);
-    let state = states.of(&listener.name);
+    let state = states.of(&listener);
     let stats = state.stats;
     stats.total.inc();
     stats.active.inc();

@@ -42,7 +42,7 @@ pub enum ConnectError {
 /// Envoy's wording of `delayed_connect_error` for the common errno.
 fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(number) => format!("delayed connect error: {} ({error})", nix_name(number)),
+        Some(number) => format!("delayed connect error: {}", nix_name(number)),
         None => error.to_string(),
     }
 }

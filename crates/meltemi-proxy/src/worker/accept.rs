@@ -123,7 +123,7 @@ impl Accepting {
     fn serve(&self, stream: TcpStream, peer: SocketAddr) {
         let listener = self.listener.borrow().clone();
         let Some(place) = self.limit.take() else {
-            self.states.of(&listener.name).stats.overflow.inc();
+            self.states.of(&listener).stats.overflow.inc();
             return; // closes it
         };
         let accepted = Accepted {

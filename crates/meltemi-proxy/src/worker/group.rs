@@ -125,9 +125,10 @@ impl Workers {
 }
 
 impl Handle {
-    /// Asks connections to end; with a time, those that are left are closed then.
-    pub fn drain(&self, time: Option<Duration>) {
-        self.tell(|| Order::Drain(time));
+    /// Asks connections to end, all or those of inbound listeners; with a time, those that
+    /// are left are closed then.
+    pub fn drain(&self, time: Option<Duration>, inbound_only: bool) {
+        self.tell(|| Order::Drain { time, inbound_only });
     }
 
     /// Stops accepting connections.

@@ -3,7 +3,7 @@
 use super::DrainSignal;
 use super::accept::Acceptor;
 use crate::listener::ListenerStats;
-use crate::model::{FilterChain, Listener, Snapshot};
+use crate::model::{Direction, FilterChain, Listener, Snapshot};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ pub struct ListenerStates {
 /// Counters and drain signals of one listener on one worker.
 pub struct ListenerState {
     pub stats: ListenerStats,
+    inbound: bool,
     /// Fires when the listener is removed or the process ends.
     drain: DrainSignal,
     /// By the chain's hash.
@@ -27,13 +28,15 @@ pub struct ListenerState {
 }
 
 impl ListenerStates {
-    pub fn of(&self, name: &str) -> Rc<ListenerState> {
+    pub fn of(&self, listener: &Listener) -> Rc<ListenerState> {
+        let name = &*listener.name;
         let mut states = self.by_name.borrow_mut();
         if let Some(state) = states.get(name) {
             return state.clone();
         }
         let state = Rc::new(ListenerState {
             stats: ListenerStats::new(name),
+            inbound: listener.direction == Direction::Inbound,
             drain: DrainSignal::new(),
             chains: RefCell::default(),
         });
@@ -67,10 +70,12 @@ impl ListenerStates {
         });
     }
 
-    /// Drains everything.
-    pub fn drain(&self, time: Option<Duration>) {
+    /// Drains everything, or inbound listeners only.
+    pub fn drain(&self, time: Option<Duration>, inbound_only: bool) {
         for state in self.by_name.borrow().values() {
-            state.start(time);
+            if state.inbound || !inbound_only {
+                state.start(time);
+            }
         }
     }
 }

@@ -24,7 +24,10 @@ pub(super) enum Order {
     },
     /// Ask connections to end; with a time, close what is left then. New connections are
     /// served and asked to end as well.
-    Drain(Option<Duration>),
+    Drain {
+        time: Option<Duration>,
+        inbound_only: bool,
+    },
     /// Stop accepting.
     Close,
     /// End with everything.
@@ -116,7 +119,7 @@ async fn follow(
                     }
                 }
             }
-            Order::Drain(time) => states.drain(time),
+            Order::Drain { time, inbound_only } => states.drain(time, inbound_only),
             Order::Close => acceptors.close(),
             Order::End => return,
         }

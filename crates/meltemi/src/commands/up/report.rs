@@ -260,7 +260,7 @@ async fn first_path(mesh: &Mesh) -> Option<String> {
         .await
         .ok()?;
     let objects = answer["objects"].as_array()?;
-    objects
+    let paths: Vec<&str> = objects
         .iter()
         .map(|entry| &entry["object"]["spec"])
         .filter(|spec| {
@@ -276,6 +276,7 @@ async fn first_path(mesh: &Mesh) -> Option<String> {
                 .as_str()
                 .or(rule["uri"]["prefix"].as_str())
         })
-        .max_by_key(|path| *path != "/" && !path.ends_with('/'))
-        .map(str::to_owned)
+        .collect();
+    let page = paths.iter().find(|path| **path != "/").or(paths.first());
+    page.map(|path| (*path).to_owned())
 }
