@@ -1,6 +1,8 @@
 //! What Meltemi's proxy does not do is named, and nothing flows with less protection than was
 //! asked for; no whole listener or cluster is refused because of it.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use meltemi_discovery::{ProxyKind, Resources};

@@ -93,10 +93,10 @@ fn sum(threads: &[Arc<Mutex<Vec<Page>>>], slot: u32) -> u64 {
 
 fn register(name: &str, kind: Kind, slots: u32) -> u32 {
     let mut registry = lock(registry());
-    if let Some(&(known, slot)) = registry.names.get(name) {
-        if known == kind {
-            return slot;
-        }
+    if let Some(&(known, slot)) = registry.names.get(name)
+        && known == kind
+    {
+        return slot;
     }
     if registry.next == 0 {
         // Slots 0..64 swallow what exceeds the bound.

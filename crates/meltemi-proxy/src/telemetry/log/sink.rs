@@ -126,10 +126,10 @@ fn empty(writer: &Writer) {
     };
     for (sink, buffer) in buffers {
         let text = std::mem::take(&mut *lock(&buffer));
-        if !text.is_empty() {
-            if let Err(error) = write_out(&sink, &mut files, text.as_bytes()) {
-                tracing::warn!(?sink, %error, "access log lines are lost");
-            }
+        if !text.is_empty()
+            && let Err(error) = write_out(&sink, &mut files, text.as_bytes())
+        {
+            tracing::warn!(?sink, %error, "access log lines are lost");
         }
     }
 }
