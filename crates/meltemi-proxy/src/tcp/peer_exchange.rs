@@ -1,7 +1,9 @@
 //! Istio's metadata exchange over TCP, for connections whose TLS negotiated the protocol
 //! `istio-peer-exchange`: before the application's bytes each side sends
 //!
-//!     magic 0x3D230467 (4 bytes, big endian) | length (4 bytes, big endian) | metadata
+//! ```text
+//! magic 0x3D230467 (4 bytes, big endian) | length (4 bytes, big endian) | metadata
+//! ```
 //!
 //! where the metadata is a protobuf `Any` of a `Struct` with `x-envoy-peer-metadata` (a
 //! `Struct`) and `x-envoy-peer-metadata-id`. Both sides send at once and never wait for
