@@ -1,12 +1,12 @@
 //! The proxy that asks: what its xDS node says of it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use envoy_types::pb::google::protobuf::value::Kind;
 
 use crate::pb::{Struct, Value, core};
-use meltemi_registry::Locality;
+use meltemi_registry::{Locality, Range16, Service};
 
 /// What a proxy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +37,37 @@ pub enum NodeError {
     Id(String),
     #[error("a proxy of kind {0:?} is not supported; use \"sidecar\" or \"router\"")]
     Kind(String),
+    #[error(
+        "LOOPBACK in the node metadata: {0}; expected application: an IPv4 address, services and clients: ranges of the form A.B.0.0/16"
+    )]
+    Loopback(String),
+}
+
+/// A workload of a machine whose processes share one network, each with loopback addresses of
+/// its own instead of interception (`LOOPBACK` in the node metadata; Meltemi's own).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Loopback {
+    /// Where the application listens. The proxy listens on the workload's address.
+    pub application: Ipv4Addr,
+    /// First half of the services' cluster IPs.
+    pub services: [u8; 2],
+    /// First half of the addresses at which this workload alone reaches them.
+    pub clients: [u8; 2],
+}
+
+impl Loopback {
+    /// Where this workload calls a service: its cluster IP moved into the workload's own range.
+    /// `None` for services without a cluster IP of the range.
+    pub fn address_of(&self, service: &Service) -> Option<Ipv4Addr> {
+        service.ips().into_iter().find_map(|ip| match ip {
+            IpAddr::V4(ip) if ip.octets()[..2] == self.services => {
+                let [_, _, third, fourth] = ip.octets();
+                let [first, second] = self.clients;
+                Some(Ipv4Addr::new(first, second, third, fourth))
+            }
+            _ => None,
+        })
+    }
 }
 
 /// A connected proxy.
@@ -65,6 +96,8 @@ pub struct Proxy {
     pub intercepts: bool,
     /// Traffic comes by TPROXY: the client's address is kept upstream.
     pub tproxy: bool,
+    /// Set where workloads have loopback addresses instead of interception.
+    pub loopback: Option<Loopback>,
 }
 
 impl Proxy {
@@ -135,6 +168,16 @@ impl Proxy {
             dns_capture: metadata.flag("DNS_CAPTURE"),
             intercepts: interception != "NONE",
             tproxy: interception == "TPROXY",
+            loopback: metadata.loopback().map_err(NodeError::Loopback)?,
+        })
+    }
+
+    /// Where the application listens beside a proxy that binds its ports; `None` where the
+    /// application has them itself, behind interception.
+    pub fn application(&self) -> Option<IpAddr> {
+        (!self.intercepts).then(|| match &self.loopback {
+            Some(loopback) => loopback.application.into(),
+            None => Ipv4Addr::LOCALHOST.into(),
         })
     }
 
@@ -198,6 +241,22 @@ impl Metadata<'_> {
             Some(Kind::StringValue(text)) => text == "true" || text == "1",
             _ => false,
         }
+    }
+
+    fn loopback(&self) -> Result<Option<Loopback>, String> {
+        let Some(Kind::StructValue(fields)) = self.get("LOOPBACK") else {
+            return Ok(None);
+        };
+        let fields = Metadata(Some(fields));
+        let range = |key: &str| fields.text(key).parse().map(|Range16(half)| half);
+        let application = fields.text("application");
+        Ok(Some(Loopback {
+            application: application
+                .parse()
+                .map_err(|_| format!("application is {application:?}"))?,
+            services: range("services")?,
+            clients: range("clients")?,
+        }))
     }
 
     fn labels(&self, key: &str) -> BTreeMap<String, String> {

@@ -112,6 +112,7 @@ pub fn share_key(world: &World, proxy: &Proxy) -> ShareKey {
     // A proxy that binds ports binds its own address; one that is part of a headless service
     // has no listener for itself.
     let by_address = !proxy.intercepts
+        || proxy.loopback.is_some()
         || targets
             .iter()
             .any(|target| target.service.resolution == Resolution::Passthrough);

@@ -28,7 +28,7 @@ pub fn translate(
     if let Some(listeners) = ingress::listeners(scope) {
         return listeners
             .iter()
-            .map(|listener| explicit(scope, listener, targets, issues))
+            .map(|listener| explicit(scope, proxy, listener, targets, issues))
             .collect();
     }
     let mut by_port: BTreeMap<u16, Vec<&ServiceTarget>> = BTreeMap::new();
@@ -50,14 +50,8 @@ fn of_port(
     targets: &[&ServiceTarget],
 ) -> cluster::Cluster {
     let first = targets[0];
-    let mut cluster = cluster::Cluster {
-        cleanup_interval: Some(pb::seconds(NEVER)),
-        common_lb_config: Some(Default::default()),
-        ..original_destination(&names::inbound(port), scope)
-    };
-    if !proxy.tproxy {
-        cluster.upstream_bind_config = Some(inbound_source());
-    }
+    let mut cluster = as_received(scope, proxy, port);
+    cluster.common_lb_config = Some(Default::default());
     let mut metadata = service_metadata(targets.iter().map(|target| &*target.service));
     let rule = scope.rule(&first.service);
     let mut policy = destination_rule::at_port(
@@ -78,6 +72,21 @@ fn of_port(
     }
     cluster.metadata = Some(structs::metadata("istio", metadata));
     finish(cluster, scope, &first.port, policy)
+}
+
+/// The application's own port: redirected connections go where they were going, others to
+/// where the application listens beside the proxy.
+fn as_received(scope: &Scope<'_>, proxy: &Proxy, port: u16) -> cluster::Cluster {
+    let name = names::inbound(port);
+    if let Some(application) = proxy.application() {
+        let address = pb::socket_address(&application.to_string(), u32::from(port));
+        return at_address(&name, scope, address);
+    }
+    cluster::Cluster {
+        cleanup_interval: Some(pb::seconds(NEVER)),
+        upstream_bind_config: (!proxy.tproxy).then(inbound_source),
+        ..original_destination(&name, scope)
+    }
 }
 
 /// Only the connection pool of a policy is for the workload's own ports.
@@ -103,6 +112,7 @@ fn finish(
 /// A Sidecar's ingress listener, whose `defaultEndpoint` says where the application is.
 fn explicit(
     scope: &Scope<'_>,
+    proxy: &Proxy,
     listener: &ingress::Ingress<'_>,
     targets: &[ServiceTarget],
     issues: &mut Issues,
@@ -122,12 +132,8 @@ fn explicit(
         .filter(|target| target.target_port == listener.port.number)
         .map(|target| &*target.service);
     let metadata = structs::metadata("istio", service_metadata(services));
-    let cluster = match ingress::endpoint(listener, issues) {
-        ingress::Endpoint::AsReceived => cluster::Cluster {
-            cleanup_interval: Some(pb::seconds(NEVER)),
-            upstream_bind_config: Some(inbound_source()),
-            ..original_destination(&name, scope)
-        },
+    let cluster = match ingress::endpoint(proxy, listener, issues) {
+        ingress::Endpoint::AsReceived => as_received(scope, proxy, listener.port.number),
         ingress::Endpoint::At(address) => at_address(&name, scope, address),
     };
     finish(

@@ -308,9 +308,14 @@ fn write(
     if chains.is_empty() {
         return None;
     }
+    // Where all share one network, every address is everybody's.
+    let address = match (&proxy.loopback, proxy.ips.first()) {
+        (Some(_), Some(own)) if gateway.bind == names::WILDCARD => own.to_string(),
+        _ => gateway.bind.clone(),
+    };
     Some(listener::Listener {
         name: names::listener(&gateway.bind, gateway.port),
-        address: Some(pb::socket_address(&gateway.bind, u32::from(gateway.port))),
+        address: Some(pb::socket_address(&address, u32::from(gateway.port))),
         access_log: access_log::listener(&mesh.config),
         filter_chains: chains,
         listener_filters: if needs_sni {

@@ -6,6 +6,7 @@ use meltemi_registry::{Port, Protocol};
 
 use crate::issue::Issues;
 use crate::pb::{self, core};
+use crate::proxy::Proxy;
 use crate::world::scope::Scope;
 
 /// One declared listener.
@@ -67,7 +68,7 @@ impl Ingress<'_> {
 
 /// Reads `defaultEndpoint`: `127.0.0.1:PORT`, `[::1]:PORT`, `0.0.0.0:PORT` (as received) or
 /// `unix:///PATH`; nothing means as received.
-pub fn endpoint(listener: &Ingress<'_>, issues: &mut Issues) -> Endpoint {
+pub fn endpoint(proxy: &Proxy, listener: &Ingress<'_>, issues: &mut Issues) -> Endpoint {
     let text = listener.spec.default_endpoint.as_str();
     if text.is_empty() {
         return Endpoint::AsReceived;
@@ -90,10 +91,17 @@ pub fn endpoint(listener: &Ingress<'_>, issues: &mut Issues) -> Endpoint {
             }
             Endpoint::AsReceived
         }
-        Ok(address) => Endpoint::At(pb::socket_address(
-            &address.ip().to_string(),
-            u32::from(address.port()),
-        )),
+        Ok(address) => {
+            // The workload's own loopback, which it has to itself only in a network of its own.
+            let ip = match &proxy.loopback {
+                Some(loopback) if address.ip().is_loopback() => loopback.application.into(),
+                _ => address.ip(),
+            };
+            Endpoint::At(pb::socket_address(
+                &ip.to_string(),
+                u32::from(address.port()),
+            ))
+        }
         Err(_) => {
             issues.add(
                 listener.sidecar,

@@ -108,6 +108,22 @@ fn add(
     let single = address.as_deref().filter(|address| !address.contains('/'));
     let bound = egress.capture == CaptureMode::None || !proxy.intercepts;
     let given = (!egress.bind.is_empty()).then(|| egress.bind.to_owned());
+    let own = match &proxy.loopback {
+        Some(loopback) if given.is_none() => {
+            let Some(address) = loopback.address_of(service) else {
+                issues.add(
+                    &key(service),
+                    "spec",
+                    "has no address in loopback mode, where only services with a cluster IP have one; call its endpoints directly, without the sidecar",
+                );
+                return;
+            };
+            Some(address.to_string())
+        }
+        _ => None,
+    };
+    let alone = own.is_some();
+    let given = given.or(own);
     let wildcard = if bound && given.is_none() {
         // Only its own workload is to reach a port that the sidecar binds.
         "127.0.0.1"
@@ -120,9 +136,13 @@ fn add(
         entry.bound |= bound;
         if entry.http.is_none() {
             entry.http = Some(HttpListener {
-                route_name: route_name(&bind, listen_port),
+                route_name: if alone {
+                    format!("{}:{listen_port}", service.hostname)
+                } else {
+                    route_name(&bind, listen_port)
+                },
                 port: listen_port,
-                service: None,
+                service: alone.then(|| service.hostname.to_string()),
                 egress: position,
             });
         }
@@ -185,12 +205,8 @@ fn add(
         };
         for chain in l4::chains(&input, issues) {
             if !l4::push(&mut entry.chains, chain) {
-                let kind = match service.provider {
-                    Provider::Kubernetes => meltemi_api::Kind::Service,
-                    Provider::External => meltemi_api::Kind::ServiceEntry,
-                };
                 issues.add(
-                    &meltemi_api::ObjectKey::new(kind, &service.namespace, &service.name),
+                    &key(service),
                     "spec.ports",
                     format!(
                         "TCP port {listen_port} is taken at {bind} by another service; give the service an address of its own"
@@ -199,6 +215,14 @@ fn add(
             }
         }
     }
+}
+
+fn key(service: &Service) -> meltemi_api::ObjectKey {
+    let kind = match service.provider {
+        Provider::Kubernetes => meltemi_api::Kind::Service,
+        Provider::External => meltemi_api::Kind::ServiceEntry,
+    };
+    meltemi_api::ObjectKey::new(kind, &service.namespace, &service.name)
 }
 
 fn route_name(bind: &str, port: u16) -> String {
@@ -280,7 +304,13 @@ pub fn plaintext_http() -> listener::FilterChainMatch {
 
 /// What no service takes.
 fn pass_on(scope: &Scope<'_>, proxy: &Proxy) -> listener::FilterChain {
-    let config = tcp::to_cluster(scope, tcp::fallback_cluster(scope.outbound_policy));
+    let cluster = if proxy.intercepts {
+        tcp::fallback_cluster(scope.outbound_policy)
+    } else {
+        // Without redirection the destination is the listener itself.
+        names::BLACK_HOLE
+    };
+    let config = tcp::to_cluster(scope, cluster);
     listener::FilterChain {
         name: "PassthroughFilterChain".to_owned(),
         filter_chain_match: Some(Default::default()),

@@ -78,6 +78,7 @@ pub fn proxy(kind: ProxyKind, pod: &str, ip: &str, labels: &[(&str, &str)]) -> P
         dns_capture: true,
         intercepts: true,
         tproxy: false,
+        loopback: None,
     }
 }
 
