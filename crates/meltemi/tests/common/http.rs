@@ -83,7 +83,11 @@ impl Request {
 
     fn build(&self) -> http::Request<Full<Bytes>> {
         let mut request = http::Request::builder().method(self.method).uri(&self.path);
-        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        if !self
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
             request = request.header("host", format!("127.0.0.1:{}", self.port));
         }
         for (name, value) in &self.headers {

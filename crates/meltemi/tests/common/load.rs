@@ -15,6 +15,8 @@ const MAX_TOLD: usize = 10;
 pub struct Tally {
     pub succeeded: usize,
     pub failed: usize,
+    /// Connections that the server closed between two requests, without announcing it.
+    pub dropped: usize,
     /// The first failures, with the second they happened in.
     pub told: Vec<String>,
 }
@@ -22,7 +24,13 @@ pub struct Tally {
 pub struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
-    thread: std::thread::JoinHandle<Tally>,
+    thread: Option<std::thread::JoinHandle<Tally>>,
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Load {
@@ -34,7 +42,10 @@ impl Load {
         pause: Duration,
         judge: fn(&Response) -> Result<(), String>,
     ) -> Self {
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stop, sent) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let port = request.port();
         let (flag, count) = (stop.clone(), sent.clone());
         let thread = std::thread::spawn(move || {
@@ -54,11 +65,13 @@ impl Load {
                     let tally = client.await.expect("a client does not panic");
                     total.succeeded += tally.succeeded;
                     total.failed += tally.failed;
+                    total.dropped += tally.dropped;
                     total.told.extend(tally.told);
                 }
                 total
             })
         });
+        let thread = Some(thread);
         Self { stop, sent, thread }
     }
 
@@ -72,18 +85,19 @@ impl Load {
         super::wait::until_true("the load", Duration::from_secs(60), || self.sent() >= goal);
     }
 
-    pub fn stop(self) -> Tally {
+    pub fn stop(mut self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the load does not panic")
+        let thread = self.thread.take().expect("a load is stopped once");
+        thread.join().expect("the load does not panic")
     }
 
     /// Ends the load.
     ///
     /// # Panics
-    /// When a request failed, or none was sent.
+    /// When a request failed, a connection was dropped, or no request was sent.
     pub fn expect_no_failure(self, what: &str) -> usize {
         let tally = self.stop();
-        assert_eq!(tally.failed, 0, "{what}: {tally:#?}");
+        assert_eq!((tally.failed, tally.dropped), (0, 0), "{what}: {tally:#?}");
         assert!(tally.succeeded > 0, "{what}: no request was sent");
         tally.succeeded
     }
@@ -101,7 +115,7 @@ async fn client(
     let mut tally = Tally::default();
     let mut kept = None;
     while !stop.load(Ordering::Relaxed) && sent.load(Ordering::Relaxed) < MAX_REQUESTS {
-        let result = once(&mut kept, port, &request).await;
+        let result = once(&mut kept, &mut tally.dropped, port, &request).await;
         sent.fetch_add(1, Ordering::Relaxed);
         match result.and_then(|response| judge(&response)) {
             Ok(()) => tally.succeeded += 1,
@@ -109,7 +123,9 @@ async fn client(
                 kept = None;
                 tally.failed += 1;
                 if tally.told.len() < MAX_TOLD {
-                    tally.told.push(format!("{:.2} s: {reason}", begun.elapsed().as_secs_f64()));
+                    tally
+                        .told
+                        .push(format!("{:.2} s: {reason}", begun.elapsed().as_secs_f64()));
                 }
                 // A server that is gone is not asked a thousand times a second.
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -123,13 +139,18 @@ async fn client(
 /// Uses the kept connection unless the server announced or made its end.
 async fn once(
     kept: &mut Option<super::http::Connection>,
+    dropped: &mut usize,
     port: u16,
     request: &Request,
 ) -> Result<Response, String> {
     let mut connection = match kept.take() {
-        Some(mut connection) if connection.ready().await => connection,
-        _ => connect(port).await?,
+        Some(connection) => connection,
+        None => connect(port).await?,
     };
+    if !connection.ready().await {
+        *dropped += 1;
+        connection = connect(port).await?;
+    }
     let response = exchange(&mut connection, request).await?;
     if !response.header("connection").eq_ignore_ascii_case("close") {
         *kept = Some(connection);
@@ -141,6 +162,9 @@ async fn once(
 pub fn is_200(response: &Response) -> Result<(), String> {
     match response.status {
         200 => Ok(()),
-        status => Err(format!("{status}: {}", response.body.chars().take(200).collect::<String>())),
+        status => Err(format!(
+            "{status}: {}",
+            response.body.chars().take(200).collect::<String>()
+        )),
     }
 }

@@ -6,11 +6,14 @@ use super::output::{Output, run};
 use super::process::{Killed, marked, signal, spawn};
 use super::wait::{attempt, until};
 use serde_json::Value;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// The workload without a sidecar, by the suites' agreement.
+pub const OUTSIDER: &str = "outsider";
 /// For a mesh to be up.
 const UP: Duration = Duration::from_secs(120);
 /// For it to go.
@@ -44,7 +47,7 @@ impl Mesh {
 
     /// As [`Mesh::up`], but for the starting.
     pub fn unstarted(program: &Path, home: &Path, dir: &Path) -> Self {
-        for name in ["run", "state", "bin"] {
+        for name in ["r", "state", "bin"] {
             std::fs::create_dir_all(home.join(name)).expect("a directory for the mesh");
         }
         let own = home.join("bin/meltemi");
@@ -68,11 +71,18 @@ impl Mesh {
     pub fn start(&self, flags: &[&str]) -> Result<(), String> {
         let file = |name: &str| std::fs::File::create(self.home.join(name));
         let mut command = self.command();
-        command.arg("up").arg(&self.dir).args(["--port", &self.port.to_string()]);
-        command.args(["--wait-timeout", "90s"]).args(flags).stdin(Stdio::null());
+        command
+            .arg("up")
+            .arg(&self.dir)
+            .args(["--port", &self.port.to_string()]);
+        command
+            .args(["--wait-timeout", "90s"])
+            .args(flags)
+            .stdin(Stdio::null());
         command.stdout(file("up.out").map_err(|error| error.to_string())?);
         command.stderr(file("up.err").map_err(|error| error.to_string())?);
-        let child = spawn(command).map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let child =
+            spawn(command).map_err(|error| format!("{}: {error}", self.program.display()))?;
         let mut process = Killed(child);
         let up = attempt(UP, || {
             if self.said().contains(" is up in ") {
@@ -102,7 +112,9 @@ impl Mesh {
 
     /// Process id of `up`.
     pub fn pid(&self) -> i32 {
-        self.lock().as_ref().map_or(0, |process| process.0.id() as i32)
+        self.lock()
+            .as_ref()
+            .map_or(0, |process| process.0.id() as i32)
     }
 
     /// `meltemi` with this mesh's environment.
@@ -110,7 +122,7 @@ impl Mesh {
         let mut command = Command::new(&self.program);
         command
             .current_dir(&self.home)
-            .env("MELTEMI_RUNTIME_DIR", self.home.join("run"))
+            .env("MELTEMI_RUNTIME_DIR", self.home.join("r"))
             .env("XDG_STATE_HOME", self.home.join("state"))
             .env("HOME", &self.home)
             .env("NO_COLOR", "1")
@@ -130,14 +142,19 @@ impl Mesh {
 
     /// Runs a command inside a workload.
     pub fn exec(&self, workload: &str, command: &[&str]) -> Output {
-        let arguments: Vec<&str> = ["exec", workload, "--"].iter().chain(command).copied().collect();
+        let arguments: Vec<&str> = ["exec", workload, "--"]
+            .iter()
+            .chain(command)
+            .copied()
+            .collect();
         self.cli(&arguments)
     }
 
     /// `meltemi status -o json`, whatever its exit code.
     pub fn status(&self) -> Value {
         let output = self.cli(&["status", "-o", "json"]);
-        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("status: {error}\n{output}"))
+        serde_json::from_str(&output.stdout)
+            .unwrap_or_else(|error| panic!("status: {error}\n{output}"))
     }
 
     /// A workload of the status by the beginning of its pod's name.
@@ -147,7 +164,9 @@ impl Mesh {
     pub fn workload(&self, prefix: &str) -> Value {
         let status = self.status();
         let found = workloads(&status).find(|w| text(w, "name").starts_with(prefix));
-        found.unwrap_or_else(|| panic!("no workload {prefix} in {status:#}")).clone()
+        found
+            .unwrap_or_else(|| panic!("no workload {prefix} in {status:#}"))
+            .clone()
     }
 
     /// Address of a pod.
@@ -158,8 +177,17 @@ impl Mesh {
     /// Waits until every workload is ready and has the current configuration.
     pub fn settled(&self) {
         until("every workload ready and in sync", SETTLE, || {
-            let output = self.cli(&["status"]);
-            if output.code == 0 { Ok(()) } else { Err(output.to_string()) }
+            let status = self.status();
+            let errors = &status["control_plane"]["errors"];
+            if !errors.as_array().is_some_and(|errors| errors.is_empty()) {
+                return Err(format!("errors: {errors:#}"));
+            }
+            let behind: Vec<String> = workloads(&status).filter_map(unsettled).collect();
+            if behind.is_empty() {
+                Ok(())
+            } else {
+                Err(behind.join("\n"))
+            }
         });
     }
 
@@ -167,18 +195,17 @@ impl Mesh {
         self.status()["control_plane"]["config_version"].to_string()
     }
 
-    /// Applies files and waits until they are in force.
-    pub fn apply(&self, files: &[PathBuf]) -> Output {
-        let mut arguments = vec!["apply", "--wait"];
-        for file in files {
-            arguments.extend(["-f", file.to_str().expect("paths of tests are UTF-8")]);
-        }
-        self.cli(&arguments).expect_success("apply")
+    /// Applies a file and waits until it is in force.
+    pub fn apply(&self, file: &Path) -> Output {
+        let file = file.to_str().expect("paths of tests are UTF-8");
+        self.cli(&["apply", "--wait", "-f", file])
+            .expect_success(file)
     }
 
     /// Applies YAML and waits until it is in force.
     pub fn apply_text(&self, yaml: &str) -> Output {
-        self.cli_with_input(&["apply", "--wait", "-f", "-"], yaml).expect_success("apply")
+        self.cli_with_input(&["apply", "--wait", "-f", "-"], yaml)
+            .expect_success("apply")
     }
 
     pub fn request(&self, path: &str) -> Request {
@@ -215,7 +242,11 @@ impl Mesh {
                 Ok(Some(status)) => Ok(status),
                 _ => Err("it runs".into()),
             });
-            assert!(status.success(), "`up` ended with {status}\n{}", self.story());
+            assert!(
+                status.success(),
+                "`up` ended with {status}\n{}",
+                self.story()
+            );
         }
         self.nothing_left();
     }
@@ -226,7 +257,11 @@ impl Mesh {
         let home = self.home.to_str().expect("paths of tests are UTF-8");
         until("no process is left", DOWN, || {
             let left = marked(home);
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{left:?}"))
+            }
         });
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mounts: Vec<&str> = mounts.lines().filter(|line| line.contains(home)).collect();
@@ -238,7 +273,7 @@ impl Mesh {
         let mut out = String::new();
         for name in ["up.out", "up.err"] {
             let text = std::fs::read_to_string(self.home.join(name)).unwrap_or_default();
-            out += &format!("--- {name}\n{}\n", tail(&text, 15));
+            out += &format!("--- {name}\n{}\n", tail(&text, 40));
         }
         for log in logs(&self.dir.join(".meltemi/logs")) {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
@@ -252,12 +287,34 @@ impl Mesh {
 
 impl Drop for Mesh {
     fn drop(&mut self) {
-        let _ = self.cli(&["down"]);
+        // After a failure the story is told already.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.cli(&["down"])));
         self.kill_supervisor();
         for (pid, _) in marked(self.home.to_str().unwrap_or("no such mark")) {
             signal(pid, libc::SIGKILL);
         }
     }
+}
+
+/// Why a workload is not settled. One that has no sidecar needs none.
+fn unsettled(workload: &Value) -> Option<String> {
+    let proxy = &workload["proxy"];
+    let has_sidecar = text(workload, "workload") != OUTSIDER;
+    let synced = proxy["synced"] == true || !has_sidecar;
+    let ready = workload["ready"] == true;
+    (!ready || !synced).then(|| brief(workload))
+}
+
+/// A workload of the status in a line.
+pub fn brief(workload: &Value) -> String {
+    format!(
+        "{} ready: {}, reason: {}, restarts: {}, proxy: {}",
+        text(workload, "name"),
+        workload["ready"],
+        workload["reason"],
+        workload["restarts"],
+        workload["proxy"]
+    )
 }
 
 pub fn workloads(status: &Value) -> impl Iterator<Item = &Value> {
@@ -270,7 +327,10 @@ pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 /// The last lines of a text, each cut.
 pub fn tail(text: &str, count: usize) -> String {
-    let lines: Vec<String> = text.lines().map(|line| line.chars().take(300).collect()).collect();
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.chars().take(300).collect())
+        .collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 

@@ -51,7 +51,10 @@ impl std::fmt::Display for Output {
 /// When it cannot be started, or does not end within `limit`.
 pub fn run(mut command: Command, input: &[u8], limit: Duration) -> Output {
     use std::os::unix::process::ExitStatusExt;
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let shown = format!("{command:?}");
     let mut child = spawn(command).unwrap_or_else(|error| panic!("{shown}: {error}"));
     let mut stdin = child.stdin.take().expect("it is piped");
@@ -72,7 +75,9 @@ pub fn run(mut command: Command, input: &[u8], limit: Duration) -> Output {
     let (stdout, stderr) = (stdout.unwrap_or_default(), stderr.unwrap_or_default());
     match ended {
         Ok(status) => Output {
-            code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            code: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
             stdout,
             stderr,
         },

@@ -19,16 +19,26 @@ fn serials(mesh: &Mesh) -> BTreeMap<String, String> {
     let status = mesh.status();
     let with_one = workloads(&status).filter(|workload| workload["certificate"].is_object());
     let pair = |workload: &serde_json::Value| {
-        let left = workload["certificate"]["seconds_left"].as_i64().unwrap_or(-1);
+        let left = workload["certificate"]["seconds_left"]
+            .as_i64()
+            .unwrap_or(-1);
         assert!((0..=10).contains(&left), "{workload:#}");
-        (text(workload, "name").to_owned(), text(&workload["certificate"], "serial").to_owned())
+        (
+            text(workload, "name").to_owned(),
+            text(&workload["certificate"], "serial").to_owned(),
+        )
     };
     with_one.map(pair).collect()
 }
 
 fn certificates_rotate_under_load_without_a_failure(world: &World) {
     let mesh = world.second("rotation", &["--cert-ttl", LIFETIME]);
-    let load = Load::start(mesh.request("/productpage"), 4, Duration::from_millis(5), is_200);
+    let load = Load::start(
+        mesh.request("/productpage"),
+        4,
+        Duration::from_millis(5),
+        is_200,
+    );
     load.wait_for(20);
     let mut before = serials(&mesh);
     assert!(before.len() >= 7, "{before:?}");
@@ -36,8 +46,14 @@ fn certificates_rotate_under_load_without_a_failure(world: &World) {
     for _ in 0..2 {
         let now = until("a new certificate everywhere", PATIENCE, || {
             let now = serials(&mesh);
-            let changed = before.iter().all(|(pod, serial)| now.get(pod).is_some_and(|new| new != serial));
-            if changed { Ok(now) } else { Err(format!("{before:?} and {now:?}")) }
+            let changed = before
+                .iter()
+                .all(|(pod, serial)| now.get(pod).is_some_and(|new| new != serial));
+            if changed {
+                Ok(now)
+            } else {
+                Err(format!("{before:?} and {now:?}"))
+            }
         });
         before = now;
     }

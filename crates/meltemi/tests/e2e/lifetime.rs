@@ -27,13 +27,18 @@ fn after_kill_9_nothing_is_left_and_the_next_up_works(world: &World) {
     assert_eq!(mesh.get("/productpage").status, 200);
     // Ctrl-C is the other way to end it.
     signal(mesh.pid(), libc::SIGINT);
-    until("the end of `up`", LIMIT, || match mesh.processes(&["meltemi", " up "])[..] {
-        [] => Ok(()),
-        ref other => Err(format!("{other:?}")),
+    until("the end of `up`", LIMIT, || {
+        match mesh.processes(&["meltemi", " up "])[..] {
+            [] => Ok(()),
+            ref other => Err(format!("{other:?}")),
+        }
     });
     mesh.nothing_left();
     let output = mesh.cli(&["down"]).expect_success("down");
-    assert!(format!("{output}").contains("no mesh is running"), "{output}");
+    assert!(
+        format!("{output}").contains("no mesh is running"),
+        "{output}"
+    );
 }
 
 fn the_second_up_of_a_directory_is_refused(world: &World) {
@@ -46,17 +51,33 @@ fn the_second_up_of_a_directory_is_refused(world: &World) {
 }
 
 fn up_without_a_directory_is_bookinfo_and_detach_returns(world: &World) {
-    let home = world.mesh.home.parent().unwrap().join("detached");
-    let mesh = Mesh::unstarted(&world.stage.join("bin/meltemi"), &home, &home.join("state/meltemi/bookinfo"));
+    let home = world.mesh.home.parent().unwrap().join("detach");
+    let mesh = Mesh::unstarted(
+        &world.stage.join("bin/meltemi"),
+        &home,
+        &home.join("state/meltemi/bookinfo"),
+    );
     let port = mesh.port.to_string();
     let mut command = mesh.command();
-    command.args(["up", "--detach", "--port", &port, "--wait-timeout", "60s"]).stdin(Stdio::null());
+    command
+        .args(["up", "--detach", "--port", &port, "--wait-timeout", "60s"])
+        .stdin(Stdio::null());
     let output = crate::common::output::run(command, b"", LIMIT).expect_success("up --detach");
-    assert!(output.stdout.contains(" is up in ") && output.stdout.contains("/productpage"), "{output}");
+    assert!(
+        output.stdout.contains(" is up in ") && output.stdout.contains("/productpage"),
+        "{output}"
+    );
     let page = mesh.get("/productpage");
-    assert!(page.status == 200 && page.body.contains("Book Reviews"), "{page:?}");
+    assert!(
+        page.status == 200 && page.body.contains("Book Reviews"),
+        "{page:?}"
+    );
     // A port that was asked for and is taken is an error.
-    let other = Mesh::unstarted(&world.stage.join("bin/meltemi"), &world.mesh.home.parent().unwrap().join("taken"), &home);
+    let other = Mesh::unstarted(
+        &world.stage.join("bin/meltemi"),
+        &world.mesh.home.parent().unwrap().join("taken"),
+        &home,
+    );
     let mut command = other.command();
     command.args(["up", "--detach", "--port", &port, "--wait-timeout", "30s"]);
     let taken = crate::common::output::run(command, b"", LIMIT);
@@ -74,9 +95,18 @@ fn what_does_not_become_ready_is_told(world: &World) {
     std::fs::write(dir.join("meltemi.yaml"), settings).unwrap();
     let mesh = Mesh::unstarted(&world.stage.join("bin/meltemi"), &home, &dir);
     let mut command = mesh.command();
-    command.arg("up").arg(&dir).args(["--detach", "--port", &mesh.port.to_string(), "--wait-timeout", "6s"]);
+    command.arg("up").arg(&dir).args([
+        "--detach",
+        "--port",
+        &mesh.port.to_string(),
+        "--wait-timeout",
+        "6s",
+    ]);
     let output = crate::common::output::run(command, b"", LIMIT);
     assert_eq!(output.code, 1, "{output}");
-    assert!(output.stderr.contains("failing") && output.stderr.contains("exit code 9"), "{output}");
+    assert!(
+        output.stderr.contains("failing") && output.stderr.contains("exit code 9"),
+        "{output}"
+    );
     mesh.nothing_left();
 }

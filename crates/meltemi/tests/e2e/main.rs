@@ -64,10 +64,14 @@ fn main() {
     let mut report = Report::new();
     let stage = Stage::make();
     for role in stage::roles(&mut report) {
-        let wanted = tests().into_iter().filter(|test| arguments.wants(role, test.name));
+        let wanted = tests()
+            .into_iter()
+            .filter(|test| arguments.wants(role, test.name));
         let names: Vec<&str> = wanted.map(|test| test.name).collect();
         if arguments.list {
-            names.iter().for_each(|name| println!("{role}::{name}: test"));
+            names
+                .iter()
+                .for_each(|name| println!("{role}::{name}: test"));
         } else if !names.is_empty() {
             let (line, success) = stage.run_as(role, &names);
             report.absorb(role, line.as_deref(), success);

@@ -29,7 +29,9 @@ fn server(address: Ipv4Addr) -> u16 {
 /// An address of this machine that is not loopback. Connecting a UDP socket sends nothing.
 fn own_address(test: &str) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    let routed = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    let routed = socket
+        .connect("192.0.2.1:9")
+        .and_then(|()| socket.local_addr());
     match routed.map(|address| address.ip()) {
         Ok(std::net::IpAddr::V4(address)) if !address.is_loopback() => Some(address),
         _ => {
@@ -45,12 +47,17 @@ fn loopback_is_the_pods_own(world: &World) {
     world.reset();
     let port = server(Ipv4Addr::LOCALHOST);
     let output = world.tool("client", &["http", &format!("http://127.0.0.1:{port}/")]);
-    assert!(output.code != 0 && !output.stdout.contains("from the host"), "{output}");
+    assert!(
+        output.code != 0 && !output.stdout.contains("from the host"),
+        "{output}"
+    );
 }
 
 fn an_address_of_the_machine_is_reached_through_the_host(world: &World) {
     world.reset();
-    let Some(address) = own_address("outside traffic") else { return };
+    let Some(address) = own_address("outside traffic") else {
+        return;
+    };
     let url = format!("http://{address}:{}/", server(address));
     let output = world.tool("client", &["http", &url]);
     assert_eq!(output.stdout.trim(), "200 from the host", "{output}");
@@ -58,13 +65,19 @@ fn an_address_of_the_machine_is_reached_through_the_host(world: &World) {
 
 fn registry_only_shuts_the_way_out(world: &World) {
     world.reset();
-    let Some(address) = own_address("REGISTRY_ONLY") else { return };
+    let Some(address) = own_address("REGISTRY_ONLY") else {
+        return;
+    };
     let url = format!("http://{address}:{}/", server(address));
     world.mesh.apply_text(REGISTRY_ONLY);
     until("no way out", EFFECT, || {
         let output = world.tool("client", &["http", &url]);
         let shut = !output.stdout.contains("from the host");
-        if shut { Ok(()) } else { Err(output.to_string()) }
+        if shut {
+            Ok(())
+        } else {
+            Err(output.to_string())
+        }
     });
     // The mesh's own services are not outside.
     assert_eq!(world.mesh.get("/productpage").status, 200);
@@ -72,7 +85,9 @@ fn registry_only_shuts_the_way_out(world: &World) {
 
 fn a_service_entry_opens_it_again(world: &World) {
     world.reset();
-    let Some(address) = own_address("ServiceEntry") else { return };
+    let Some(address) = own_address("ServiceEntry") else {
+        return;
+    };
     let port = server(address);
     world.mesh.apply_text(&format!(
         "{REGISTRY_ONLY}---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{ name: books }}\nspec:\n  hosts: [books.example.com]\n  ports: [{{ number: 80, name: http, protocol: HTTP, targetPort: {port} }}]\n  resolution: STATIC\n  location: MESH_EXTERNAL\n  endpoints: [{{ address: {address} }}]\n"
@@ -85,6 +100,9 @@ fn a_service_entry_opens_it_again(world: &World) {
         }
     });
     let other = world.tool("client", &["http", &format!("http://{address}:{port}/")]);
-    assert!(!other.stdout.contains("from the host"), "the port itself is not registered: {other}");
+    assert!(
+        !other.stdout.contains("from the host"),
+        "the port itself is not registered: {other}"
+    );
     world.reset();
 }

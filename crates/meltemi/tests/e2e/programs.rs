@@ -24,7 +24,9 @@ fn curl_works_unchanged(world: &World) {
         return;
     }
     let url = "http://reviews:9080/reviews/0";
-    let output = world.mesh.exec("client", &["curl", "-sS", "--max-time", "10", url]);
+    let output = world
+        .mesh
+        .exec("client", &["curl", "-sS", "--max-time", "10", url]);
     let output = output.expect_success("curl");
     assert!(output.stdout.contains("\"reviews\""), "{output}");
 }
@@ -36,8 +38,14 @@ fn python_works_unchanged(world: &World) {
     let script = "import socket, urllib.request as u\n\
         print(socket.getaddrinfo('ratings', 9080, proto=socket.IPPROTO_TCP)[0][4][0])\n\
         print(u.urlopen('http://ratings.default:9080/ratings/0', timeout=10).read().decode())";
-    let output = world.mesh.exec("client", &["python3", "-c", script]).expect_success("python3");
-    assert!(output.stdout.starts_with("10.99.") && output.stdout.contains("\"Reviewer1\""), "{output}");
+    let output = world
+        .mesh
+        .exec("client", &["python3", "-c", script])
+        .expect_success("python3");
+    assert!(
+        output.stdout.starts_with("10.99.") && output.stdout.contains("\"Reviewer1\""),
+        "{output}"
+    );
 }
 
 fn java_works_unchanged(world: &World) {
@@ -51,24 +59,45 @@ fn java_works_unchanged(world: &World) {
           System.out.println(HttpClient.newHttpClient().send(request, BodyHandlers.ofString()).body()); } }\n";
     std::fs::write(&source, text).unwrap();
     let url = "http://details:9080/details/0";
-    let output = world.mesh.exec("client", &["java", source.to_str().unwrap(), url]).expect_success("java");
+    let output = world
+        .mesh
+        .exec("client", &["java", source.to_str().unwrap(), url])
+        .expect_success("java");
     assert!(output.stdout.contains("\"author\""), "{output}");
 }
 
 fn exec_passes_input_output_and_exit_code(world: &World) {
-    let output = world.mesh.cli_with_input(&["exec", "client", "--", "cat"], "there and back\n");
-    assert_eq!((output.code, output.stdout.as_str()), (0, "there and back\n"), "{output}");
-    let output = world.mesh.exec("client", &["sh", "-c", "echo out; echo err >&2; exit 7"]);
-    assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (7, "out\n", "err\n"), "{output}");
+    let output = world
+        .mesh
+        .cli_with_input(&["exec", "client", "--", "cat"], "there and back\n");
+    assert_eq!(
+        (output.code, output.stdout.as_str()),
+        (0, "there and back\n"),
+        "{output}"
+    );
+    let output = world
+        .mesh
+        .exec("client", &["sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!(
+        (output.code, output.stdout.as_str(), output.stderr.as_str()),
+        (7, "out\n", "err\n"),
+        "{output}"
+    );
     let output = world.mesh.exec("client", &["sh", "-c", "kill -TERM $$"]);
     assert_eq!(output.code, 143, "{output}");
     // A workload is found by its pod, its deployment, and its app.
-    let pod = world.mesh.workload("reviews-v2")["name"].as_str().unwrap().to_owned();
+    let pod = world.mesh.workload("reviews-v2")["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     for name in [pod.as_str(), "reviews-v2", "client"] {
         assert_eq!(world.mesh.exec(name, &["true"]).code, 0, "{name}");
     }
     let output = world.mesh.exec("nobody", &["true"]);
-    assert!(output.code != 0 && output.stderr.contains("nobody"), "{output}");
+    assert!(
+        output.code != 0 && output.stderr.contains("nobody"),
+        "{output}"
+    );
 }
 
 /// `meltemi run` in the background.
@@ -88,7 +117,20 @@ fn a_program_joins_the_mesh_as_a_service(world: &World) {
     world.reset();
     let tool = world.stage.join("bin/e2e");
     let tool = tool.to_str().unwrap();
-    let arguments = ["--service", "hello", "--port", "7000", "--label", "app=hello", "--", tool, "tool", "serve", "7000", "hello from outside"];
+    let arguments = [
+        "--service",
+        "hello",
+        "--port",
+        "7000",
+        "--label",
+        "app=hello",
+        "--",
+        tool,
+        "tool",
+        "serve",
+        "7000",
+        "hello from outside",
+    ];
     let mut process = running(world, &arguments, "hello.log");
     until("the service", EFFECT, || {
         let output = world.tool("client", &["http", "http://hello:7000/"]);
@@ -98,11 +140,26 @@ fn a_program_joins_the_mesh_as_a_service(world: &World) {
         }
     });
     process::signal(process.0.id() as i32, libc::SIGINT);
-    let status = until("the end of `run`", EFFECT, || process.0.try_wait().ok().flatten().ok_or_else(|| "it runs".into()));
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), None, "{status}");
+    let status = until("the end of `run`", EFFECT, || {
+        process
+            .0
+            .try_wait()
+            .ok()
+            .flatten()
+            .ok_or_else(|| "it runs".into())
+    });
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        None,
+        "{status}"
+    );
     until("the service is gone", EFFECT, || {
         let output = world.tool("client", &["http", "http://hello:7000/"]);
-        if output.stdout.starts_with("200") { Err(output.to_string()) } else { Ok(()) }
+        if output.stdout.starts_with("200") {
+            Err(output.to_string())
+        } else {
+            Ok(())
+        }
     });
 }
 
@@ -114,18 +171,38 @@ fn run_passes_exit_code_and_signals(world: &World) {
     assert_eq!(output.code, 3, "{output}");
     assert!(output.stdout.contains("done"), "{output}");
     let tool = world.stage.join("bin/e2e");
-    let arguments = ["--service", "job", "--port", "7001", "--", tool.to_str().unwrap(), "tool", "until-terminated", "42"];
+    let arguments = [
+        "--service",
+        "job",
+        "--port",
+        "7001",
+        "--",
+        tool.to_str().unwrap(),
+        "tool",
+        "until-terminated",
+        "42",
+    ];
     let mut process = running(world, &arguments, "job.log");
     until("the program", EFFECT, || match said(world, "job.log") {
         text if text.contains("waiting") => Ok(()),
         text => Err(text),
     });
     process::signal(process.0.id() as i32, libc::SIGTERM);
-    let status = until("the end of `run`", EFFECT, || process.0.try_wait().ok().flatten().ok_or_else(|| "it runs".into()));
+    let status = until("the end of `run`", EFFECT, || {
+        process
+            .0
+            .try_wait()
+            .ok()
+            .flatten()
+            .ok_or_else(|| "it runs".into())
+    });
     assert_eq!(status.code(), Some(42), "{}", said(world, "job.log"));
 }
 
 fn a_program_that_is_not_there_is_an_error(world: &World) {
     let output = world.mesh.exec("client", &["no-such-program"]);
-    assert!(output.code != 0 && output.stderr.contains("no-such-program"), "{output}");
+    assert!(
+        output.code != 0 && output.stderr.contains("no-such-program"),
+        "{output}"
+    );
 }

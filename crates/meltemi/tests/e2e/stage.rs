@@ -20,12 +20,15 @@ pub struct Stage {
 
 impl Stage {
     pub fn make() -> Self {
-        let owned = tempfile::Builder::new().prefix("meltemi-e2e-").tempdir().unwrap();
+        let owned = tempfile::Builder::new().prefix("mt-").tempdir().unwrap();
         let dir = owned.path().to_owned();
         open(&dir, 0o755);
         std::fs::create_dir(dir.join("bin")).unwrap();
         let own = std::env::current_exe().unwrap();
-        for (from, name) in [(Path::new(env!("CARGO_BIN_EXE_meltemi")), "meltemi"), (&own, "e2e")] {
+        for (from, name) in [
+            (Path::new(env!("CARGO_BIN_EXE_meltemi")), "meltemi"),
+            (&own, "e2e"),
+        ] {
             let to = dir.join("bin").join(name);
             std::fs::copy(from, &to).unwrap();
             open(&to, 0o755);
@@ -36,15 +39,24 @@ impl Stage {
         if istio.is_dir() {
             copy_tree(&istio, &dir.join("istio"));
         } else {
-            println!("skipped: Istio's own bookinfo files: {} not found; this repository's samples take their place", istio.display());
+            println!(
+                "skipped: Istio's own bookinfo files: {} not found; this repository's samples take their place",
+                istio.display()
+            );
         }
-        Self { dir, owned: Some(owned) }
+        Self {
+            dir,
+            owned: Some(owned),
+        }
     }
 
     /// In a role's process.
     pub fn given() -> Self {
         let dir = std::env::var_os(VARIABLE).expect("the suite's main process sets it");
-        Self { dir: dir.into(), owned: None }
+        Self {
+            dir: dir.into(),
+            owned: None,
+        }
     }
 
     pub fn meltemi(&self) -> PathBuf {
@@ -62,11 +74,23 @@ impl Stage {
         let home = self.dir.join(role);
         std::fs::create_dir(&home).unwrap();
         let mut command = Command::new(self.tool());
-        command.arg("as").arg(role).args(names).env(VARIABLE, &self.dir);
-        command.env("TMPDIR", &home).current_dir(&self.dir).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .arg("as")
+            .arg(role)
+            .args(names)
+            .env(VARIABLE, &self.dir);
+        command
+            .env("RUST_BACKTRACE", "0")
+            .env("TMPDIR", &home)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         if role == "user" && is_root() {
             std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
-            command.uid(NOBODY).gid(NOBODY).env_remove("XDG_RUNTIME_DIR");
+            command
+                .uid(NOBODY)
+                .gid(NOBODY)
+                .env_remove("XDG_RUNTIME_DIR");
         }
         // The panics' messages come on standard error: into one stream, in their order.
         // SAFETY: one system call between fork and exec.
@@ -78,7 +102,10 @@ impl Stage {
         }
         let mut child = crate::common::process::spawn(command).unwrap();
         let mut closing = None;
-        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        for line in BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok)
+        {
             if line.starts_with("test result:") {
                 closing = Some(line);
             } else {
@@ -126,7 +153,10 @@ pub fn roles(report: &mut Report) -> Vec<&'static str> {
     }
     match probe.status() {
         Ok(_) => roles.push("user"),
-        Err(error) => report.skip("as an ordinary user", &format!("user namespaces are forbidden here: {error}")),
+        Err(error) => report.skip(
+            "as an ordinary user",
+            &format!("user namespaces are forbidden here: {error}"),
+        ),
     }
     roles
 }
@@ -134,7 +164,10 @@ pub fn roles(report: &mut Report) -> Vec<&'static str> {
 /// Whether a program is on the PATH; says what is skipped when not.
 pub fn has(program: &str, test: &str) -> bool {
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("command -v {program} && {program} --version")]);
+    command.args([
+        "-c",
+        &format!("command -v {program} && {program} --version"),
+    ]);
     let found = output::run(command, b"", Duration::from_secs(20)).code == 0;
     if !found {
         println!("skipped: {test}: {program} is not installed");

@@ -36,15 +36,24 @@ pub fn main(arguments: &[String]) -> i32 {
 fn http(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").ok_or("http:// only")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let address = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-    let text = exchange(&address, &format!("GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"))?;
+    let address = if authority.contains(':') {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    let text = exchange(
+        &address,
+        &format!("GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"),
+    )?;
     let status = text.split(' ').nth(1).unwrap_or("no HTTP");
     let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Ok(format!("{status} {}", body.trim()))
 }
 
 fn connect(address: &str) -> Result<TcpStream, String> {
-    let found = address.to_socket_addrs().map_err(|error| format!("resolve {address}: {error}"))?;
+    let found = address
+        .to_socket_addrs()
+        .map_err(|error| format!("resolve {address}: {error}"))?;
     let mut last = format!("{address} has no address");
     for address in found {
         match TcpStream::connect_timeout(&address, PATIENCE) {
@@ -61,7 +70,9 @@ fn connect(address: &str) -> Result<TcpStream, String> {
 
 fn exchange(address: &str, request: &str) -> Result<String, String> {
     let mut stream = connect(address)?;
-    stream.write_all(request.as_bytes()).map_err(|error| format!("send: {error}"))?;
+    stream
+        .write_all(request.as_bytes())
+        .map_err(|error| format!("send: {error}"))?;
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
         Ok(_) => {}
@@ -84,7 +95,13 @@ fn plaintext(address: &str) -> String {
     let mut bytes = [0; 64];
     match stream.read(&mut bytes) {
         Ok(0) => "closed".into(),
-        Ok(count) => format!("answered {}", String::from_utf8_lossy(&bytes[..count]).lines().next().unwrap_or_default()),
+        Ok(count) => format!(
+            "answered {}",
+            String::from_utf8_lossy(&bytes[..count])
+                .lines()
+                .next()
+                .unwrap_or_default()
+        ),
         Err(error) if error.kind() == ErrorKind::ConnectionReset => "reset".into(),
         Err(error) => error.to_string(),
     }
@@ -92,7 +109,9 @@ fn plaintext(address: &str) -> String {
 
 /// Addresses, as programs get them from the C library.
 fn resolve(name: &str) -> Result<String, String> {
-    let found = (name, 0).to_socket_addrs().map_err(|error| error.to_string())?;
+    let found = (name, 0)
+        .to_socket_addrs()
+        .map_err(|error| error.to_string())?;
     let mut all: Vec<String> = found.map(|address| address.ip().to_string()).collect();
     all.sort();
     all.dedup();
@@ -101,8 +120,12 @@ fn resolve(name: &str) -> Result<String, String> {
 
 /// `RCODE ANSWERS` of one question to the configured name server.
 fn dns(name: &str, kind: &str) -> Result<String, String> {
-    let configuration = std::fs::read_to_string("/etc/resolv.conf").map_err(|error| error.to_string())?;
-    let server = configuration.lines().find_map(|line| line.strip_prefix("nameserver ")).ok_or("no name server")?;
+    let configuration =
+        std::fs::read_to_string("/etc/resolv.conf").map_err(|error| error.to_string())?;
+    let server = configuration
+        .lines()
+        .find_map(|line| line.strip_prefix("nameserver "))
+        .ok_or("no name server")?;
     let kind: u16 = match kind {
         "A" => 1,
         "AAAA" => 28,
@@ -130,7 +153,11 @@ fn dns(name: &str, kind: &str) -> Result<String, String> {
     if answer.len() < 12 || answer[..2] != question[..2] {
         return Err(format!("no DNS: {answer:?}"));
     }
-    Ok(format!("{} {}", answer[3] & 15, u16::from_be_bytes([answer[6], answer[7]])))
+    Ok(format!(
+        "{} {}",
+        answer[3] & 15,
+        u16::from_be_bytes([answer[6], answer[7]])
+    ))
 }
 
 /// Answers every connection until it is killed.
@@ -154,7 +181,10 @@ pub fn answer_one(mut stream: TcpStream, answer: &str) {
             _ => return,
         }
     }
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        answer.len()
+    );
     // A client that went away needs no answer.
     let _ = stream.write_all(format!("{head}{answer}").as_bytes());
 }

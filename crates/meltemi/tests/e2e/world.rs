@@ -2,7 +2,7 @@
 //! mesh, one outside of it, and second versions of two services.
 
 use crate::common::http::Response;
-use crate::common::mesh::Mesh;
+use crate::common::mesh::{Mesh, brief, workloads};
 use crate::common::runner::Report;
 use crate::stage::Stage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +22,7 @@ pub struct World {
 impl World {
     pub fn up(stage: &Stage, role: &str) -> Result<Self, String> {
         let home = stage.dir.join(role).join("main");
-        let dir = home.join("bookinfo");
+        let dir = home.join("shop");
         let base = base_files(&stage.dir);
         write_all(&dir, &base);
         let mesh = Mesh::up(&stage.meltemi(), &home, &dir, &[])?;
@@ -72,21 +72,32 @@ impl World {
 
     /// Applies files of the `networking` folder, as Istio's tasks do with kubectl.
     pub fn apply_networking(&self, names: &[&str]) {
-        let files: Vec<PathBuf> = names.iter().map(|name| self.networking(name)).collect();
-        self.mesh.apply(&files);
+        for name in names {
+            self.mesh.apply(&self.networking(name));
+        }
     }
 
     /// Runs one of the suite's tools inside a workload.
     pub fn tool(&self, workload: &str, arguments: &[&str]) -> crate::common::output::Output {
         let tool = self.stage.join("bin/e2e");
-        let command: Vec<&str> = [tool.to_str().unwrap(), "tool"].iter().chain(arguments).copied().collect();
+        let command: Vec<&str> = [tool.to_str().unwrap(), "tool"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
         self.mesh.exec(workload, &command)
     }
 
     /// After a failure: what the mesh says of itself.
     pub fn explain(&self) {
-        let status = catch_unwind(AssertUnwindSafe(|| format!("{:#}", self.mesh.status())));
-        println!("--- status\n{}", status.unwrap_or_else(|_| "there is none".into()));
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            let status = self.mesh.status();
+            println!("--- control plane\n{:#}", status["control_plane"]);
+            workloads(&status).for_each(|workload| println!("{}", brief(workload)));
+        }));
+        if told.is_err() {
+            println!("there is no status");
+        }
         println!("{}", self.mesh.story());
     }
 
@@ -106,7 +117,10 @@ impl World {
 /// `reviews-v2` of an answer's `x-served-by: productpage-v1-0, reviews-v2-0, ratings-v1-0`.
 pub fn served_by(response: &Response, service: &str) -> String {
     let pods = response.header("x-served-by").split(", ");
-    let pod = pods.filter(|pod| pod.starts_with(service)).next().unwrap_or_default();
+    let pod = pods
+        .filter(|pod| pod.starts_with(service))
+        .next()
+        .unwrap_or_default();
     let parts: Vec<&str> = pod.split('-').take(2).collect();
     parts.join("-")
 }
@@ -114,14 +128,26 @@ pub fn served_by(response: &Response, service: &str) -> String {
 fn base_files(stage: &Path) -> Vec<(String, String)> {
     let read = |path: &str| std::fs::read_to_string(stage.join(path)).unwrap();
     let mut files = vec![
-        ("meltemi.yaml".to_owned(), read("samples/bookinfo/meltemi.yaml")),
+        (
+            "meltemi.yaml".to_owned(),
+            read("samples/bookinfo/meltemi.yaml"),
+        ),
         ("extras.yaml".to_owned(), EXTRAS.to_owned()),
     ];
     if stage.join("istio").is_dir() {
-        files.push(("bookinfo.yaml".into(), read("istio/platform/kube/bookinfo.yaml")));
-        files.push(("gateway.yaml".into(), read("istio/networking/bookinfo-gateway.yaml")));
+        files.push((
+            "bookinfo.yaml".into(),
+            read("istio/platform/kube/bookinfo.yaml"),
+        ));
+        files.push((
+            "gateway.yaml".into(),
+            read("istio/networking/bookinfo-gateway.yaml"),
+        ));
     } else {
-        files.push(("bookinfo.yaml".into(), read("samples/bookinfo/bookinfo.yaml")));
+        files.push((
+            "bookinfo.yaml".into(),
+            read("samples/bookinfo/bookinfo.yaml"),
+        ));
         files.push(("gateway.yaml".into(), read("samples/bookinfo/gateway.yaml")));
     }
     files
@@ -154,7 +180,12 @@ fn current(dir: &Path) -> Vec<(String, String)> {
             if path.is_dir() {
                 walk(root, &path, out);
             } else {
-                let relative = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                let relative = path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
                 out.push((relative, std::fs::read_to_string(&path).unwrap_or_default()));
             }
         }

@@ -31,7 +31,11 @@ fn exchange(address: &str) -> Result<String, Box<dyn std::error::Error>> {
     if count == 0 {
         return Err("closed".into());
     }
-    Ok(String::from_utf8_lossy(&bytes[..count]).lines().next().unwrap_or_default().to_owned())
+    Ok(String::from_utf8_lossy(&bytes[..count])
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned())
 }
 
 fn configuration() -> Result<ClientConfig, Box<dyn std::error::Error>> {
@@ -53,7 +57,11 @@ fn configuration() -> Result<ClientConfig, Box<dyn std::error::Error>> {
             PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         )?;
     // As Istio's sidecars offer.
-    config.alpn_protocols = vec![b"istio-http/1.1".to_vec(), b"istio".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![
+        b"istio-http/1.1".to_vec(),
+        b"istio".to_vec(),
+        b"http/1.1".to_vec(),
+    ];
     Ok(config)
 }
 

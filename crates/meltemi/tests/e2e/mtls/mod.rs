@@ -54,22 +54,39 @@ fn traffic_between_sidecars_is_mutual_tls(world: &World) {
     world.reset();
     let output = world.tool("client", &["http", "http://httpbin:8000/headers"]);
     let output = output.expect_success("httpbin");
-    for part in ["200 ", "X-Forwarded-Client-Cert", "URI=spiffe://cluster.local/ns/default/sa/default"] {
-        assert!(output.stdout.contains(part), "{part:?} is missing: {output}");
+    for part in [
+        "200 ",
+        "X-Forwarded-Client-Cert",
+        "URI=spiffe://cluster.local/ns/default/sa/default",
+    ] {
+        assert!(
+            output.stdout.contains(part),
+            "{part:?} is missing: {output}"
+        );
     }
 }
 
 fn permissive_takes_plaintext_but_no_foreign_certificate(world: &World) {
     world.reset();
-    becomes("plaintext", || plaintext(world, "reviews-v1", 9080), answered);
+    becomes(
+        "plaintext",
+        || plaintext(world, "reviews-v1", 9080),
+        answered,
+    );
     let foreign = foreign_certificate(world, "reviews-v1");
     assert!(foreign.starts_with("refused"), "{foreign}");
 }
 
 fn strict_refuses_plaintext_and_foreign_certificates(world: &World) {
     world.reset();
-    world.mesh.apply_text(&policy("default", "{ mtls: { mode: STRICT } }"));
-    becomes("plaintext", || plaintext(world, "reviews-v1", 9080), refused);
+    world
+        .mesh
+        .apply_text(&policy("default", "{ mtls: { mode: STRICT } }"));
+    becomes(
+        "plaintext",
+        || plaintext(world, "reviews-v1", 9080),
+        refused,
+    );
     assert!(refused(&plaintext(world, "httpbin", 8080)));
     let foreign = foreign_certificate(world, "reviews-v1");
     assert!(foreign.starts_with("refused"), "{foreign}");
@@ -85,7 +102,11 @@ fn one_port_can_be_exempt(world: &World) {
         "details",
         "{ selector: { matchLabels: { app: details } }, mtls: { mode: STRICT }, portLevelMtls: { 9080: { mode: DISABLE } } }",
     ));
-    becomes("plaintext", || plaintext(world, "details-v1", 9080), answered);
+    becomes(
+        "plaintext",
+        || plaintext(world, "details-v1", 9080),
+        answered,
+    );
     assert_eq!(world.mesh.get("/api/v1/products/0").status, 200);
 }
 
@@ -95,18 +116,30 @@ fn one_workload_can_be_strict(world: &World) {
         "details",
         "{ selector: { matchLabels: { app: details } }, mtls: { mode: STRICT } }",
     ));
-    becomes("plaintext to details", || plaintext(world, "details-v1", 9080), refused);
+    becomes(
+        "plaintext to details",
+        || plaintext(world, "details-v1", 9080),
+        refused,
+    );
     assert!(answered(&plaintext(world, "reviews-v1", 9080)));
     assert_eq!(world.mesh.get("/api/v1/products/0").status, 200);
 }
 
 fn disable_means_plaintext(world: &World) {
     world.reset();
-    world.mesh.apply_text(&policy("default", "{ mtls: { mode: DISABLE } }"));
+    world
+        .mesh
+        .apply_text(&policy("default", "{ mtls: { mode: DISABLE } }"));
     until("plaintext within the mesh", EFFECT, || {
         let output = world.tool("client", &["http", "http://httpbin:8000/headers"]);
-        let plain = output.code == 0 && output.stdout.starts_with("200") && !output.stdout.contains("URI=spiffe");
-        if plain { Ok(()) } else { Err(output.to_string()) }
+        let plain = output.code == 0
+            && output.stdout.starts_with("200")
+            && !output.stdout.contains("URI=spiffe");
+        if plain {
+            Ok(())
+        } else {
+            Err(output.to_string())
+        }
     });
     world.reset();
 }

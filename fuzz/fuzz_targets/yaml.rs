@@ -1,0 +1,42 @@
+//! Files of a configuration directory: YAML with positions, objects, their validation.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use meltemi_config::yaml::{Document, parse};
+
+fuzz_target!(|input: &[u8]| {
+    for document in parse(input) {
+        match document {
+            Ok(document) => check(input, &document),
+            Err(error) => {
+                assert!(error.at.line >= 1 && error.at.column >= 1, "{error:?}");
+                assert!(!error.message.is_empty() && !error.remedy.is_empty());
+                assert!(error.range.end <= input.len());
+            }
+        }
+    }
+});
+
+fn check(input: &[u8], document: &Document) {
+    assert!(document.range.end <= input.len(), "{:?}", document.range);
+    let lines = 1 + input.iter().filter(|byte| **byte == b'\n').count() as u32;
+    assert!((1..=lines + 1).contains(&document.root.at.line));
+    let value = document.root.to_value();
+    // Naming an object and reading it refuse in words.
+    let _ = meltemi_api::identify(&value, "default");
+    match meltemi_api::decode(&value, "default") {
+        Ok(object) => {
+            for finding in meltemi_api::check(&value, &object) {
+                assert!(!finding.message.is_empty());
+            }
+            // What was read can be written, and is read again as the same.
+            let value = object.to_value();
+            let text = meltemi_config::to_yaml(&value);
+            match &parse(text.as_bytes())[..] {
+                [Ok(again)] => assert_eq!(again.root.to_value(), value, "{text}"),
+                other => panic!("{other:?} from {text}"),
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
