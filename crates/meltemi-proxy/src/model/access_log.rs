@@ -16,13 +16,16 @@ pub enum LogSink {
     File(std::path::PathBuf),
 }
 
+/// A key of a JSON log line, and what its value is made of.
+pub type JsonField = (Box<str>, Box<[LogPart]>);
+
 /// A compiled format; the telemetry module evaluates it.
 #[derive(Clone, Debug)]
 pub enum LogFormat {
     /// Literal text and operators in turn.
     Text(Box<[LogPart]>),
     /// Keys in order; operators that yield a number stay numbers, absent values are null.
-    Json(Box<[(Box<str>, Box<[LogPart]>)]>, bool),
+    Json(Box<[JsonField]>, bool),
 }
 
 #[derive(Clone, Debug)]

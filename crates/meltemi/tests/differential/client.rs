@@ -58,7 +58,7 @@ pub fn exchange(port: u16, exchange: &Exchange) -> std::io::Result<Received> {
     };
     let mut received = Received::default();
     if exchange.opaque {
-        let end = reader.to_end();
+        let end = reader.read_to_end();
         received.end = format!(
             "{end} {}",
             String::from_utf8_lossy(&reader.buffer).escape_debug()
@@ -82,7 +82,7 @@ pub fn exchange(port: u16, exchange: &Exchange) -> std::io::Result<Received> {
             String::from_utf8_lossy(&reader.buffer).escape_debug()
         );
     } else if exchange.until_closed {
-        received.end = reader.to_end();
+        received.end = reader.read_to_end();
     } else {
         received.end = "not looked at".into();
     }
@@ -110,7 +110,7 @@ impl Reader {
         }
     }
 
-    fn to_end(&mut self) -> String {
+    fn read_to_end(&mut self) -> String {
         loop {
             if let Err(end) = self.more() {
                 return end;

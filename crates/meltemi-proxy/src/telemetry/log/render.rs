@@ -1,6 +1,6 @@
 //! Evaluation of a compiled format on one exchange.
 
-use crate::model::{Address, LogFormat, LogOperator, LogPart};
+use crate::model::{Address, JsonField, LogFormat, LogOperator, LogPart};
 use crate::telemetry::StreamInfo;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -33,9 +33,7 @@ pub fn append(out: &mut String, format: &LogFormat, info: &StreamInfo) {
     }
 }
 
-type Field = (Box<str>, Box<[LogPart]>);
-
-fn append_json(out: &mut String, fields: &[Field], numbers: bool, info: &StreamInfo) {
+fn append_json(out: &mut String, fields: &[JsonField], numbers: bool, info: &StreamInfo) {
     out.push('{');
     let mut value = String::new();
     for (i, (key, parts)) in fields.iter().enumerate() {

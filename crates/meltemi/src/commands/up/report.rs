@@ -231,7 +231,7 @@ async fn summary(mesh: &Mesh, seconds: f32, blocked: &[String]) -> String {
             colour(Colour::Yellow, "!")
         );
     }
-    let any = pods.iter().find(|pod| pod.labels.get("istio").is_none());
+    let any = pods.iter().find(|pod| !pod.labels.contains_key("istio"));
     out.push_str("\n  try   meltemi status\n");
     if let Some(pod) = any {
         let app = pod.labels.get("app").unwrap_or(&pod.workload);

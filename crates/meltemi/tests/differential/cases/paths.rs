@@ -42,11 +42,13 @@ fn config(upstreams: &Upstreams) -> Config {
 macro_rules! every_listener {
     ($cases:ident: $($name:literal, $target:expr;)*) => {
         $(
-            $cases.push(Case::get(concat!("as it is: ", $name), $target));
-            $cases.push(Case::get(concat!("normalized: ", $name), $target).on(1));
-            $cases.push(Case::get(concat!("unescaped: ", $name), $target).on(2));
-            $cases.push(Case::get(concat!("escapes refused: ", $name), $target).on(3));
-            $cases.push(Case::get(concat!("escapes redirected: ", $name), $target).on(4));
+            $cases.extend([
+                Case::get(concat!("as it is: ", $name), $target),
+                Case::get(concat!("normalized: ", $name), $target).on(1),
+                Case::get(concat!("unescaped: ", $name), $target).on(2),
+                Case::get(concat!("escapes refused: ", $name), $target).on(3),
+                Case::get(concat!("escapes redirected: ", $name), $target).on(4),
+            ]);
         )*
     };
 }
