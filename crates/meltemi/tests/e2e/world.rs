@@ -116,10 +116,9 @@ impl World {
 
 /// `reviews-v2` of an answer's `x-served-by: productpage-v1-0, reviews-v2-0, ratings-v1-0`.
 pub fn served_by(response: &Response, service: &str) -> String {
-    let pods = response.header("x-served-by").split(", ");
+    let mut pods = response.header("x-served-by").split(", ");
     let pod = pods
-        .filter(|pod| pod.starts_with(service))
-        .next()
+        .find(|pod| pod.starts_with(service))
         .unwrap_or_default();
     let parts: Vec<&str> = pod.split('-').take(2).collect();
     parts.join("-")
