@@ -75,23 +75,30 @@ pub(crate) fn apply(downstream: &Downstream, head: &mut Head) -> SocketAddr {
             .iter()
             .any(|prefix| prefix.contains(client.ip()));
     let edge = options.use_remote_address && !head.internal;
-    headers.remove(&names::X_ENVOY_INTERNAL);
+    let brings_any = names::any_with(headers, "x-envoy-");
+    if brings_any {
+        headers.remove(&names::X_ENVOY_INTERNAL);
+    }
     if head.internal {
         headers.insert(names::X_ENVOY_INTERNAL.clone(), names::TRUE.clone());
     } else {
+        if brings_any {
+            if edge {
+                EDGE_ONLY.iter().for_each(|name| {
+                    headers.remove(*name);
+                });
+            }
+            INTERNAL_ONLY.iter().for_each(|name| {
+                headers.remove(*name);
+            });
+            headers.remove(&names::X_ENVOY_EXPECTED_TIMEOUT);
+        }
         if edge {
             let value = HeaderValue::from_str(&client.ip().to_string());
             if let Ok(value) = value {
                 headers.insert(names::X_ENVOY_EXTERNAL_ADDRESS.clone(), value);
             }
-            EDGE_ONLY.iter().for_each(|name| {
-                headers.remove(*name);
-            });
         }
-        INTERNAL_ONLY.iter().for_each(|name| {
-            headers.remove(*name);
-        });
-        headers.remove(&names::X_ENVOY_EXPECTED_TIMEOUT);
     }
     client
 }

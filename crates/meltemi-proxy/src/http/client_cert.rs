@@ -17,12 +17,15 @@ pub(crate) fn apply(downstream: &Downstream, headers: &mut HeaderMap) {
             headers.remove(name);
         }
         (ForwardCertMode::ForwardOnly, Some(_)) => {}
-        (ForwardCertMode::SanitizeSet, Some(peer)) => {
-            headers.insert(name.clone(), element(options, peer, None));
-        }
-        (ForwardCertMode::AppendForward, Some(peer)) => {
+        (ForwardCertMode::AppendForward, Some(peer)) if headers.contains_key(name) => {
             let value = element(options, peer, headers.get(name));
             headers.insert(name.clone(), value);
+        }
+        (ForwardCertMode::SanitizeSet | ForwardCertMode::AppendForward, Some(peer)) => {
+            let own = downstream
+                .own_element
+                .get_or_init(|| element(options, peer, None));
+            headers.insert(name.clone(), own.clone());
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::model::{HttpFilter, HttpManager};
 use crate::telemetry::{ConnectionInfo, log};
 use crate::worker::{DrainSignal, Worker};
 use http::HeaderValue;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,6 +28,8 @@ pub(crate) struct Downstream {
     pub counts_grpc: bool,
     /// Value of the `server` header.
     pub server_name: HeaderValue,
+    /// What `x-forwarded-client-cert` says of this connection, once a request needs it.
+    pub own_element: OnceCell<HeaderValue>,
     /// Answers say that the connection closes.
     pub draining: Cell<bool>,
     /// Exchanges in flight.
@@ -64,6 +66,7 @@ impl Downstream {
                 .any(|filter| matches!(filter, HttpFilter::GrpcStats)),
             server_name: HeaderValue::from_str(&manager.server_name)
                 .unwrap_or(HeaderValue::from_static("envoy")),
+            own_element: OnceCell::new(),
             draining: Cell::new(drain.is_draining()),
             manager,
             info,

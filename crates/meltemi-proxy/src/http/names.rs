@@ -1,6 +1,6 @@
 //! Header names and values made once.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 macro_rules! names {
     ($($name:ident = $text:literal;)*) => {
@@ -68,4 +68,10 @@ pub(crate) fn scheme(scheme: &str) -> HeaderValue {
     } else {
         HTTP.clone()
     }
+}
+
+/// Whether any header's name starts so: one look instead of a look-up for each name that
+/// requests seldom bring.
+pub(crate) fn any_with(headers: &HeaderMap, prefix: &str) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with(prefix))
 }

@@ -60,6 +60,13 @@ impl Retries {
                 retries.left = policy.num_retries;
             }
         }
+        let asks = ["x-envoy-retr", "x-envoy-max-retries"];
+        if !asks
+            .iter()
+            .any(|prefix| names::any_with(&head.headers, prefix))
+        {
+            return retries;
+        }
         if head.internal {
             retries.honour(head);
         }

@@ -5,9 +5,11 @@ mod connector;
 mod host;
 pub mod netns;
 pub mod original_dst;
+mod read_ahead;
 pub mod sockets;
 mod stream;
 
 pub use connector::{ConnectError, ConnectOptions, Connector};
 pub use host::HostSockets;
+pub use read_ahead::ReadAhead;
 pub use stream::{Socket, Stream};

@@ -1,5 +1,6 @@
 //! The byte streams of the data path, without a box around the common ones.
 
+use super::ReadAhead;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
@@ -20,8 +21,8 @@ pub enum Socket {
 #[derive(Debug)]
 pub enum Stream {
     Plain(Socket),
-    ServerTls(Box<server::TlsStream<Socket>>),
-    ClientTls(Box<client::TlsStream<Socket>>),
+    ServerTls(Box<server::TlsStream<ReadAhead>>),
+    ClientTls(Box<client::TlsStream<ReadAhead>>),
 }
 
 impl Socket {
@@ -83,8 +84,8 @@ impl Stream {
     pub fn socket(&self) -> &Socket {
         match self {
             Stream::Plain(socket) => socket,
-            Stream::ServerTls(tls) => tls.get_ref().0,
-            Stream::ClientTls(tls) => tls.get_ref().0,
+            Stream::ServerTls(tls) => tls.get_ref().0.socket(),
+            Stream::ClientTls(tls) => tls.get_ref().0.socket(),
         }
     }
 

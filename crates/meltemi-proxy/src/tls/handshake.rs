@@ -2,7 +2,7 @@
 
 use super::{TlsError, identity};
 use crate::model::{ClientTls, ServerTls};
-use crate::net::{Socket, Stream};
+use crate::net::{ReadAhead, Socket, Stream};
 use crate::telemetry::TlsInfo;
 use rustls::HandshakeKind;
 use rustls::server::Acceptor;
@@ -38,7 +38,7 @@ pub async fn accept(
     };
     let timeout = timeout.unwrap_or(HANDSHAKE);
     let handshake = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let start = LazyConfigAcceptor::new(Acceptor::default(), ReadAhead::new(socket)).await?;
         let config = {
             let hello = start.client_hello();
             let offered = hello.alpn().map(|names| {
@@ -124,7 +124,7 @@ pub async fn connect(
         }
     };
     let stream = TlsConnector::from(config.clone())
-        .connect(name.clone(), socket)
+        .connect(name.clone(), ReadAhead::new(socket))
         .await?;
     let (info, not_after) = identity::info(stream.get_ref().1);
     if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {

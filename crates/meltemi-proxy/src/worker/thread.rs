@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
 
 /// What the main thread tells a worker.
@@ -57,16 +58,17 @@ pub(super) fn run(
             netns::enter(namespace.as_fd()).map(|()| Connector::in_namespace(host, plan.mesh))
         }
     };
+    // A local runtime schedules the worker's tasks itself; a `LocalSet` on top of a runtime
+    // would be a second queue, and a second wake-up, for each of them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
+        .build_local(LocalOptions::default());
     let (connector, runtime) = match (connector, runtime) {
         (Ok(connector), Ok(runtime)) => (connector, runtime),
         (Err(error), _) | (_, Err(error)) => return started(Err(error)),
     };
     started(Ok(()));
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+    runtime.block_on(async {
         let upstreams = Upstreams::new(connector.clone());
         let worker = Rc::new(Worker::new(
             plan.index,
@@ -76,8 +78,8 @@ pub(super) fn run(
         ));
         follow(worker, plan.limit, plan.drain_time, orders).await;
     });
-    // Connections that are left end with the set's tasks.
-    drop(local);
+    // Connections that are left end with the runtime's tasks.
+    drop(runtime);
 }
 
 async fn follow(

@@ -3,7 +3,8 @@
 //! An HTTP/1 connection is driven by the exchange that uses it: no task, no wake-up
 //! between tasks. An HTTP/2 connection serves many exchanges and has a task of its own.
 
-use super::{Incoming, Io, LocalExecutor};
+use super::cork::cork;
+use super::{Incoming, Io};
 use crate::http::body::RequestBody;
 use crate::model::ClusterConfig;
 use crate::net::Stream;
@@ -138,7 +139,8 @@ pub(crate) struct Http2Client {
 impl Http2Client {
     pub async fn new(stream: Stream, config: &ClusterConfig) -> hyper::Result<Self> {
         let options = &config.http2;
-        let mut builder = http2::Builder::new(LocalExecutor);
+        let (io, cork) = cork(Io::new(stream));
+        let mut builder = http2::Builder::new(cork);
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(options.initial_stream_window)
@@ -153,7 +155,7 @@ impl Http2Client {
                 builder.keep_alive_timeout(timeout);
             }
         }
-        let (sender, mut connection) = builder.handshake(Io::new(stream)).await?;
+        let (sender, mut connection) = builder.handshake(io).await?;
         let max_streams = Rc::new(Cell::new(INITIAL_STREAMS));
         let known = max_streams.clone();
         let task = tokio::task::spawn_local(async move {

@@ -5,6 +5,7 @@
 //! hyper's place by offering the same, without a `dyn` on the way of a request.
 
 pub(crate) mod client;
+mod cork;
 mod framing;
 mod io;
 pub(crate) mod server;

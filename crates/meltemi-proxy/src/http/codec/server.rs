@@ -5,6 +5,7 @@
 //! then on and an idle connection closes when the drain time is over, so that a request
 //! which is on its way is still served; HTTP/2 says GOAWAY at once.
 
+use super::cork::cork;
 use super::framing::Watch;
 use super::{Incoming, Io, LocalExecutor};
 use crate::http::body::ResponseBody;
@@ -191,7 +192,8 @@ async fn http2(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
         let downstream = downstream.clone();
         async move { answer(downstream, Protocol::Http2, request).await }
     });
-    let mut connection = pin!(builder.serve_connection(Io::with_prefix(stream, read), service));
+    let (io, cork) = cork(Io::with_prefix(stream, read));
+    let mut connection = pin!(builder.serve_connection(io, service));
     let mut timers = Timers::new(&downstream);
     loop {
         let event = timers
@@ -204,7 +206,9 @@ async fn http2(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
                     downstream.stats.rq_too_many_resets.inc();
                     return Poll::Ready(Ok(()));
                 }
-                connection.as_mut().poll(cx)
+                let result = connection.as_mut().poll(cx);
+                cork.release(cx);
+                result
             })
             .await;
         match event {

@@ -2,10 +2,11 @@
 
 use crate::model::{Address, JsonField, LogFormat, LogOperator, LogPart};
 use crate::telemetry::StreamInfo;
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 /// The format's text for this exchange, without a line end of its own.
 pub fn render(format: &LogFormat, info: &StreamInfo) -> String {
@@ -224,21 +225,40 @@ fn text(out: &mut String, value: Option<&str>) {
     }
 }
 
-fn number(out: &mut String, value: u64) {
-    let _ = write!(out, "{value}");
+fn number(out: &mut String, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend(digits[start..].iter().map(|digit| char::from(*digit)));
 }
 
 fn millis(out: &mut String, from: Instant, to: Option<Instant>) {
     match to {
-        Some(to) => {
-            let _ = write!(out, "{}", to.saturating_duration_since(from).as_millis());
-        }
+        Some(to) => number(out, to.saturating_duration_since(from).as_millis() as u64),
         None => out.push('-'),
     }
 }
 
 fn socket(out: &mut String, address: SocketAddr) {
-    let _ = write!(out, "{address}");
+    let SocketAddr::V4(v4) = address else {
+        let _ = write!(out, "{address}");
+        return;
+    };
+    for (index, part) in v4.ip().octets().into_iter().enumerate() {
+        if index > 0 {
+            out.push('.');
+        }
+        number(out, part.into());
+    }
+    out.push(':');
+    number(out, v4.port().into());
 }
 
 fn request_header(out: &mut String, name: &str, info: &StreamInfo) -> bool {
@@ -265,6 +285,11 @@ fn request_header(out: &mut String, name: &str, info: &StreamInfo) -> bool {
 /// Text of a peer without what would forge or garble a line: control characters are
 /// written as `\xNN`, bytes that are not UTF-8 are replaced.
 fn clean(out: &mut String, value: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(value)
+        && value.iter().all(|byte| (b' '..=b'~').contains(byte))
+    {
+        return out.push_str(text);
+    }
     for c in String::from_utf8_lossy(value).chars() {
         if c.is_control() {
             let _ = write!(out, "\\x{:02x}", c as u32);
@@ -274,7 +299,35 @@ fn clean(out: &mut String, value: &[u8]) {
     }
 }
 
+thread_local! {
+    /// The second formatted last, and its text up to the fraction.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+}
+
 fn start_time(out: &mut String, format: &str, info: &StreamInfo) {
+    if format.is_empty()
+        && let Ok(since) = info.started_at.duration_since(UNIX_EPOCH)
+    {
+        return SECOND.with_borrow_mut(|(second, text)| {
+            if *second != since.as_secs() {
+                let Ok(timestamp) = jiff::Timestamp::from_second(since.as_secs() as i64) else {
+                    out.push('-');
+                    return;
+                };
+                text.clear();
+                let _ = write!(text, "{timestamp:.0}");
+                text.truncate(text.len() - 1);
+                *second = since.as_secs();
+            }
+            let millis = since.subsec_millis();
+            out.push_str(text);
+            out.push('.');
+            for digit in [millis / 100, millis / 10 % 10, millis % 10] {
+                number(out, digit.into());
+            }
+            out.push('Z');
+        });
+    }
     let Ok(timestamp) = jiff::Timestamp::try_from(info.started_at) else {
         out.push('-');
         return;
