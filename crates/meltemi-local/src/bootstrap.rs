@@ -8,17 +8,22 @@ use std::path::Path;
 /// The Istio release whose conventions we follow, as peers and istiod see it.
 const ISTIO_VERSION: &str = "1.28.0";
 
-/// The bootstrap of `plan`'s proxy.
+/// The bootstrap of `plan`'s proxy. `loopback` is the node's metadata of that name in a mesh
+/// without namespaces; its proxies have their admin API on their Unix socket alone, as a port
+/// of the machine is open to all its users.
 pub(crate) fn bootstrap(
     plan: &PodPlan,
     address: Ipv4Addr,
+    loopback: Option<Value>,
     xds: &Path,
     version: &str,
     mesh: &str,
 ) -> Value {
-    json!({
-        "node": node(plan, address, version, mesh),
-        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 15000}}},
+    let admin = loopback.is_none().then(
+        || json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": 15000}}}),
+    );
+    let mut bootstrap = json!({
+        "node": node(plan, address, loopback, version, mesh),
         "dynamic_resources": {
             "lds_config": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
             "cds_config": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
@@ -30,10 +35,20 @@ pub(crate) fn bootstrap(
             },
         },
         "static_resources": {"clusters": [xds_cluster(xds)]},
-    })
+    });
+    if let (Value::Object(map), Some(admin)) = (&mut bootstrap, admin) {
+        map.insert("admin".into(), admin);
+    }
+    bootstrap
 }
 
-fn node(plan: &PodPlan, address: Ipv4Addr, version: &str, mesh: &str) -> Value {
+fn node(
+    plan: &PodPlan,
+    address: Ipv4Addr,
+    loopback: Option<Value>,
+    version: &str,
+    mesh: &str,
+) -> Value {
     let role = if plan.kind == PodKind::Gateway {
         "router"
     } else {
@@ -63,14 +78,24 @@ fn node(plan: &PodPlan, address: Ipv4Addr, version: &str, mesh: &str) -> Value {
         "NODE_NAME": mesh,
         "MELTEMI_VERSION": version,
     });
-    if let (Value::Object(map), PodKind::Application { .. }) = (&mut metadata, plan.kind) {
-        let mode = plan.annotations.get("sidecar.istio.io/interceptionMode");
-        map.insert(
-            "INTERCEPTION_MODE".into(),
-            mode.map_or("REDIRECT", String::as_str).into(),
-        );
-        map.insert("DNS_CAPTURE".into(), "true".into());
-        map.insert("DNS_AUTO_ALLOCATE".into(), "true".into());
+    if let Value::Object(map) = &mut metadata {
+        let mut put = |name: &str, value: Value| drop(map.insert(name.into(), value));
+        match (loopback, plan.kind) {
+            (Some(loopback), kind) => {
+                if kind != PodKind::Gateway {
+                    put("INTERCEPTION_MODE", "NONE".into());
+                }
+                put("LOOPBACK", loopback);
+            }
+            (None, PodKind::Application { .. }) => {
+                let mode = plan.annotations.get("sidecar.istio.io/interceptionMode");
+                let mode = mode.map_or("REDIRECT", String::as_str);
+                put("INTERCEPTION_MODE", mode.into());
+                put("DNS_CAPTURE", "true".into());
+                put("DNS_AUTO_ALLOCATE", "true".into());
+            }
+            (None, PodKind::Gateway) => {}
+        }
     }
     json!({
         "id": format!("{role}~{address}~{name}.{namespace}~{namespace}.svc.cluster.local"),

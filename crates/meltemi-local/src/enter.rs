@@ -4,8 +4,9 @@
 //! Joining a user namespace needs a single-threaded process: call before a runtime starts.
 
 use crate::sandbox::Ended;
-use crate::sandbox::confine::{Failure, confine};
+use crate::sandbox::confine::{Failure, confine, soften};
 use crate::sandbox::process::{default_signals, exec, fork_exec};
+use crate::sandbox::sweep::end_descendants;
 use crate::supervisor::RunRequest;
 use crate::supervisor::entrance::{Admission, EnterReply, EnterRequest};
 use crate::wire;
@@ -14,7 +15,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, raise, signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, isatty, setpgid, tcgetpgrp, tcsetpgrp};
-use std::io;
+use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -106,16 +107,24 @@ pub fn enter(
         address: admission.address,
     });
     let namespaces = Namespaces::of(fds)?;
-    supervise(&admission, &namespaces, argv, &socket)
+    supervise(&admission, namespaces.as_ref(), argv, &socket)
 }
 
-/// The program of `run` is the user's own: all of the caller's variables and the directory.
+/// The program of `run` is the user's own: all of the caller's variables and the directory,
+/// but for what tells it where it is.
 fn take_own_environment(admission: &mut Admission) {
-    let pod = admission.pod.clone();
+    let mut told = std::mem::take(&mut admission.place);
+    told.push(("HOSTNAME".into(), admission.pod.clone()));
     admission.env = std::env::vars()
-        .filter(|(name, _)| name != "HOSTNAME")
+        .filter(|(name, _)| !told.iter().any(|(known, _)| known == name))
         .collect();
-    admission.env.push(("HOSTNAME".into(), pod));
+    // Of several with the same name the last counts.
+    told.reverse();
+    for (name, value) in told {
+        if !admission.env.iter().any(|(known, _)| *known == name) {
+            admission.env.push((name, value));
+        }
+    }
     if let Ok(directory) = std::env::current_dir() {
         admission.cwd = directory;
     }
@@ -129,17 +138,19 @@ struct Namespaces {
 }
 
 impl Namespaces {
-    fn of(fds: Vec<OwnedFd>) -> Result<Self, EnterError> {
+    /// `None`: the mesh has none.
+    fn of(fds: Vec<OwnedFd>) -> Result<Option<Self>, EnterError> {
         let mut fds = fds.into_iter();
         match (fds.next(), fds.next(), fds.next()) {
-            (Some(net), Some(mnt), Some(pid)) => Ok(Self {
+            (None, ..) => Ok(None),
+            (Some(net), Some(mnt), Some(pid)) => Ok(Some(Self {
                 net,
                 mnt,
                 pid,
                 user: fds.next(),
-            }),
+            })),
             _ => Err(EnterError::Failed(
-                "the mesh answered without namespaces".into(),
+                "the mesh answered without all namespaces".into(),
             )),
         }
     }
@@ -153,7 +164,7 @@ fn step<E: Into<io::Error>>(name: &str) -> impl FnOnce(E) -> Failure {
 /// Starts the program as a child and stands in for it until it ends.
 fn supervise(
     admission: &Admission,
-    namespaces: &Namespaces,
+    namespaces: Option<&Namespaces>,
     argv: &[String],
     socket: &UnixStream,
 ) -> Result<i32, EnterError> {
@@ -173,11 +184,16 @@ fn supervise(
     watched.add(Signal::SIGCHLD);
     watched.thread_block().map_err(failed("block signals"))?;
     let terminal = Terminal::of_stdin();
-    if let Some(user) = &namespaces.user {
-        setns(user, CloneFlags::CLONE_NEWUSER).map_err(failed("join the user namespace"))?;
+    if let Some(namespaces) = namespaces {
+        if let Some(user) = &namespaces.user {
+            setns(user, CloneFlags::CLONE_NEWUSER).map_err(failed("join the user namespace"))?;
+        }
+        // Holds for children: this process stays where it is.
+        setns(&namespaces.pid, CloneFlags::CLONE_NEWPID)
+            .map_err(failed("join the pid namespace"))?;
+    } else {
+        nix::sys::prctl::set_child_subreaper(true).map_err(failed("adopt orphaned processes"))?;
     }
-    // Holds for children: this process stays where it is.
-    setns(&namespaces.pid, CloneFlags::CLONE_NEWPID).map_err(failed("join the pid namespace"))?;
     let child = fork_exec(|| match join(admission, namespaces, terminal.is_some()) {
         Ok(env) => exec(argv, &env, Some(&admission.cwd)),
         Err(failure) => failure,
@@ -189,8 +205,16 @@ fn supervise(
             return Err(EnterError::Failed(message));
         }
     };
+    if namespaces.is_none() {
+        end_with_mesh(child, socket)
+            .map_err(|error| EnterError::Failed(format!("follow the mesh: {error}")))?;
+    }
     let ended = wait(child, &watched, &terminal).map_err(failed("wait for the program"));
     give_back(&terminal);
+    if namespaces.is_none() {
+        // What it left running would be nobody's.
+        end_descendants();
+    }
     let ended = ended?;
     if ended == Ended::Signal(libc::SIGKILL) && hung_up(socket) {
         return Err(EnterError::Stopped);
@@ -198,10 +222,25 @@ fn supervise(
     Ok(ended.shell_code())
 }
 
+/// Without a pid namespace nobody ends the program when the mesh goes: a thread does, when the
+/// mesh hangs up.
+fn end_with_mesh(child: Pid, socket: &UnixStream) -> io::Result<()> {
+    let mut socket = socket.try_clone()?;
+    std::thread::Builder::new()
+        .name("mesh".into())
+        .spawn(move || {
+            let mut rest = [0; 64];
+            while matches!(socket.read(&mut rest), Ok(length) if length > 0) {}
+            // The group of one that has ended is empty.
+            let _ = killpg(child, Signal::SIGKILL);
+        })
+        .map(|_| ())
+}
+
 /// In the child: everything up to exec. Returns its environment.
 fn join(
     admission: &Admission,
-    namespaces: &Namespaces,
+    namespaces: Option<&Namespaces>,
     terminal: bool,
 ) -> Result<Vec<(String, String)>, Failure> {
     // A group of its own: the terminal's signals reach it once, ours are passed on.
@@ -212,10 +251,17 @@ fn join(
         unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }.map_err(step("ignore SIGTTOU"))?;
         tcsetpgrp(io::stdin(), getpgrp()).map_err(step("take the terminal"))?;
     }
-    setns(&namespaces.mnt, CloneFlags::CLONE_NEWNS).map_err(step("join the mount namespace"))?;
-    setns(&namespaces.net, CloneFlags::CLONE_NEWNET).map_err(step("join the network namespace"))?;
     let mut env = admission.env.clone();
-    env.extend(confine(&admission.view)?);
+    match namespaces {
+        Some(namespaces) => {
+            setns(&namespaces.mnt, CloneFlags::CLONE_NEWNS)
+                .map_err(step("join the mount namespace"))?;
+            setns(&namespaces.net, CloneFlags::CLONE_NEWNET)
+                .map_err(step("join the network namespace"))?;
+            env.extend(confine(&admission.view)?);
+        }
+        None => soften(&admission.view)?,
+    }
     default_signals();
     // When the command line is killed, nobody would end the program.
     // SAFETY: plain system call.

@@ -16,6 +16,11 @@ pub enum Event {
         /// A user namespace was made; the supervisor is no root.
         rootless: bool,
     },
+    /// The mesh runs without namespaces: no interception, explicit loopback addresses.
+    Loopback {
+        /// Why, with the remedy, where that was not asked for.
+        why: Option<String>,
+    },
     /// The control plane answers.
     ControlPlane {
         /// How often it was started before in this run.

@@ -16,6 +16,7 @@ pub mod settings;
 pub mod supervisor;
 
 mod bootstrap;
+mod loopback;
 mod preflight;
 mod probe;
 mod wire;

@@ -92,7 +92,7 @@ pub struct GatewayPort {
 pub struct Network {
     /// Workloads' addresses, IPv4, /8 to /24. The first address is the hub's.
     pub pods: Cidr,
-    /// Services' addresses, IPv4.
+    /// Services' addresses, IPv4, /16.
     pub services: Cidr,
 }
 
@@ -256,22 +256,19 @@ impl LocalMesh {
                 ),
             ));
         }
-        let v4 = |range: Cidr, most: u8| {
-            range.address().is_ipv4() && (8..=most).contains(&range.prefix())
+        let v4 = |range: Cidr, prefixes: std::ops::RangeInclusive<u8>| {
+            range.address().is_ipv4() && prefixes.contains(&range.prefix())
         };
-        if !v4(self.network.pods, 24) {
+        if !v4(self.network.pods, 8..=24) {
             return Err((
                 "pods",
                 format!("{} is no IPv4 range between /8 and /24", self.network.pods),
             ));
         }
-        if !v4(self.network.services, 24) {
+        if !v4(self.network.services, 16..=16) {
             return Err((
                 "services",
-                format!(
-                    "{} is no IPv4 range between /8 and /24",
-                    self.network.services
-                ),
+                format!("{} is no IPv4 range with /16", self.network.services),
             ));
         }
         let (pods, services) = (self.network.pods, self.network.services);

@@ -1,6 +1,6 @@
 //! The supervisor's side of the sandbox: starting it, asking it, hearing of deaths.
 
-use super::protocol::{Answer, Capabilities, Ended, Envelope, Reply, Request, Spawn};
+use super::protocol::{Answer, Begin, Capabilities, Ended, Envelope, Reply, Request, Spawn};
 use crate::wire;
 use meltemi_capture::{MeshNetwork, RuleSet};
 use std::collections::HashMap;
@@ -83,8 +83,12 @@ impl Drop for SandboxEvents {
 
 impl Sandbox {
     /// Starts the helper process (`command`, to which `--fd N` is added) and waits until it
-    /// stands. Blocks for some milliseconds.
-    pub fn start(command: &[String]) -> Result<(Self, SandboxEvents), SandboxError> {
+    /// stands. Without `namespaces`, processes are kept together and ended together, no more.
+    /// Blocks for some milliseconds.
+    pub fn start(
+        command: &[String],
+        namespaces: bool,
+    ) -> Result<(Self, SandboxEvents), SandboxError> {
         let shown = command.join(" ");
         let failed = |error| SandboxError::Start(shown.clone(), error);
         let (program, arguments) = command
@@ -111,6 +115,10 @@ impl Sandbox {
         }
         let mut helper = helper.spawn().map_err(failed)?;
         drop(theirs);
+        if let Err(error) = wire::send(own.as_fd(), &Begin { namespaces }, &[]) {
+            let _ = helper.wait();
+            return Err(failed(error));
+        }
         let capabilities = match wire::receive::<Answer>(own.as_fd()) {
             Ok(Some((Answer::Ready(capabilities), _))) => capabilities,
             outcome => {

@@ -49,11 +49,21 @@ pub(crate) fn confine(view: &View) -> Result<Vec<(String, String)>, Failure> {
     } else {
         drop_privileges(view)?
     }
-    // SAFETY: plain system call.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } < 0 {
-        return Err(("forbid new privileges".into(), io::Error::last_os_error()));
-    }
+    no_new_privileges()?;
     Ok(extra)
+}
+
+/// What of [`confine`] needs no namespaces: the loss of root's privileges, and its ids. A user
+/// without privileges stays who it is.
+pub(crate) fn soften(view: &View) -> Result<(), Failure> {
+    if !view.rootless {
+        drop_privileges(view)?;
+    }
+    no_new_privileges()
+}
+
+fn no_new_privileges() -> Result<(), Failure> {
+    nix::sys::prctl::set_no_new_privs().map_err(failed("forbid new privileges"))
 }
 
 pub(crate) fn private_mounts() -> Result<(), Failure> {

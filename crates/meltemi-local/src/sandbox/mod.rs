@@ -1,12 +1,14 @@
 //! The sandbox: pid 1 of the mesh's processes. It makes namespaces, starts processes in them
 //! and hands out sockets; it decides nothing. When its control socket closes, it ends, and the
-//! kernel ends everything below it.
+//! kernel ends everything below it. Where the machine forbids namespaces it can do without:
+//! then it kills everything below it itself.
 
 mod client;
 pub(crate) mod confine;
 pub(crate) mod process;
 mod protocol;
 mod server;
+pub(crate) mod sweep;
 
 pub use client::{Sandbox, SandboxError, SandboxEvents};
 pub use protocol::{Capabilities, EXTRA_FD, Ended, NETNS_FD, Role, Spawn, View};
@@ -18,7 +20,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use protocol::Answer;
+use protocol::{Answer, Begin};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
 /// CAP_SYS_ADMIN's bit in the effective set.
@@ -40,7 +42,14 @@ pub fn main(fd: RawFd) -> i32 {
     }
     // A terminal's Ctrl-C is for the supervisor alone, which then stops us in order.
     let _ = nix::unistd::setsid();
-    match isolate() {
+    let begun = match wire::receive::<Begin>(control.as_fd()) {
+        Ok(Some((begin, _))) if begin.namespaces => isolate(),
+        Ok(Some(_)) => plain(),
+        // The supervisor has gone already.
+        Ok(None) => return 0,
+        Err(error) => Err(("read the supervisor's first message".into(), error)),
+    };
+    match begun {
         Ok(Isolated::Outer(child)) => {
             drop(control);
             loop {
@@ -97,9 +106,24 @@ fn isolate() -> Result<Isolated, Failure> {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
             // Refused in containers that mask parts of /proc; theirs then shows more pids, no harm.
             let own_proc = mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>).is_ok();
-            Ok(Isolated::Inner(Capabilities { rootless, own_proc }))
+            Ok(Isolated::Inner(Capabilities {
+                rootless,
+                own_proc,
+                namespaces: true,
+            }))
         }
     }
+}
+
+/// No namespaces: what it starts stays below it, also what has lost its parent.
+fn plain() -> Result<Isolated, Failure> {
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|error| ("adopt orphaned processes".to_owned(), error.into()))?;
+    Ok(Isolated::Inner(Capabilities {
+        rootless: !nix::unistd::geteuid().is_root(),
+        own_proc: false,
+        namespaces: false,
+    }))
 }
 
 /// Whether the process may make namespaces as it is: root outside restricted containers.

@@ -1,9 +1,9 @@
 //! Starting one process from the single-threaded sandbox (or from the command line, to enter).
 
-use super::confine::{Failure, confine};
+use super::confine::{Failure, confine, soften};
 use super::protocol::{EXTRA_FD, NETNS_FD, Role};
 use nix::fcntl::OFlag;
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 use std::ffi::CString;
 use std::fs::File;
@@ -46,10 +46,21 @@ pub(crate) fn fork_exec(child: impl FnOnce() -> Failure) -> Result<Pid, String> 
     }
 }
 
+/// Where a process is started.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// In the machine's own network, below a pid 1 that takes it along.
+    Host,
+    /// For a workload's network namespace, below such a pid 1.
+    Workload(BorrowedFd<'a>),
+    /// In the machine's own network, below a process that nobody ends it with.
+    Shared,
+}
+
 /// In the child: place, privileges, descriptors, exec. Returns only the failure.
 pub(crate) fn become_process(
     role: &Role,
-    netns: Option<BorrowedFd<'_>>,
+    place: Place<'_>,
     argv: &[String],
     env: &[(String, String)],
     cwd: Option<&Path>,
@@ -63,26 +74,34 @@ pub(crate) fn become_process(
         nix::unistd::setsid().map_err(failed("start a session"))?;
         default_signals();
         let mut env = env.to_vec();
-        if let Role::Application(view) = role {
-            let netns = netns.ok_or_else(|| {
-                (
-                    "join the network namespace".to_owned(),
-                    io::ErrorKind::InvalidInput.into(),
-                )
-            })?;
-            nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET)
-                .map_err(failed("join the network namespace"))?;
-            env.extend(confine(view)?);
+        match (role, place) {
+            (Role::Application(view), Place::Workload(netns)) => {
+                nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET)
+                    .map_err(failed("join the network namespace"))?;
+                env.extend(confine(view)?);
+            }
+            (Role::Application(view), Place::Shared) => soften(view)?,
+            (Role::Application(_), Place::Host) => {
+                let error = io::ErrorKind::InvalidInput.into();
+                return Err(("join the network namespace".to_owned(), error));
+            }
+            (Role::Sidecar | Role::System, _) => {}
+        }
+        if matches!(place, Place::Shared) {
+            // Should the sandbox be killed, nobody else would end it. After the change of ids,
+            // which resets it.
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+                .map_err(failed("follow the sandbox's end"))?;
         }
         let null = File::open("/dev/null").map_err(|error| ("open /dev/null".to_owned(), error))?;
         let mut wanted = vec![(0, null.into_raw_fd())];
         let mut fds = fds.into_iter().map(IntoRawFd::into_raw_fd);
         wanted.extend([1, 2].into_iter().zip(&mut fds));
-        if matches!(role, Role::Sidecar) {
-            wanted.extend(netns.map(|netns| (NETNS_FD, netns.as_raw_fd())));
+        if let (Role::Sidecar, Place::Workload(netns)) = (role, place) {
+            wanted.push((NETNS_FD, netns.as_raw_fd()));
         }
         wanted.extend((EXTRA_FD..).zip(fds));
-        place(&wanted).map_err(|error| ("pass descriptors".to_owned(), error))?;
+        put(&wanted).map_err(|error| ("pass descriptors".to_owned(), error))?;
         Ok(env)
     };
     match prepared() {
@@ -92,7 +111,7 @@ pub(crate) fn become_process(
 }
 
 /// Duplicates each descriptor to its number, whatever numbers they have now.
-fn place(wanted: &[(RawFd, RawFd)]) -> io::Result<()> {
+fn put(wanted: &[(RawFd, RawFd)]) -> io::Result<()> {
     let above = wanted
         .iter()
         .map(|(number, _)| number + 1)
@@ -124,7 +143,7 @@ fn place(wanted: &[(RawFd, RawFd)]) -> io::Result<()> {
 
 /// Default dispositions and an empty mask, as a program expects them.
 pub(crate) fn default_signals() {
-    for signal in nix::sys::signal::Signal::iterator() {
+    for signal in Signal::iterator() {
         // SIGKILL and SIGSTOP refuse, rightly.
         // SAFETY: the default action is no handler.
         let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };

@@ -11,6 +11,14 @@ pub const NETNS_FD: i32 = 3;
 /// Where the descriptors that came with a [`Spawn`] (after stdout and stderr) begin.
 pub const EXTRA_FD: i32 = 4;
 
+/// The supervisor's first message: what kind of sandbox to make.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Begin {
+    /// Without them, processes are plain children that share the machine's network and files.
+    pub namespaces: bool,
+}
+
 /// Supervisor to sandbox. The first message is [`Request::Open`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Envelope {
@@ -77,6 +85,9 @@ pub struct Capabilities {
     pub rootless: bool,
     /// The sandbox has its own `/proc`.
     pub own_proc: bool,
+    /// Workloads have namespaces. Without, requests about them succeed and do nothing, and
+    /// sockets are the machine's.
+    pub namespaces: bool,
 }
 
 /// How a process ended.
@@ -120,7 +131,8 @@ impl std::fmt::Display for Ended {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
-    /// In the workload's namespaces, without privileges.
+    /// In the workload's namespaces, without privileges. In a sandbox without namespaces only
+    /// the ids and the privileges of the view count.
     Application(View),
     /// In the host's network with the sandbox's capabilities; the workload's network namespace
     /// is inherited as descriptor [`NETNS_FD`].

@@ -1,7 +1,8 @@
 //! The sandbox's loop: requests from the supervisor, deaths of children.
 
-use super::process::{become_process, fork_exec};
+use super::process::{Place, become_process, fork_exec};
 use super::protocol::{Answer, Capabilities, Ended, Envelope, Reply, Request, Role, Spawn};
+use super::sweep::end_descendants;
 use crate::wire;
 use meltemi_capture::{Fabric, Netns, PASSTHROUGH_SOURCE};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -38,7 +39,11 @@ pub(super) fn serve(control: OwnedFd, capabilities: Capabilities) -> i32 {
         workloads: HashMap::new(),
         children: HashSet::new(),
     };
-    match server.run() {
+    let outcome = server.run();
+    if !capabilities.namespaces {
+        end_descendants();
+    }
+    match outcome {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("meltemi sandbox: {error}");
@@ -83,6 +88,9 @@ impl Server {
 
     fn reap(&mut self) -> io::Result<()> {
         loop {
+            if !self.capabilities.namespaces {
+                self.end_group_of_next();
+            }
             let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), Ended::Code(code)),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
@@ -95,6 +103,20 @@ impl Server {
             if self.children.remove(&pid) {
                 self.send(&Answer::Exited { pid, status }, &[])?;
             }
+        }
+    }
+
+    /// A container ends with its first process; without a pid namespace that takes a hand: the
+    /// rest of the group of the child that is to be reaped next, before its number is free.
+    fn end_group_of_next(&self) {
+        use nix::sys::wait::{Id, waitid};
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        if let Ok(status) = waitid(Id::All, flags)
+            && let Some(pid) = status.pid()
+            && self.children.contains(&pid.as_raw())
+        {
+            // Fails where nothing else is left of the group.
+            let _ = nix::sys::signal::killpg(pid, Signal::SIGKILL);
         }
     }
 
@@ -117,6 +139,20 @@ impl Server {
         fds: Vec<OwnedFd>,
     ) -> Result<(Reply, Vec<OwnedFd>), String> {
         let done = |fds| Ok((Reply::Done, fds));
+        if !self.capabilities.namespaces {
+            // The same requests, as far as they mean something in a network shared by all.
+            match request {
+                Request::Open { .. }
+                | Request::Create { .. }
+                | Request::Rules { .. }
+                | Request::Destroy { .. }
+                | Request::Namespaces { .. } => return done(Vec::new()),
+                Request::Socket { .. } => {
+                    return done(vec![plain_socket().map_err(text)?.into()]);
+                }
+                Request::Spawn(_) | Request::Signal { .. } => {}
+            }
+        }
         match request {
             Request::Open { network } => {
                 if self.fabric.is_some() {
@@ -225,13 +261,14 @@ impl Server {
             env,
             cwd,
         } = spawn;
-        let netns = match (&role, &workload) {
-            (Role::System, _) => None,
-            (_, Some(workload)) => Some(self.workload(workload)?.netns.as_fd()),
+        let place = match (&role, &workload) {
+            _ if !self.capabilities.namespaces => Place::Shared,
+            (Role::System, _) => Place::Host,
+            (_, Some(workload)) => Place::Workload(self.workload(workload)?.netns.as_fd()),
             (_, None) => return Err("an application or sidecar needs a workload".into()),
         };
         let pid =
-            fork_exec(|| become_process(&role, netns, &argv, &env, cwd.as_deref(), fds))?.as_raw();
+            fork_exec(|| become_process(&role, place, &argv, &env, cwd.as_deref(), fds))?.as_raw();
         self.children.insert(pid);
         Ok(pid)
     }
@@ -241,10 +278,15 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// A socket whose source address the capture rules let through to the application.
-fn probe_socket() -> io::Result<socket2::Socket> {
+fn plain_socket() -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// A socket whose source address the capture rules let through to the application.
+fn probe_socket() -> io::Result<socket2::Socket> {
+    let socket = plain_socket()?;
     let source: std::net::SocketAddr = (PASSTHROUGH_SOURCE, 0).into();
     socket.bind(&source.into())?;
     Ok(socket)

@@ -1,15 +1,87 @@
-//! Which pod has which address, and which gateway which port of the host.
+//! Which pod has which addresses, and which gateway which port of the host.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
+use crate::loopback::{Seat, Seats};
+use crate::plan::{PodKind, PodPlan};
 use meltemi_capture::Cidr;
 use sha2::{Digest, Sha256};
 
 /// Ports tried above a wanted one that is in use.
 const PORT_TRIES: u16 = 200;
 
-/// Hands out addresses. A pod's name decides its address unless another pod has it, so that
+/// Where a pod is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The pod's address in the mesh.
+    pub pod: Ipv4Addr,
+    /// Where its application listens: the pod's address too, except beside a sidecar that has
+    /// no interception.
+    pub application: Ipv4Addr,
+    /// In a mesh without namespaces.
+    pub seat: Option<Seat>,
+}
+
+/// Hands out places.
+#[derive(Debug)]
+pub(crate) enum Places {
+    Namespaces(Addresses),
+    Loopback(Seats),
+}
+
+impl Places {
+    /// A place for a pod.
+    ///
+    /// # Errors
+    /// When none is left.
+    pub(crate) fn allocate(&mut self, plan: &PodPlan) -> Result<Place, String> {
+        let key = plan.key();
+        match self {
+            Self::Namespaces(addresses) => {
+                let address = addresses
+                    .allocate(&key)
+                    .ok_or_else(|| format!("no address is free in {}", addresses.range))?;
+                Ok(Place {
+                    pod: address,
+                    application: address,
+                    seat: None,
+                })
+            }
+            Self::Loopback(seats) => {
+                let seat = seats.allocate(start(&key)).ok_or(
+                    "loopback mode has addresses for 127 pods on a machine, and all are in use",
+                )?;
+                let behind = plan.kind == PodKind::Application { sidecar: true };
+                Ok(Place {
+                    pod: seat.pod(),
+                    application: if behind {
+                        seat.application()
+                    } else {
+                        seat.pod()
+                    },
+                    seat: Some(seat),
+                })
+            }
+        }
+    }
+
+    pub(crate) fn release(&mut self, place: Place) {
+        match (self, place.seat) {
+            (Self::Namespaces(addresses), _) => addresses.release(place.pod),
+            (Self::Loopback(seats), Some(seat)) => seats.release(seat),
+            (Self::Loopback(_), None) => {}
+        }
+    }
+}
+
+/// Where the search for a pod's address begins.
+fn start(key: &str) -> u32 {
+    let digest = Sha256::digest(key.as_bytes());
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// Hands out addresses of a range. A pod's name decides its address unless another pod has it, so that
 /// it stays the same over restarts.
 #[derive(Debug)]
 pub(crate) struct Addresses {
@@ -33,8 +105,7 @@ impl Addresses {
         let size = 1u32 << (32 - u32::from(self.range.prefix()));
         // Not the network, the hub, nor the broadcast address.
         let usable = size - 3;
-        let digest = Sha256::digest(key.as_bytes());
-        let start = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) % usable;
+        let start = start(key) % usable;
         let free = (0..usable)
             .map(|step| {
                 Ipv4Addr::from(

@@ -4,7 +4,7 @@ use super::context::Context;
 use crate::sandbox::{EXTRA_FD, NETNS_FD};
 use crate::settings::LocalMesh;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 /// `meltemi control-plane` over this mesh's directories.
@@ -22,6 +22,8 @@ pub(crate) fn control_plane(ctx: &Context, settings: &LocalMesh) -> Vec<String> 
 pub(crate) struct Proxy<'a> {
     pub bootstrap: &'a Path,
     pub admin: &'a Path,
+    /// In a mesh without namespaces: the pod's address.
+    pub loopback: Option<Ipv4Addr>,
     /// A sidecar captures its application's DNS; a gateway has no application.
     pub dns: bool,
     /// Listener ports and their ports on the host.
@@ -35,26 +37,15 @@ pub(crate) struct Proxy<'a> {
 pub(crate) fn proxy(ctx: &Context, settings: &LocalMesh, proxy: &Proxy<'_>) -> Vec<String> {
     let mut argv = own(ctx, "proxy");
     option(&mut argv, "--config-path", proxy.bootstrap.display());
-    option(&mut argv, "--netns-fd", NETNS_FD);
     option(&mut argv, "--credential-fd", EXTRA_FD);
     option(&mut argv, "--admin-socket", proxy.admin.display());
-    for range in settings.network.mesh().ranges() {
-        option(&mut argv, "--mesh-cidr", range);
-    }
-    if proxy.dns {
-        option(&mut argv, "--dns-listen", "127.0.0.1:15053");
-        option(&mut argv, "--dns-unknown", settings.dns.unknown.as_str());
-    }
-    // Istio's ports, on every address of the workload's namespace.
-    option(&mut argv, "--health-listen", "0.0.0.0:15021");
-    option(&mut argv, "--agent-listen", "0.0.0.0:15020");
-    option(&mut argv, "--prometheus-listen", "0.0.0.0:15090");
-    if let Some((port, path)) = &proxy.metrics {
-        option(
-            &mut argv,
-            "--application-metrics",
-            format!("{port}/{}", path.trim_start_matches('/')),
-        );
+    match proxy.loopback {
+        // No merged metrics: beside them is the order to end, for every user of the machine.
+        Some(address) => {
+            option(&mut argv, "--health-listen", format!("{address}:15021"));
+            option(&mut argv, "--prometheus-listen", format!("{address}:15090"));
+        }
+        None => in_namespace(&mut argv, settings, proxy),
     }
     if !proxy.publish.is_empty() {
         let ports: Vec<String> = proxy
@@ -69,6 +60,25 @@ pub(crate) fn proxy(ctx: &Context, settings: &LocalMesh, proxy: &Proxy<'_>) -> V
         );
     }
     argv
+}
+
+fn in_namespace(argv: &mut Vec<String>, settings: &LocalMesh, proxy: &Proxy<'_>) {
+    option(argv, "--netns-fd", NETNS_FD);
+    for range in settings.network.mesh().ranges() {
+        option(argv, "--mesh-cidr", range);
+    }
+    if proxy.dns {
+        option(argv, "--dns-listen", "127.0.0.1:15053");
+        option(argv, "--dns-unknown", settings.dns.unknown.as_str());
+    }
+    // Istio's ports, on every address of the workload's namespace.
+    option(argv, "--health-listen", "0.0.0.0:15021");
+    option(argv, "--agent-listen", "0.0.0.0:15020");
+    option(argv, "--prometheus-listen", "0.0.0.0:15090");
+    if let Some((port, path)) = &proxy.metrics {
+        let path = path.trim_start_matches('/');
+        option(argv, "--application-metrics", format!("{port}/{path}"));
+    }
 }
 
 fn own(ctx: &Context, command: &str) -> Vec<String> {

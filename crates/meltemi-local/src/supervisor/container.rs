@@ -1,10 +1,12 @@
 //! One container of a pod: its process, probes, restarts and end.
 
+use super::addresses::Place;
 use super::backoff::Backoff;
 use super::context::{Context, base_environment};
 use super::processes::Process;
 use super::status::{Activity, PodCell};
-use crate::plan::{self, Command, EnvError, PodFacts, PodPlan};
+use crate::loopback::{self, BIND_ADDRESS};
+use crate::plan::{self, Command, EnvError, PodFacts, PodKind, PodPlan};
 use crate::probe::{Action, Prober, attempt};
 use crate::sandbox::{Ended, Role, Spawn, View};
 use crate::settings::LocalMesh;
@@ -12,7 +14,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
 use std::fs::File;
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,11 @@ const EAGER: Duration = Duration::from_millis(200);
 /// Wait before looking again for a ConfigMap or Secret that is missing.
 const MISSING: Duration = Duration::from_secs(1);
 
+/// After this, an application that cannot be reached is worth a word.
+const SLOW: Duration = Duration::from_secs(3);
+/// Why a pod whose application listens elsewhere is not ready.
+const NOT_LISTENING: &str = "NotListening";
+
 /// Kubernetes' default terminationGracePeriodSeconds.
 const GRACE_SECONDS: i64 = 30;
 /// Bound on an application's end when the whole mesh goes.
@@ -36,7 +42,7 @@ pub(crate) struct Runner {
     pub plan: Arc<PodPlan>,
     pub settings: Arc<LocalMesh>,
     pub cell: Arc<PodCell>,
-    pub address: Ipv4Addr,
+    pub place: Place,
     pub container: Container,
     pub command: Command,
     pub init: bool,
@@ -94,9 +100,13 @@ impl Runner {
             let wait = backoff.ended();
             if process.is_ok() {
                 let seconds = wait.as_secs_f32();
+                let hint = match self.place.seat {
+                    Some(_) if !ended.success() => format!("; {}", self.remedy()),
+                    _ => String::new(),
+                };
                 self.waiting(
                     "CrashLoopBackOff",
-                    format!("ended with {ended}; starting again in {seconds} s"),
+                    format!("ended with {ended}; starting again in {seconds} s{hint}"),
                 );
             }
             tokio::select! {
@@ -194,12 +204,31 @@ impl Runner {
         objects: &meltemi_config::Objects,
     ) -> Result<Vec<(String, String)>, EnvError> {
         let mut image = base_environment(&self.plan.name);
+        image.extend(self.place_variables(objects));
         image.extend(self.command.env.iter().cloned());
         let facts = PodFacts {
             plan: &self.plan,
-            address: self.address,
+            address: self.place.pod,
         };
         plan::environment(&self.container, &image, &facts, objects)
+    }
+
+    /// What an application without interception has to be told.
+    pub(crate) fn place_variables(
+        &self,
+        objects: &meltemi_config::Objects,
+    ) -> Vec<(String, String)> {
+        match (self.place.seat, self.plan.kind) {
+            (Some(seat), PodKind::Application { sidecar: true }) => loopback::variables(
+                seat,
+                &self.plan.namespace,
+                objects,
+                self.settings.network.services,
+            ),
+            // Nothing calls for it, and nothing keeps it from the pod's own address.
+            (Some(seat), _) => vec![(BIND_ADDRESS.to_owned(), seat.pod().to_string())],
+            (None, _) => Vec::new(),
+        }
     }
 
     fn log(&self) -> io::Result<(OwnedFd, OwnedFd)> {
@@ -212,7 +241,7 @@ impl Runner {
             &self.settings,
             &self.plan.namespace,
             &self.plan.name,
-            self.address,
+            self.place.pod,
             ids(&self.plan, &self.container),
         )
     }
@@ -263,10 +292,70 @@ impl Runner {
                 None => std::future::pending().await,
             }
         };
+        // A probe decides on readiness; why it fails is worth telling all the same.
+        let has_probe = self.container.readiness_probe.is_some();
+        let listening = async {
+            if has_probe {
+                self.listening().await;
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             () = readiness => std::future::pending().await,
+            () = listening => std::future::pending().await,
             why = liveness => format!("liveness probe: {why}"),
         }
+    }
+
+    /// In loopback mode, an application at another address is not found by its proxy: waits
+    /// until one of its ports answers where it should, and says so while none does.
+    async fn listening(&self) {
+        let ports: Vec<u16> = tcp_ports(&self.container).collect();
+        if self.place.seat.is_none() || ports.is_empty() {
+            return;
+        }
+        let late = tokio::time::Instant::now() + SLOW;
+        let mut told = false;
+        while !self.any_open(&ports).await {
+            if !told && tokio::time::Instant::now() >= late {
+                told = true;
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                let message = format!(
+                    "container {}: nothing answers at {} port {}; {}",
+                    self.container.name,
+                    self.place.application,
+                    ports.join(" or "),
+                    self.remedy()
+                );
+                self.cell
+                    .update(|state| state.problem = Some((NOT_LISTENING, message)));
+            }
+            sleep(EAGER).await;
+        }
+        self.cell.update(|state| {
+            state.problem = state
+                .problem
+                .take()
+                .filter(|(reason, _)| *reason != NOT_LISTENING);
+        });
+    }
+
+    async fn any_open(&self, ports: &[u16]) -> bool {
+        for port in ports {
+            let open = self.reach(Action::Tcp { port: *port });
+            if matches!(timeout(SLOW, open).await, Ok(Ok(()))) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn remedy(&self) -> String {
+        format!(
+            "in loopback mode it must listen on {} alone, which {BIND_ADDRESS} tells it: pass it on in meltemi.yaml, \
+             for example args: [--bind, $({BIND_ADDRESS})]",
+            self.place.application
+        )
     }
 
     async fn readiness(&self, probe: Option<Prober>) {
@@ -275,6 +364,7 @@ impl Runner {
                 .container(&self.container.name, |state| state.ready = ready)
         };
         let Some(probe) = probe else {
+            self.listening().await;
             ready(true);
             return std::future::pending().await;
         };
@@ -332,19 +422,21 @@ impl Runner {
         if let Action::Exec { command } = &probe.action {
             return self.execute(command.clone(), probe.timeout).await;
         }
-        let network = async {
-            let socket = self
-                .ctx
-                .processes
-                .sandbox()
-                .socket(&self.plan.key())
-                .await
-                .map_err(|error| error.to_string())?;
-            attempt(&probe.action, socket, self.address).await
-        };
-        timeout(probe.timeout, network)
+        timeout(probe.timeout, self.reach(probe.action.clone()))
             .await
             .map_err(|_| format!("no answer within {:?}", probe.timeout))?
+    }
+
+    /// One network probe.
+    async fn reach(&self, action: Action) -> Result<(), String> {
+        let socket = self
+            .ctx
+            .processes
+            .sandbox()
+            .socket(&self.plan.key())
+            .await
+            .map_err(|error| error.to_string())?;
+        attempt(&action, socket, self.place.application).await
     }
 
     /// Runs a command beside the container's; success is exit code 0 within `limit`.
@@ -396,7 +488,7 @@ impl Runner {
 }
 
 /// `runAsUser` and `runAsGroup`: the container's, else the pod's.
-fn ids(plan: &PodPlan, container: &Container) -> (Option<u32>, Option<u32>) {
+pub(crate) fn ids(plan: &PodPlan, container: &Container) -> (Option<u32>, Option<u32>) {
     let (own, pod) = (
         container.security_context.as_ref(),
         plan.spec.security_context.as_ref(),
@@ -409,6 +501,18 @@ fn ids(plan: &PodPlan, container: &Container) -> (Option<u32>, Option<u32>) {
         .and_then(|own| own.run_as_group)
         .or_else(|| pod.and_then(|pod| pod.run_as_group));
     (id(uid), id(gid))
+}
+
+/// The container's declared TCP ports.
+fn tcp_ports(container: &Container) -> impl Iterator<Item = u16> + '_ {
+    let ports = container.ports.iter().flatten();
+    ports
+        .filter(|port| {
+            port.protocol
+                .as_deref()
+                .is_none_or(|protocol| protocol == "TCP")
+        })
+        .filter_map(|port| u16::try_from(port.container_port).ok())
 }
 
 fn null() -> Result<OwnedFd, String> {

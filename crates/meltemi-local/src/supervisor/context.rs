@@ -3,6 +3,7 @@
 use super::processes::Processes;
 use crate::events::Events;
 use crate::paths::MeshPaths;
+use crate::running::Mode;
 use crate::sandbox::View;
 use crate::settings::LocalMesh;
 use meltemi_config::Published;
@@ -42,6 +43,7 @@ pub(crate) struct Context {
     pub processes: Processes,
     pub events: Events,
     pub rootless: bool,
+    pub mode: Mode,
     /// The configuration's objects.
     pub objects: watch::Receiver<Arc<Published>>,
     /// The mesh ends as a whole: no draining.

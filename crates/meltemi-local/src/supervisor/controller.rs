@@ -1,6 +1,6 @@
 //! The loop that makes what runs follow what the configuration wants.
 
-use super::addresses::{Addresses, HostPorts};
+use super::addresses::{Addresses, HostPorts, Places};
 use super::context::Context;
 use super::pod::Pod;
 use super::rollout::{self, Running};
@@ -8,8 +8,10 @@ use super::runs::{RunRequest, Runs};
 use super::status::{PodCell, PodState};
 use crate::builtin::{self, PUBLISH_ANNOTATION};
 use crate::events::Event;
+use crate::loopback::Seats;
 use crate::paths::write_atomically;
 use crate::plan::{self, OwnerKind, PodPlan};
+use crate::running::Mode;
 use crate::settings::LocalMesh;
 use meltemi_config::Published;
 use serde::{Deserialize, Serialize};
@@ -88,7 +90,7 @@ pub(super) struct Controller {
     settings_error: Option<String>,
     objects: watch::Receiver<Arc<Published>>,
     control_plane: watch::Receiver<bool>,
-    addresses: Addresses,
+    places: Places,
     ports: HostPorts,
     members: BTreeMap<String, Member>,
     runs: Runs,
@@ -106,7 +108,10 @@ impl Controller {
         control_plane: watch::Receiver<bool>,
         url: watch::Sender<Option<String>>,
     ) -> Self {
-        let addresses = Addresses::new(settings.network.pods);
+        let places = match ctx.mode {
+            Mode::Namespaces => Places::Namespaces(Addresses::new(settings.network.pods)),
+            Mode::Loopback => Places::Loopback(Seats::default()),
+        };
         let settings_time = settings_time(&ctx);
         let runs = Runs::new(ctx.paths.in_run("builtin"));
         Self {
@@ -116,7 +121,7 @@ impl Controller {
             settings_time,
             settings_error: None,
             control_plane,
-            addresses,
+            places,
             ports: HostPorts::default(),
             members: BTreeMap::new(),
             runs,
@@ -178,7 +183,7 @@ impl Controller {
             .collect();
         for key in gone {
             if let Some(member) = self.members.remove(&key) {
-                self.addresses.release(member.pod.address);
+                self.places.release(member.pod.place);
                 self.runs.ended(&key);
             }
         }
@@ -211,11 +216,7 @@ impl Controller {
 
     fn start(&mut self, plan: Arc<PodPlan>) -> Started {
         let key = plan.key();
-        let range = self.settings.network.pods;
-        let address = self
-            .addresses
-            .allocate(&key)
-            .ok_or_else(|| format!("no address is free in {range}"))?;
+        let place = self.places.allocate(&plan)?;
         let publish = self.publish(&plan);
         let file = self.ctx.paths.in_run("pods").join(format!("{key}.yaml"));
         let cell = Arc::new(PodCell::new(plan.clone(), file, self.changed.clone()));
@@ -225,7 +226,7 @@ impl Controller {
             plan,
             settings: self.settings.clone(),
             cell,
-            address,
+            place,
             publish,
             control_plane: self.control_plane.clone(),
             stop: CancellationToken::new(),

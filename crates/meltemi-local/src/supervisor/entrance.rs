@@ -38,7 +38,8 @@ pub(crate) enum EnterRequest {
     Run(RunRequest),
 }
 
-/// The answer; descriptors beside it: net, mnt, pid and, rootless, user namespaces.
+/// The answer; descriptors beside it: net, mnt, pid and, rootless, user namespaces; none where
+/// the mesh has no namespaces.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Admission {
@@ -47,6 +48,8 @@ pub(crate) struct Admission {
     pub address: Ipv4Addr,
     pub view: View,
     pub env: Vec<(String, String)>,
+    /// Variables that a process needs there whatever else its environment is; part of `env`.
+    pub place: Vec<(String, String)>,
     pub cwd: PathBuf,
 }
 
@@ -195,9 +198,10 @@ async fn admission(
     let admission = Admission {
         pod: pod.plan.name.clone(),
         namespace: pod.plan.namespace.clone(),
-        address: pod.address,
+        address: pod.place.pod,
         view: entry.view,
         env: entry.env,
+        place: entry.place,
         cwd: entry.cwd,
     };
     Ok((admission, fds))

@@ -12,6 +12,7 @@ mod control_plane;
 mod controller;
 mod credential;
 pub(crate) mod entrance;
+mod ground;
 mod pod;
 mod processes;
 mod rollout;
@@ -25,7 +26,7 @@ pub use runs::RunRequest;
 use crate::events::{Event, Events};
 use crate::paths::MeshPaths;
 use crate::running::{Claim, ClaimError, MeshInfo, Mode, start_time};
-use crate::sandbox::{Sandbox, SandboxError};
+use crate::sandbox::SandboxError;
 use crate::settings::{LocalMesh, SettingsError};
 use context::Context;
 use controller::Controller;
@@ -59,6 +60,8 @@ pub struct Options {
     pub publish_ports: Vec<(u16, u16)>,
     /// Further arguments of the control plane, `--cert-ttl 1h` for example.
     pub control_plane_args: Vec<String>,
+    /// How applications are connected; none: with namespaces where the machine allows them.
+    pub mode: Option<Mode>,
 }
 
 impl Options {
@@ -74,6 +77,7 @@ impl Options {
             publish: None,
             publish_ports: Vec::new(),
             control_plane_args: Vec::new(),
+            mode: None,
         })
     }
 }
@@ -138,12 +142,13 @@ async fn run(
     events: Events,
     stop: CancellationToken,
 ) -> Result<(), UpError> {
-    let command = options.sandbox.clone();
-    let started = tokio::task::spawn_blocking(move || Sandbox::start(&command)).await;
-    let (sandbox, ends) = started.map_err(|error| SandboxError::Failed(error.to_string()))??;
-    let rootless = sandbox.capabilities().rootless;
-    sandbox.open(settings.network.mesh()).await?;
-    events.send(Event::Sandbox { rootless });
+    let (sandbox, ends) = ground::prepare(options, &settings, &events).await?;
+    let capabilities = sandbox.capabilities();
+    let mode = if capabilities.namespaces {
+        Mode::Namespaces
+    } else {
+        Mode::Loopback
+    };
     let (processes, mut gone) = Processes::new(sandbox, ends);
 
     let directory = |path: PathBuf, trust| Directory {
@@ -169,7 +174,8 @@ async fn run(
         control_plane_args: options.control_plane_args.clone(),
         processes,
         events: events.clone(),
-        rootless,
+        rootless: capabilities.rootless,
+        mode,
         objects: source.subscribe(),
         shutdown: CancellationToken::new(),
     });
@@ -182,7 +188,7 @@ async fn run(
         start_time: start_time(pid).unwrap_or_default(),
         url: None,
         version: options.version.clone(),
-        mode: Mode::Namespaces,
+        mode,
     });
     let (commands, queue) = mpsc::channel(QUEUE);
     let listener = UnixListener::bind(paths.in_run("supervisor.sock"))

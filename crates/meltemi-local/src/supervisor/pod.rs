@@ -1,19 +1,21 @@
 //! One pod's life: namespace, proxy, containers, and the way out in the reverse order.
 
+use super::addresses::Place;
 use super::backoff::Backoff;
-use super::container::Runner;
+use super::commands;
+use super::container::{Runner, ids};
 use super::context::{Context, base_environment};
 use super::sidecar::Sidecar;
 use super::status::{Activity, ContainerState, PodCell};
 use crate::events::Event;
 use crate::plan::{self, Command, OwnerKind, PodKind, PodPlan};
 use crate::probe::{Action, attempt};
+use crate::running::Mode;
 use crate::sandbox::{Ended, SandboxError, View};
 use crate::settings::LocalMesh;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
 use meltemi_capture::RuleSet;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +38,7 @@ pub(crate) struct Pod {
     pub plan: Arc<PodPlan>,
     pub settings: Arc<LocalMesh>,
     pub cell: Arc<PodCell>,
-    pub address: Ipv4Addr,
+    pub place: Place,
     /// A gateway's ports and their ports on the host.
     pub publish: Vec<(u16, u16)>,
     pub control_plane: watch::Receiver<bool>,
@@ -48,6 +50,8 @@ pub(crate) struct Pod {
 pub(crate) struct Entry {
     pub view: View,
     pub env: Vec<(String, String)>,
+    /// Of `env`, what the place requires.
+    pub place: Vec<(String, String)>,
     pub cwd: PathBuf,
 }
 
@@ -61,7 +65,7 @@ impl Pod {
         if let Some((runners, rules)) = self.prepared() {
             self.ctx.events.send(Event::PodStarting {
                 pod: self.id(),
-                address: self.address,
+                address: self.place.pod,
             });
             if self.create(rules).await {
                 self.live(runners).await;
@@ -104,7 +108,7 @@ impl Pod {
                 Err(error) => return blocked("NoCommand", error),
             }
         }
-        for message in unsupported(&self.plan) {
+        for message in unsupported(&self.plan, &self.ctx) {
             self.ctx.events.send(Event::Notice {
                 what: self.id(),
                 message,
@@ -150,7 +154,7 @@ impl Pod {
             plan: self.plan.clone(),
             settings: self.settings.clone(),
             cell: self.cell.clone(),
-            address: self.address,
+            place: self.place,
             container: container.clone(),
             command,
             init,
@@ -177,12 +181,17 @@ impl Pod {
         };
         let Some(chosen) = chosen else {
             let (namespace, name) = (&self.plan.namespace, &self.plan.name);
-            let view = self
-                .ctx
-                .view(&self.settings, namespace, name, self.address, (None, None));
+            let view = self.ctx.view(
+                &self.settings,
+                namespace,
+                name,
+                self.place.pod,
+                (None, None),
+            );
             return Ok(Entry {
                 view,
                 env: base_environment(name),
+                place: Vec::new(),
                 cwd: self.ctx.paths.config.clone(),
             });
         };
@@ -194,6 +203,7 @@ impl Pod {
         Ok(Entry {
             view: runner.view(),
             env,
+            place: runner.place_variables(&objects),
             cwd: runner.command.cwd.clone(),
         })
     }
@@ -207,7 +217,7 @@ impl Pod {
                 .ctx
                 .processes
                 .sandbox()
-                .create(&self.plan.key(), self.address, rules.clone())
+                .create(&self.plan.key(), self.place.pod, rules.clone())
                 .await
             {
                 Ok(()) => break,
@@ -224,7 +234,7 @@ impl Pod {
         }
         self.cell.update(|state| {
             state.problem = None;
-            state.address = Some(self.address);
+            state.address = Some(self.place.pod);
         });
         true
     }
@@ -239,7 +249,7 @@ impl Pod {
                 plan: self.plan.clone(),
                 settings: self.settings.clone(),
                 cell: self.cell.clone(),
-                address: self.address,
+                place: self.place,
                 publish: self.publish.clone(),
             })
         });
@@ -374,7 +384,7 @@ impl Pod {
                     .socket(&self.plan.key())
                     .await
                     .map_err(|error| error.to_string())?;
-                attempt(&action, socket, self.address).await
+                attempt(&action, socket, self.place.application).await
             };
             let ready = matches!(timeout(PORT_TIMEOUT, open).await, Ok(Ok(())));
             self.cell.container(&name, |state| state.ready = ready);
@@ -384,7 +394,8 @@ impl Pod {
 }
 
 /// Fields of a pod that mean nothing or too little here, for the user to know.
-fn unsupported(plan: &PodPlan) -> Vec<String> {
+fn unsupported(plan: &PodPlan, ctx: &Context) -> Vec<String> {
+    let loopback = ctx.mode == Mode::Loopback;
     let mut found = Vec::new();
     let spec = &plan.spec;
     for container in plan
@@ -419,7 +430,16 @@ fn unsupported(plan: &PodPlan) -> Vec<String> {
             ));
         }
     }
-    if spec.host_network == Some(true) {
+    if loopback && commands::application_metrics(&plan.annotations).is_some() {
+        found.push(
+            "prometheus.io/scrape is not honoured in loopback mode: the application's metrics are at its own port, the proxy's at 15090"
+                .into(),
+        );
+    }
+    if loopback && ctx.rootless && runs_as_others(plan) {
+        found.push("runAsUser and runAsGroup need root in loopback mode: it runs as you".into());
+    }
+    if spec.host_network == Some(true) && !loopback {
         found.push("hostNetwork is not honoured: the pod has its own network namespace".into());
     }
     if spec.share_process_namespace == Some(true) {
@@ -429,4 +449,9 @@ fn unsupported(plan: &PodPlan) -> Vec<String> {
         );
     }
     found
+}
+
+fn runs_as_others(plan: &PodPlan) -> bool {
+    plan.containers()
+        .any(|container| ids(plan, container) != (None, None))
 }

@@ -1,5 +1,6 @@
 //! A workload's proxy: started with a fresh credential, watched, started again, drained.
 
+use super::addresses::Place;
 use super::admin;
 use super::backoff::Backoff;
 use super::commands::{self, Proxy};
@@ -15,7 +16,6 @@ use crate::sandbox::{Role, Spawn};
 use crate::settings::LocalMesh;
 use jiff::Timestamp;
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(crate) struct Sidecar {
     pub plan: Arc<PodPlan>,
     pub settings: Arc<LocalMesh>,
     pub cell: Arc<PodCell>,
-    pub address: Ipv4Addr,
+    pub place: Place,
     /// Ports and their ports on the host.
     pub publish: Vec<(u16, u16)>,
 }
@@ -123,7 +123,10 @@ impl Sidecar {
         let file = paths.in_run("bootstrap").join(format!("{key}.json"));
         let content = bootstrap(
             &self.plan,
-            self.address,
+            self.place.pod,
+            self.place
+                .seat
+                .map(|seat| seat.metadata(self.settings.network.services)),
             &paths.in_run("xds.sock"),
             &self.ctx.version,
             &paths.name,
@@ -139,6 +142,7 @@ impl Sidecar {
         let arguments = Proxy {
             bootstrap: &file,
             admin: &admin,
+            loopback: self.place.seat.map(|_| self.place.pod),
             dns: self.plan.kind != PodKind::Gateway,
             publish: &self.publish,
             address: self.settings.publish,

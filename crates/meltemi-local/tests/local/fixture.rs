@@ -100,7 +100,7 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        let (sandbox, events) = Sandbox::start(&helper()).unwrap();
+        let (sandbox, events) = Sandbox::start(&helper(), true).unwrap();
         sandbox.open(MeshNetwork::standard()).await.unwrap();
         let rules = RuleSet::standard(MeshNetwork::standard().ranges());
         sandbox.create("one", ADDRESS, rules).await.unwrap();

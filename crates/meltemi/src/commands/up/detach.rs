@@ -29,6 +29,7 @@ pub fn run(args: &Args, dir: &Path) -> Outcome {
     command
         .arg("--wait-timeout")
         .arg(format!("{}ms", args.wait_timeout.as_millis()));
+    command.args(["--mode", args.mode.word()]);
     if let Some(port) = args.port {
         command.args(["--port", &port.to_string()]);
     }

@@ -7,6 +7,7 @@ mod sample;
 use super::{Outcome, Usage, duration, log_to_stderr};
 use anyhow::{Context, bail};
 use meltemi_local::events::{Event, Events};
+use meltemi_local::running::Mode;
 use meltemi_local::supervisor::{Options, up};
 use report::Report;
 use std::os::fd::RawFd;
@@ -35,9 +36,40 @@ pub struct Args {
     /// Plugged-in CA: a directory laid out as Istio's cacerts
     #[arg(long, value_name = "DIR")]
     cacerts: Option<PathBuf>,
+    /// How applications are connected
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    mode: Choice,
     /// Descriptor that a detached mesh reports to
     #[arg(long, hide = true)]
     report_fd: Option<RawFd>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Choice {
+    /// As `namespaces` where the machine allows it, else as `loopback`
+    Auto,
+    /// Each in its own network namespace, its traffic intercepted
+    Namespaces,
+    /// In the machine's network at explicit loopback addresses; nothing is intercepted
+    Loopback,
+}
+
+impl Choice {
+    fn mode(self) -> Option<Mode> {
+        match self {
+            Self::Auto => None,
+            Self::Namespaces => Some(Mode::Namespaces),
+            Self::Loopback => Some(Mode::Loopback),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Namespaces => "namespaces",
+            Self::Loopback => "loopback",
+        }
+    }
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -55,6 +87,7 @@ pub fn run(args: Args) -> Outcome {
     keep_descriptors_private();
     log_to_stderr("warn");
     let mut options = Options::new(dir, env!("CARGO_PKG_VERSION"))?;
+    options.mode = args.mode.mode();
     if let Some(port) = args.port {
         options.publish_ports = vec![(8080, port)];
     }

@@ -4,6 +4,7 @@ use crate::mesh::Mesh;
 use crate::output::{Colour, colour, table};
 use anyhow::Context;
 use meltemi_local::events::Event;
+use meltemi_local::running::Mode;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -45,6 +46,14 @@ impl Report {
         let line = match event {
             Event::Sandbox { rootless: true } => "sandbox ready (as an ordinary user)".to_owned(),
             Event::Sandbox { rootless: false } => "sandbox ready (as root)".to_owned(),
+            Event::Loopback { why } => {
+                if let Some(why) = why {
+                    let text = format!("network namespaces are not possible here: {why}");
+                    self.progress(&format!("{} {text}", mark(Colour::Yellow, "!")));
+                }
+                "loopback mode: services are at explicit addresses, nothing is intercepted"
+                    .to_owned()
+            }
             Event::ControlPlane { restarts: 0 } => "control plane ready".to_owned(),
             Event::ControlPlane { restarts } => {
                 format!("control plane is back (restart {restarts})")
@@ -237,6 +246,12 @@ async fn summary(mesh: &Mesh, seconds: f32, blocked: &[String]) -> String {
         let app = pod.labels.get("app").unwrap_or(&pod.workload);
         let _ = writeln!(out, "        meltemi logs {app} --proxy");
         let _ = writeln!(out, "        meltemi proxy-config route {app}");
+        if mesh.info.mode == Mode::Loopback {
+            let _ = writeln!(
+                out,
+                "        meltemi exec {app} -- env    (where it finds the services)"
+            );
+        }
     }
     let _ = writeln!(
         out,
