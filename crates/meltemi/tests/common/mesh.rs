@@ -3,7 +3,7 @@
 
 use super::http::{Request, Response};
 use super::output::{Output, run};
-use super::process::{Killed, marked, signal, spawn};
+use super::process::{Killed, marked, signal};
 use super::wait::{attempt, until};
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -81,16 +81,15 @@ impl Mesh {
             .stdin(Stdio::null());
         command.stdout(file("up.out").map_err(|error| error.to_string())?);
         command.stderr(file("up.err").map_err(|error| error.to_string())?);
-        let child =
-            spawn(command).map_err(|error| format!("{}: {error}", self.program.display()))?;
-        let mut process = Killed(child);
+        let mut process = Killed::spawn(command)
+            .map_err(|error| format!("{}: {error}", self.program.display()))?;
         let up = attempt(UP, || {
             if self.said().contains(" is up in ") {
                 return Ok(true);
             }
-            match process.0.try_wait() {
-                Ok(Some(_)) => Ok(false),
-                _ => Err("no summary".into()),
+            match process.status() {
+                Some(_) => Ok(false),
+                None => Err("no summary".into()),
             }
         });
         *self.lock() = Some(process);
@@ -114,7 +113,7 @@ impl Mesh {
     pub fn pid(&self) -> i32 {
         self.lock()
             .as_ref()
-            .map_or(0, |process| process.0.id() as i32)
+            .map_or(0, |process| process.pid)
     }
 
     /// `meltemi` with this mesh's environment.
@@ -228,20 +227,14 @@ impl Mesh {
 
     /// Kills `up` without a word.
     pub fn kill_supervisor(&self) {
-        if let Some(mut process) = self.lock().take() {
-            let _ = process.0.kill();
-            let _ = process.0.wait();
-        }
+        drop(self.lock().take());
     }
 
     /// `meltemi down`; `up` must end with exit code 0, and nothing may be left.
     pub fn down(&self) {
         self.cli(&["down"]).expect_success("down");
         if let Some(mut process) = self.lock().take() {
-            let status = until("`up` ends", DOWN, || match process.0.try_wait() {
-                Ok(Some(status)) => Ok(status),
-                _ => Err("it runs".into()),
-            });
+            let status = until("`up` ends", DOWN, || process.status().ok_or_else(|| "it runs".into()));
             assert!(
                 status.success(),
                 "`up` ended with {status}\n{}",

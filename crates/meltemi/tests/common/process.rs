@@ -2,9 +2,9 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 type Order = (Command, Sender<io::Result<Child>>);
 
@@ -42,14 +42,52 @@ fn dying_with_parent(mut command: Command) -> Command {
     command
 }
 
-/// A process that is killed and reaped when it goes out of scope.
-pub struct Killed(pub Child);
+/// A process that is killed when this goes out of scope. It is reaped as soon as it ends,
+/// as a shell would: who waits for its end from elsewhere sees no zombie.
+pub struct Killed {
+    pub pid: i32,
+    ended: Receiver<ExitStatus>,
+    status: Option<ExitStatus>,
+}
+
+impl Killed {
+    /// # Errors
+    /// As [`spawn`].
+    pub fn spawn(command: Command) -> io::Result<Self> {
+        let mut child = spawn(command)?;
+        let pid = child.id() as i32;
+        let (sender, ended) = channel();
+        std::thread::spawn(move || {
+            if let Ok(status) = child.wait() {
+                // Nobody may care any more.
+                let _ = sender.send(status);
+            }
+        });
+        Ok(Self {
+            pid,
+            ended,
+            status: None,
+        })
+    }
+
+    /// How it ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.status = self.status.or_else(|| self.ended.try_recv().ok());
+        self.status
+    }
+
+    /// Kills it and waits for its end.
+    pub fn kill(&mut self) {
+        if self.status().is_none() {
+            signal(self.pid, libc::SIGKILL);
+            self.status = self.ended.recv().ok();
+        }
+    }
+}
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
     }
 }
 

@@ -1,7 +1,7 @@
 //! One of the two proxies, running on its copy of a group's configuration.
 
 use super::bootstrap::{Config, LOG_FIELDS, Place, bootstrap};
-use crate::common::process::{Killed, spawn};
+use crate::common::process::Killed;
 use crate::common::wait::attempt;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -47,10 +47,10 @@ impl Proxy {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file);
-        let process = spawn(command).map_err(|error| format!("{}: {error}", program[0]))?;
+        let process = Killed::spawn(command).map_err(|error| format!("{}: {error}", program[0]))?;
         let mut proxy = Self {
             place,
-            process: Killed(process),
+            process,
             log,
             read: 0,
         };
@@ -60,11 +60,7 @@ impl Proxy {
             if ready(admin) {
                 return Ok(proxy);
             }
-            let ended = proxy
-                .process
-                .0
-                .try_wait()
-                .map_err(|error| error.to_string())?;
+            let ended = proxy.process.status();
             if ended.is_some() || begun.elapsed() > START {
                 let said = std::fs::read_to_string(&said).unwrap_or_default();
                 let end = ended.map_or("it is not ready".to_owned(), |status| status.to_string());

@@ -106,7 +106,7 @@ fn running(world: &World, arguments: &[&str], log: &str) -> Killed {
     let file = std::fs::File::create(world.mesh.home.join(log)).unwrap();
     command.arg("run").args(arguments).stdin(Stdio::null());
     command.stderr(file.try_clone().unwrap()).stdout(file);
-    Killed(process::spawn(command).unwrap())
+    Killed::spawn(command).unwrap()
 }
 
 fn said(world: &World, log: &str) -> String {
@@ -139,13 +139,9 @@ fn a_program_joins_the_mesh_as_a_service(world: &World) {
             false => Err(format!("{output}\n{}", said(world, "hello.log"))),
         }
     });
-    process::signal(process.0.id() as i32, libc::SIGINT);
+    process::signal(process.pid, libc::SIGINT);
     let status = until("the end of `run`", EFFECT, || {
-        process
-            .0
-            .try_wait()
-            .ok()
-            .flatten()
+        process.status()
             .ok_or_else(|| "it runs".into())
     });
     assert_eq!(
@@ -187,13 +183,9 @@ fn run_passes_exit_code_and_signals(world: &World) {
         text if text.contains("waiting") => Ok(()),
         text => Err(text),
     });
-    process::signal(process.0.id() as i32, libc::SIGTERM);
+    process::signal(process.pid, libc::SIGTERM);
     let status = until("the end of `run`", EFFECT, || {
-        process
-            .0
-            .try_wait()
-            .ok()
-            .flatten()
+        process.status()
             .ok_or_else(|| "it runs".into())
     });
     assert_eq!(status.code(), Some(42), "{}", said(world, "job.log"));
