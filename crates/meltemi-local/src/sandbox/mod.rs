@@ -52,14 +52,17 @@ pub fn main(fd: RawFd) -> i32 {
     match begun {
         Ok(Isolated::Outer(child)) => {
             drop(control);
-            loop {
+            let code = loop {
                 match waitpid(child, None) {
-                    Ok(WaitStatus::Exited(_, code)) => return code,
-                    Ok(WaitStatus::Signaled(..)) => return 1,
+                    Ok(WaitStatus::Exited(_, code)) => break code,
+                    Ok(WaitStatus::Signaled(..)) => break 1,
                     Err(nix::errno::Errno::EINTR) | Ok(_) => {}
-                    Err(_) => return 1,
+                    Err(_) => break 1,
                 }
-            }
+            };
+            // With a pid namespace nothing is left; without one, only when the inner was killed.
+            sweep::end_descendants();
+            code
         }
         Ok(Isolated::Inner(capabilities)) => server::serve(control, capabilities),
         Err((step, error)) => {
@@ -115,15 +118,26 @@ fn isolate() -> Result<Isolated, Failure> {
     }
 }
 
-/// No namespaces: what it starts stays below it, also what has lost its parent.
+/// No namespaces: what it starts stays below it, also what has lost its parent. In two
+/// processes, so that one is left to end the rest when the other is killed.
 fn plain() -> Result<Isolated, Failure> {
-    nix::sys::prctl::set_child_subreaper(true)
-        .map_err(|error| ("adopt orphaned processes".to_owned(), error.into()))?;
-    Ok(Isolated::Inner(Capabilities {
-        rootless: !nix::unistd::geteuid().is_root(),
-        own_proc: false,
-        namespaces: false,
-    }))
+    let adopt = || {
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(|error| ("adopt orphaned processes".to_owned(), error.into()))
+    };
+    adopt()?;
+    // SAFETY: single-threaded, as `main` requires.
+    match unsafe { fork() }.map_err(|error| ("fork".to_owned(), error.into()))? {
+        ForkResult::Parent { child } => Ok(Isolated::Outer(child)),
+        ForkResult::Child => {
+            adopt()?;
+            Ok(Isolated::Inner(Capabilities {
+                rootless: !nix::unistd::geteuid().is_root(),
+                own_proc: false,
+                namespaces: false,
+            }))
+        }
+    }
 }
 
 /// Whether the process may make namespaces as it is: root outside restricted containers.

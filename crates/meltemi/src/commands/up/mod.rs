@@ -154,6 +154,11 @@ async fn supervise(options: Options, mut report: Report, patience: Duration) -> 
                 Some(event) => {
                     ready |= matches!(event, Event::Ready { .. });
                     report.event(&event).await;
+                    // The last one; tasks of pods whose sandbox was killed may still hold the
+                    // channel.
+                    if event == Event::Stopped {
+                        break;
+                    }
                 }
                 None => break,
             },
