@@ -1,7 +1,6 @@
 //! `meltemi.yaml`: what a mesh on this machine needs to know beyond Kubernetes and Istio objects.
 
 use meltemi_capture::{Cidr, MeshNetwork};
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -295,14 +294,45 @@ impl LocalMesh {
 
 /// Whether `name` fits `pattern`, in which `*` stands for any characters.
 fn glob(pattern: &str, name: &str) -> bool {
-    let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
-    // An escaped pattern with `.*` between always compiles.
-    Regex::new(&format!("^(?s:{})$", parts.join(".*"))).is_ok_and(|regex| regex.is_match(name))
+    // Looked up for every container at every change: no expression is compiled for it.
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(first) else {
+        return false;
+    };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*') {
+        match name.find(part) {
+            Some(at) => name = &name[at + part.len()..],
+            None => return false,
+        }
+    }
+    name.ends_with(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, name, fits) in [
+            ("shop/web:1", "shop/web:1", true),
+            ("shop/web:1", "shop/web:12", false),
+            (
+                "*reviews-v2:*",
+                "docker.io/istio/examples-bookinfo-reviews-v2:1.2",
+                true,
+            ),
+            ("*reviews-v2:*", "examples-bookinfo-reviews-v1:1.2", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*a", "a", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(glob(pattern, name), fits, "{pattern} on {name}");
+        }
+    }
 
     fn parse(text: &str) -> Result<LocalMesh, SettingsError> {
         LocalMesh::parse(text, Path::new("meltemi.yaml"))
