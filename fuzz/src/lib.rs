@@ -1,10 +1,9 @@
 //! What the fuzz targets share: resources from bytes to the compiled model, as a proxy takes
 //! them in.
 
-use meltemi_proxy::bootstrap::json::Schema;
+use meltemi_proxy::bootstrap::json;
 use meltemi_proxy::compile::{self, Cx, Names, pb};
 use prost::{Message, Name};
-use std::sync::OnceLock;
 
 /// The kinds of resources a control plane sends.
 #[derive(Clone, Copy)]
@@ -39,9 +38,16 @@ impl Resource {
         }
     }
 
-    /// The encoded message of its JSON form, where that is valid.
-    pub fn encode(self, json: &str) -> Option<Vec<u8>> {
-        schema().encode(&self.type_name(), json).ok()
+    /// The encoded message of its JSON form, where that is valid. What was encoded can be
+    /// shown, and the same again after another round.
+    pub fn encode(self, text: &str) -> Option<Vec<u8>> {
+        let name = self.type_name();
+        let bytes = json::encode_text(&name, text).ok()?;
+        let shown = json::decode(&name, &bytes).expect("what was encoded can be decoded");
+        let again = json::encode(&name, &shown).expect("what was decoded can be encoded");
+        let shown_again = json::decode(&name, &again).expect("what was encoded can be decoded");
+        assert_eq!(shown, shown_again);
+        Some(bytes)
     }
 
     /// Decodes and compiles; whatever the bytes are, this returns.
@@ -80,10 +86,4 @@ fn decoded<M: Message + Default>(bytes: &[u8], compile: impl FnOnce(M) -> compil
             "a refusal without a reason"
         );
     }
-}
-
-/// Loading the descriptors takes longer than everything else.
-fn schema() -> &'static Schema {
-    static SCHEMA: OnceLock<Schema> = OnceLock::new();
-    SCHEMA.get_or_init(Schema::load)
 }
