@@ -100,7 +100,17 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        let (sandbox, events) = Sandbox::start(&helper(), true).unwrap();
+        Self::on(true).await
+    }
+
+    /// In the machine's own network.
+    pub async fn without_namespaces() -> Self {
+        Self::on(false).await
+    }
+
+    async fn on(namespaces: bool) -> Self {
+        let (sandbox, events) = Sandbox::start(&helper(), namespaces).unwrap();
+        assert_eq!(sandbox.capabilities().namespaces, namespaces);
         sandbox.open(MeshNetwork::standard()).await.unwrap();
         let rules = RuleSet::standard(MeshNetwork::standard().ranges());
         sandbox.create("one", ADDRESS, rules).await.unwrap();

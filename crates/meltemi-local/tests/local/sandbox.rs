@@ -3,10 +3,11 @@
 use crate::Test;
 use crate::fixture::{World, block_on, null, pipe, processes, until};
 use meltemi_local::sandbox::{Ended, NETNS_FD, Role, Spawn};
+use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 
-pub const TESTS: [Test; 9] = [
+pub const TESTS: [Test; 12] = [
     (
         "an_application_has_its_own_names_and_files",
         an_application_has_its_own_names_and_files,
@@ -36,6 +37,18 @@ pub const TESTS: [Test; 9] = [
     (
         "nothing_outlives_the_supervisor",
         nothing_outlives_the_supervisor,
+    ),
+    (
+        "without_namespaces_applications_have_no_powers_either",
+        without_namespaces_applications_have_no_powers_either,
+    ),
+    (
+        "without_namespaces_a_process_ends_with_all_it_started",
+        without_namespaces_a_process_ends_with_all_it_started,
+    ),
+    (
+        "without_namespaces_nothing_outlives_the_supervisor",
+        without_namespaces_nothing_outlives_the_supervisor,
     ),
 ];
 
@@ -304,13 +317,21 @@ fn workloads_come_and_go() {
 }
 
 fn nothing_outlives_the_supervisor() {
+    nothing_outlives(World::new);
+}
+
+fn without_namespaces_nothing_outlives_the_supervisor() {
+    nothing_outlives(World::without_namespaces);
+}
+
+fn nothing_outlives<F: Future<Output = World>>(world: impl FnOnce() -> F) {
     // A name of its own for the processes, to find them again in the machine's view.
     let mark = format!("meltemi-mark-{}", std::process::id());
     // SAFETY: this process has one thread so far.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => {
             block_on(async {
-                let world = World::new().await;
+                let world = world().await;
                 for _ in 0..3 {
                     let spawn = world.shell(&format!(
                         "setsid sh -c ': {mark}; sleep 1000; :' & sleep 1000; : {mark}"
@@ -331,4 +352,57 @@ fn nothing_outlives_the_supervisor() {
             until("the end of all processes", || processes(&mark).is_empty());
         }
     }
+}
+
+fn without_namespaces_applications_have_no_powers_either() {
+    block_on(async {
+        let mut world = World::without_namespaces().await;
+        assert!(world.sandbox.namespaces("one").await.unwrap().is_empty());
+        let root = nix::unistd::geteuid().is_root();
+        let mut spawn = world.shell("id -u; grep -E '^(CapBnd|NoNewPrivs)' /proc/self/status");
+        if let (Role::Application(view), true) = (&mut spawn.role, root) {
+            (view.uid, view.gid) = (Some(1234), Some(1234));
+        }
+        let (ended, text) = world.output(spawn).await;
+        assert_eq!(ended, Ended::Code(0), "{text}");
+        assert!(text.contains("NoNewPrivs:\t1"), "{text}");
+        if root {
+            assert!(text.starts_with("1234\n"), "{text}");
+            // No network or system administration, no raw sockets.
+            let set = text
+                .lines()
+                .find_map(|line| line.strip_prefix("CapBnd:"))
+                .unwrap();
+            let set = u64::from_str_radix(set.trim(), 16).unwrap();
+            assert_eq!(set & (1 << 12 | 1 << 13 | 1 << 21), 0, "{text}");
+        }
+    });
+}
+
+fn without_namespaces_a_process_ends_with_all_it_started() {
+    let mark = format!("meltemi-group-{}", std::process::id());
+    block_on(async {
+        let mut world = World::without_namespaces().await;
+        let script = format!("sh -c ': {mark}; sleep 1000; :' & sleep 0.1; kill -9 $$");
+        let spawn = world.shell(&script);
+        let pid = world
+            .sandbox
+            .spawn(spawn, null(), null(), Vec::new())
+            .await
+            .unwrap();
+        assert_eq!(world.ended(pid).await, Ended::Signal(libc::SIGKILL));
+        until("the end of its group", || processes(&mark).is_empty());
+
+        // What has left the group stays until the sandbox ends.
+        let script = format!("setsid sh -c ': {mark}; sleep 1000; :' & exit 0");
+        let spawn = world.shell(&script);
+        world
+            .sandbox
+            .spawn(spawn, null(), null(), Vec::new())
+            .await
+            .unwrap();
+        until("the daemon", || !processes(&mark).is_empty());
+        world.events.end().unwrap();
+        assert!(processes(&mark).is_empty());
+    });
 }
