@@ -88,10 +88,12 @@ impl Server {
 
     fn reap(&mut self) -> io::Result<()> {
         loop {
-            if !self.capabilities.namespaces {
-                self.end_group_of_next();
-            }
-            let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let next = if self.capabilities.namespaces {
+                None
+            } else {
+                self.end_group_of_next()
+            };
+            let (pid, status) = match waitpid(next, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), Ended::Code(code)),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
                     (pid.as_raw(), Ended::Signal(signal as i32))
@@ -108,16 +110,15 @@ impl Server {
 
     /// A container ends with its first process; without a pid namespace that takes a hand: the
     /// rest of the group of the child that is to be reaped next, before its number is free.
-    fn end_group_of_next(&self) {
+    fn end_group_of_next(&self) -> Option<Pid> {
         use nix::sys::wait::{Id, waitid};
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        if let Ok(status) = waitid(Id::All, flags)
-            && let Some(pid) = status.pid()
-            && self.children.contains(&pid.as_raw())
-        {
+        let next = waitid(Id::All, flags).ok()?.pid()?;
+        if self.children.contains(&next.as_raw()) {
             // Fails where nothing else is left of the group.
-            let _ = nix::sys::signal::killpg(pid, Signal::SIGKILL);
+            let _ = nix::sys::signal::killpg(next, Signal::SIGKILL);
         }
+        Some(next)
     }
 
     /// One request; false when the supervisor has closed.

@@ -394,14 +394,28 @@ fn without_namespaces_a_process_ends_with_all_it_started() {
         until("the end of its group", || processes(&mark).is_empty());
 
         // What has left the group stays until the sandbox ends.
-        let script = format!("setsid sh -c ': {mark}; sleep 1000; :' & exit 0");
+        let script = format!("setsid sh -c ': {mark}; sleep 1000; :' & exec sleep 1000");
         let spawn = world.shell(&script);
-        world
+        let pid = world
             .sandbox
             .spawn(spawn, null(), null(), Vec::new())
             .await
             .unwrap();
-        until("the daemon", || !processes(&mark).is_empty());
+        let own_session = |pid: &i32| {
+            let pid = nix::unistd::Pid::from_raw(*pid);
+            nix::unistd::getsid(Some(pid)) == Ok(pid)
+        };
+        until(
+            "a daemon alone",
+            || matches!(&processes(&mark)[..], [daemon] if own_session(daemon) && *daemon != pid),
+        );
+        world
+            .sandbox
+            .signal(pid, libc::SIGKILL, false)
+            .await
+            .unwrap();
+        world.ended(pid).await;
+        assert_eq!(processes(&mark).len(), 1);
         world.events.end().unwrap();
         assert!(processes(&mark).is_empty());
     });
