@@ -111,9 +111,7 @@ impl Mesh {
 
     /// Process id of `up`.
     pub fn pid(&self) -> i32 {
-        self.lock()
-            .as_ref()
-            .map_or(0, |process| process.pid)
+        self.lock().as_ref().map_or(0, |process| process.pid)
     }
 
     /// `meltemi` with this mesh's environment.
@@ -234,7 +232,9 @@ impl Mesh {
     pub fn down(&self) {
         self.cli(&["down"]).expect_success("down");
         if let Some(mut process) = self.lock().take() {
-            let status = until("`up` ends", DOWN, || process.status().ok_or_else(|| "it runs".into()));
+            let status = until("`up` ends", DOWN, || {
+                process.status().ok_or_else(|| "it runs".into())
+            });
             assert!(
                 status.success(),
                 "`up` ended with {status}\n{}",

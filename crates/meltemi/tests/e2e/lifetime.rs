@@ -94,11 +94,17 @@ fn what_does_not_become_ready_is_told(world: &World) {
     let mesh = Mesh::unstarted(&world.stage.join("bin/meltemi"), &home, &dir);
     let port = mesh.port.to_string();
     let mut command = mesh.command();
-    command.arg("up").arg(&dir).args(["--detach", "--port", &port, "--wait-timeout", "8s"]);
+    command
+        .arg("up")
+        .arg(&dir)
+        .args(["--detach", "--port", &port, "--wait-timeout", "8s"]);
     let output = crate::common::output::run(command, b"", LIMIT);
     assert_eq!(output.code, 1, "{output}");
     for part in ["crashing", "exit code 9", "unready", "readiness"] {
-        assert!(output.stderr.contains(part), "{part:?} is missing: {output}");
+        assert!(
+            output.stderr.contains(part),
+            "{part:?} is missing: {output}"
+        );
     }
     mesh.nothing_left();
 }

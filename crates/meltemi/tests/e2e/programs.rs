@@ -141,8 +141,7 @@ fn a_program_joins_the_mesh_as_a_service(world: &World) {
     });
     process::signal(process.pid, libc::SIGINT);
     let status = until("the end of `run`", EFFECT, || {
-        process.status()
-            .ok_or_else(|| "it runs".into())
+        process.status().ok_or_else(|| "it runs".into())
     });
     assert_eq!(
         std::os::unix::process::ExitStatusExt::signal(&status),
@@ -185,8 +184,7 @@ fn run_passes_exit_code_and_signals(world: &World) {
     });
     process::signal(process.pid, libc::SIGTERM);
     let status = until("the end of `run`", EFFECT, || {
-        process.status()
-            .ok_or_else(|| "it runs".into())
+        process.status().ok_or_else(|| "it runs".into())
     });
     assert_eq!(status.code(), Some(42), "{}", said(world, "job.log"));
 }

@@ -84,7 +84,6 @@ fn config(upstreams: &Upstreams) -> Config {
     table["request_headers_to_add"] = json!([header("x-level", "table", APPEND)]);
     table["response_headers_to_add"] = json!([header("x-level", "table", APPEND)]);
     table["response_headers_to_remove"] = json!(["x-table-removes"]);
-    table["internal_only_headers"] = json!(["x-internal-only"]);
     Config {
         listeners: vec![listener, passing(), always()],
         clusters: clusters(&upstreams.ports),
