@@ -133,6 +133,8 @@ pub struct Pod {
     pub labels: BTreeMap<String, String>,
     pub containers: Vec<String>,
     pub ready: bool,
+    /// What keeps it from being ready: reason and message.
+    pub why: Option<String>,
 }
 
 impl Pod {
@@ -158,6 +160,10 @@ impl Pod {
             }
             _ => text("/metadata/ownerReferences/0/name"),
         };
+        let conditions = list("/status/conditions");
+        let ready = conditions
+            .iter()
+            .find(|condition| condition["type"] == "Ready");
         Ok(Self {
             namespace: text("/metadata/namespace").to_owned(),
             workload: if owner.is_empty() { &name } else { owner }.to_owned(),
@@ -175,9 +181,11 @@ impl Pod {
                 .iter()
                 .filter_map(|container| container["name"].as_str().map(str::to_owned))
                 .collect(),
-            ready: list("/status/conditions")
-                .iter()
-                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True"),
+            ready: ready.is_some_and(|condition| condition["status"] == "True"),
+            why: ready.and_then(|condition| {
+                let text = |key: &str| condition[key].as_str();
+                Some(format!("{}: {}", text("reason")?, text("message")?))
+            }),
         })
     }
 

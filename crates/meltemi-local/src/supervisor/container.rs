@@ -374,12 +374,16 @@ impl Runner {
             match self.try_once(&probe).await {
                 Ok(()) => (successes, failures) = (successes + 1, 0),
                 Err(why) => {
-                    tracing::debug!(pod = self.plan.key(), why, "not ready");
                     (successes, failures) = (0, failures + 1);
+                    self.cell.container(&self.container.name, |state| {
+                        state.unready = Some(why);
+                    });
                 }
             }
             if successes >= probe.success_threshold {
                 ever = true;
+                self.cell
+                    .container(&self.container.name, |state| state.unready = None);
                 ready(true);
             } else if failures >= probe.failure_threshold {
                 ready(false);

@@ -33,6 +33,8 @@ pub(crate) enum Activity {
 pub(crate) struct ContainerState {
     pub activity: Activity,
     pub ready: bool,
+    /// Why its readiness probe fails, while it runs and is not ready.
+    pub unready: Option<String>,
     pub started: bool,
     pub restarts: u32,
     pub last: Option<Ended>,
@@ -47,6 +49,7 @@ impl ContainerState {
         Self {
             activity,
             ready: false,
+            unready: None,
             started: false,
             restarts: 0,
             last: None,
@@ -100,6 +103,14 @@ impl PodState {
                 .find_map(|(name, container)| match &container.activity {
                     Activity::Waiting { reason, message } if !message.is_empty() => {
                         Some((*reason, format!("{name}: {message}")))
+                    }
+                    Activity::Running { .. } if !container.ready => {
+                        container.unready.as_ref().map(|why| {
+                            (
+                                "ContainersNotReady",
+                                format!("{name}: readiness probe: {why}"),
+                            )
+                        })
                     }
                     _ => None,
                 })

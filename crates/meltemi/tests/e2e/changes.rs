@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test<World>] = tests![
     twenty_changes_under_load_fail_no_request,
-    new_subsets_and_routes_to_them_may_come_together,
     pods_come_and_go_under_load,
 ];
 
@@ -60,24 +59,6 @@ fn twenty_changes_under_load_fail_no_request(world: &World) {
         slowest.as_secs_f64()
     );
     world.reset();
-}
-
-/// Istio's documentation asks for two steps here, the subsets first. A change is applied as
-/// a whole in Meltemi, so one is enough.
-fn new_subsets_and_routes_to_them_may_come_together(world: &World) {
-    let path = "/api/v1/products/0/reviews";
-    for turn in 0..3 {
-        world.reset();
-        let load = Load::start(world.mesh.request(path), 4, PAUSE, is_200);
-        load.wait_for(50);
-        world
-            .mesh
-            .apply_text(&format!("{}---\n{}", route("v3"), SUBSETS));
-        load.wait_for(100);
-        world.reset();
-        load.wait_for(50);
-        load.expect_no_failure(&format!("turn {turn}"));
-    }
 }
 
 fn pods_come_and_go_under_load(world: &World) {

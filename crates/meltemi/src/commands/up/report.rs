@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 pub struct Report {
     parent: Option<File>,
     started: Instant,
-    problems: Vec<String>,
     done: bool,
 }
 
@@ -37,7 +36,6 @@ impl Report {
         Ok(Self {
             parent,
             started: Instant::now(),
-            problems: Vec::new(),
             done: false,
         })
     }
@@ -66,9 +64,8 @@ impl Report {
                 reason,
                 message,
             } => {
-                let text = format!("{pod}: {reason}: {message}");
-                self.problems.push(text.clone());
-                format!("{} {text}", mark(Colour::Red, "✗"))
+                let cross = mark(Colour::Red, "✗");
+                format!("{cross} {pod}: {reason}: {message}")
             }
             Event::PodStopped { pod } => format!("stopped {pod}"),
             Event::Published {
@@ -104,7 +101,7 @@ impl Report {
             "not ready within {} s; the mesh is stopped\n",
             patience.as_secs()
         );
-        for problem in &self.problems {
+        for problem in problems() {
             let _ = writeln!(text, "  {problem}");
         }
         match &mut self.parent {
@@ -163,6 +160,18 @@ fn own_mesh() -> anyhow::Result<Mesh> {
         .find(|mesh| mesh.pid == own)
         .context("it is not listed")?;
     Mesh::find(Some(&info.name))
+}
+
+/// Every pod that is not ready, and why.
+fn problems() -> Vec<String> {
+    let pods = own_mesh().and_then(|mesh| mesh.pods()).unwrap_or_default();
+    let unready = pods.into_iter().filter(|pod| !pod.ready);
+    unready
+        .map(|pod| {
+            let why = pod.why.as_deref().unwrap_or("is still starting");
+            format!("{}/{}: {why}", pod.namespace, pod.name)
+        })
+        .collect()
 }
 
 /// How long the proxies may take to follow what is ready.
