@@ -125,7 +125,7 @@ async fn http1(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
             http::Version::HTTP_10 => Protocol::Http10,
             _ => Protocol::Http11,
         };
-        async move { answer(downstream, protocol, request).await }
+        Box::pin(answer(downstream, protocol, request))
     });
     let io = Io::with_prefix(stream, read).watched(watch.clone());
     let mut connection = builder.serve_connection(io, service);
@@ -190,7 +190,7 @@ async fn http2(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
     }
     let service = service_fn(|request: Request<Incoming>| {
         let downstream = downstream.clone();
-        async move { answer(downstream, Protocol::Http2, request).await }
+        Box::pin(answer(downstream, Protocol::Http2, request))
     });
     let (io, cork) = cork(Io::with_prefix(stream, read));
     let mut connection = pin!(builder.serve_connection(io, service));
@@ -232,6 +232,8 @@ async fn http2(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
     }
 }
 
+/// Its future holds all of an exchange and is large: it is boxed, because hyper and the
+/// runtime move a request's future several times.
 async fn answer(
     downstream: Rc<Downstream>,
     protocol: Protocol,
