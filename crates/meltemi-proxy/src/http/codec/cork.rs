@@ -182,7 +182,11 @@ mod tests {
         let mut text = [0; 16];
         let early = peer.try_read(&mut text);
         assert_eq!(early.unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        poll_fn(|cx| Poll::Ready(cork.release(cx))).await;
+        poll_fn(|cx| {
+            cork.release(cx);
+            Poll::Ready(())
+        })
+        .await;
         let length = peer.read(&mut text).await.unwrap();
         assert_eq!(&text[..length], b"one two");
     }
