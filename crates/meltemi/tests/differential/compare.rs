@@ -2,9 +2,10 @@
 
 use super::case::Case;
 use super::client::{Answer, Received};
-use super::known::{KNOWN, Known};
+use super::known::{self, Refusal};
 use super::upstream::Seen;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// Aspect by name: `answer.status`, `answer.header.location`, `log.flags`, `seen.header.x`.
 pub type View = BTreeMap<String, String>;
@@ -70,7 +71,16 @@ fn show_headers(view: &mut View, prefix: &str, headers: &[(String, String)]) {
         if name == "date" {
             continue;
         }
-        let value = masked(&name, value);
+        // The whole list, for a client on loopback: Envoy puts the machine's own address in.
+        let value = match name == "x-forwarded-for" {
+            true => own_address_as_loopback(value),
+            false => value.clone(),
+        };
+        let value = match prefix.starts_with("seen#") && name == "x-envoy-expected-rq-timeout-ms" {
+            // Envoy subtracts what earlier attempts took.
+            true => "<what is left>".into(),
+            false => masked(&name, &value),
+        };
         view.entry(format!("{prefix}.{name}"))
             .and_modify(|all| {
                 all.push_str(" | ");
@@ -80,47 +90,74 @@ fn show_headers(view: &mut View, prefix: &str, headers: &[(String, String)]) {
     }
 }
 
+fn own_address_as_loopback(list: &str) -> String {
+    static OWN: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+        let address = |interface: nix::ifaddrs::InterfaceAddress| {
+            Some(interface.address?.as_sockaddr_in()?.ip().to_string())
+        };
+        interfaces.filter_map(address).collect()
+    });
+    let one = |address: &str| match OWN.iter().any(|own| own == address.trim()) {
+        true => address.replace(address.trim(), "127.0.0.1"),
+        false => address.to_owned(),
+    };
+    list.split(',').map(one).collect::<Vec<_>>().join(",")
+}
+
 /// Values that are never the same twice.
 fn masked(name: &str, value: &str) -> String {
     let is_uuid = value.len() == 36 && value.bytes().filter(|b| *b == b'-').count() == 4;
     match name {
         "x-request-id" if is_uuid => "<uuid>".into(),
         "x-envoy-upstream-service-time" if value.parse::<u32>().is_ok() => "<milliseconds>".into(),
-        // What is left of the route's time when a request is sent again.
-        "x-envoy-expected-rq-timeout-ms" => match value.parse::<u32>() {
-            Ok(left) => left.next_multiple_of(50).to_string(),
-            Err(_) => value.to_owned(),
-        },
         _ => value.to_owned(),
     }
 }
+
+const STATUS: &str = "answer.status";
 
 /// What differs, and which of the known differences were met.
 #[derive(Default)]
 pub struct Verdict {
     pub unexpected: Vec<String>,
-    pub met: BTreeSet<usize>,
+    /// `case: what was known`.
+    pub met: BTreeSet<String>,
 }
 
-/// `loose`: aspects that depend on who comes first, in Envoy itself.
+/// `loose` aspects depend on who comes first, in Envoy itself.
 pub fn compare(group: &str, case: &Case, envoy: &View, meltemi: &View) -> Verdict {
+    let full = format!("{group}::{}", case.name);
+    if let Some(refusal) = known::REFUSALS
+        .iter()
+        .find(|known| known.cases.contains(&full.as_str()))
+    {
+        return refused(&full, refusal, envoy, meltemi);
+    }
     let mut verdict = Verdict::default();
-    let names: BTreeSet<&String> = envoy.keys().chain(meltemi.keys()).collect();
+    let mut names: BTreeSet<&str> = envoy
+        .keys()
+        .chain(meltemi.keys())
+        .map(String::as_str)
+        .collect();
+    if value(envoy, STATUS) != value(meltemi, STATUS) {
+        // Everything else follows from it.
+        names.retain(|name| [STATUS, "log.details", "seen"].contains(name));
+    }
     for name in names {
-        let value = |view: &View| view.get(name).cloned().unwrap_or_else(|| "(none)".into());
-        let (theirs, ours) = (value(envoy), value(meltemi));
-        if theirs == ours || case.loose.contains(&name.as_str()) {
+        let (theirs, ours) = (value(envoy, name), value(meltemi, name));
+        if theirs == ours || case.loose.contains(&name) {
             continue;
         }
-        let known = |known: &Known| {
-            known.case == format!("{group}::{}", case.name)
+        let known = known::VALUES.iter().find(|known| {
+            known.cases.contains(&full.as_str())
                 && known.aspect == name
                 && known.envoy == theirs
                 && known.meltemi == ours
-        };
-        match KNOWN.iter().position(known) {
-            Some(index) => {
-                verdict.met.insert(index);
+        });
+        match known {
+            Some(known) => {
+                verdict.met.insert(entry(&full, known.aspect));
             }
             None => verdict
                 .unexpected
@@ -128,4 +165,54 @@ pub fn compare(group: &str, case: &Case, envoy: &View, meltemi: &View) -> Verdic
         }
     }
     verdict
+}
+
+/// Every case of a table's entry, as [`Verdict::met`] has it.
+pub fn all_known() -> impl Iterator<Item = String> {
+    let refusals = known::REFUSALS
+        .iter()
+        .flat_map(|known| known.cases.iter().map(|case| entry(case, "refusal")));
+    let values = known::VALUES
+        .iter()
+        .flat_map(|known| known.cases.iter().map(|case| entry(case, known.aspect)));
+    refusals.chain(values)
+}
+
+fn entry(case: &str, what: &str) -> String {
+    format!("{case}: {what}")
+}
+
+/// A request that at least we refuse: with these words, and without telling a service of it.
+fn refused(case: &str, known: &Refusal, envoy: &View, meltemi: &View) -> Verdict {
+    let words = |view: &View| {
+        (
+            value(view, STATUS).to_owned(),
+            value(view, "log.details").to_owned(),
+        )
+    };
+    let wanted = |(status, details): (&str, &str)| (status.to_owned(), details.to_owned());
+    let mut verdict = Verdict::default();
+    for (who, found, wanted) in [
+        ("Envoy", words(envoy), wanted(known.envoy)),
+        ("Meltemi", words(meltemi), wanted(known.meltemi)),
+    ] {
+        if found != wanted {
+            verdict
+                .unexpected
+                .push(format!("{who} refuses with {found:?}, not {wanted:?}"));
+        }
+    }
+    if value(meltemi, "seen") != "0" {
+        verdict
+            .unexpected
+            .push("Meltemi refuses, yet a service was told".into());
+    }
+    if verdict.unexpected.is_empty() {
+        verdict.met.insert(entry(case, "refusal"));
+    }
+    verdict
+}
+
+fn value<'a>(view: &'a View, name: &str) -> &'a str {
+    view.get(name).map_or("(none)", String::as_str)
 }

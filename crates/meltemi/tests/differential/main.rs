@@ -21,7 +21,6 @@ mod upstream_h2;
 use case::{Case, Group, Input};
 use common::runner::{Arguments, Report};
 use compare::View;
-use known::KNOWN;
 use proxy::Proxy;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -78,6 +77,7 @@ fn main() {
         runtime,
         report,
         met: BTreeSet::new(),
+        open: BTreeSet::new(),
     };
     // For looking at the suite itself: any program in our place.
     if let Some(program) = std::env::var_os("DIFFERENTIAL_AGAINST") {
@@ -109,7 +109,9 @@ struct Bench {
     runtime: tokio::runtime::Runtime,
     report: Report,
     /// Known differences that were met.
-    met: BTreeSet<usize>,
+    met: BTreeSet<String>,
+    /// Differences still to be judged that were met.
+    open: BTreeSet<&'static str>,
 }
 
 impl Bench {
@@ -157,12 +159,17 @@ impl Bench {
             println!("{group}::{}: {envoy:#?}", case.name);
         }
         let verdict = compare::compare(group, case, envoy, meltemi);
-        self.met.extend(&verdict.met);
-        let unexpected: Vec<String> = verdict
-            .unexpected
-            .into_iter()
-            .filter(|difference| !open::is_known(group, case.name, difference))
-            .collect();
+        self.met.extend(verdict.met);
+        let mut unexpected = verdict.unexpected;
+        unexpected.retain(
+            |difference| match open::find(group, case.name, difference) {
+                Some(line) => {
+                    self.open.insert(line);
+                    false
+                }
+                None => true,
+            },
+        );
         if unexpected.is_empty() {
             Ok(())
         } else {
@@ -195,14 +202,13 @@ impl Bench {
     }
 
     fn unmet_differences(&mut self) {
-        for (index, known) in KNOWN.iter().enumerate() {
-            if !self.met.contains(&index) {
-                println!(
-                    "the known difference of {} in {} is gone: remove it from the table",
-                    known.case, known.aspect
-                );
-                self.report.fail("known differences");
-            }
+        for known in compare::all_known().filter(|known| !self.met.contains(known)) {
+            println!("{known} is gone: remove it from `known`");
+            self.report.fail("known differences");
+        }
+        for line in open::all().filter(|line| !self.open.contains(line)) {
+            println!("{line} is gone: remove it from `open.txt`");
+            self.report.fail("open differences");
         }
     }
 }

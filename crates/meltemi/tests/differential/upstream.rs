@@ -292,6 +292,10 @@ async fn answer(
     stream
         .write_all(format!("{head}{framing}\r\n{shown}").as_bytes())
         .await?;
+    if orders.has("partial") {
+        // Breaks off when the beginning has long been read.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
     Ok(!orders.has("until-close") && !orders.has("partial"))
 }
 

@@ -162,6 +162,8 @@ fn cases() -> Vec<Case> {
         Case::get("retry on another host", "/retry/other-host").loose(&[
             // The first host is chosen by chance.
             "answer.header.x-envoy-attempt-count",
+            "seen.header.x-envoy-expected-rq-timeout-ms",
+            "log.failure",
             "log.attempts",
             "seen.header.x-envoy-attempt-count",
         ]),
