@@ -154,21 +154,30 @@ impl Mesh {
             .unwrap_or_else(|error| panic!("status: {error}\n{output}"))
     }
 
-    /// A workload of the status by the beginning of its pod's name.
+    /// A workload of the status by the beginning of its pod's name; waited for.
     ///
     /// # Panics
     /// When there is none.
     pub fn workload(&self, prefix: &str) -> Value {
-        let status = self.status();
-        let found = workloads(&status).find(|w| text(w, "name").starts_with(prefix));
-        found
-            .unwrap_or_else(|| panic!("no workload {prefix} in {status:#}"))
-            .clone()
+        until(prefix, SETTLE, || {
+            let status = self.status();
+            let found = workloads(&status).find(|w| text(w, "name").starts_with(prefix));
+            found
+                .cloned()
+                .ok_or_else(|| format!("no such workload in {status:#}"))
+        })
     }
 
     /// Address of a pod.
     pub fn ip(&self, prefix: &str) -> String {
-        text(&self.workload(prefix), "ip").to_owned()
+        until(&format!("the address of {prefix}"), SETTLE, || {
+            let workload = self.workload(prefix);
+            let address = text(&workload, "ip");
+            match workload["ready"] == true && !address.is_empty() {
+                true => Ok(address.to_owned()),
+                false => Err(brief(&workload)),
+            }
+        })
     }
 
     /// Waits until every workload is ready and has the current configuration.

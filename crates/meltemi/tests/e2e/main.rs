@@ -10,6 +10,7 @@
 mod common;
 
 mod bookinfo;
+mod capture;
 mod certificates;
 mod changes;
 mod commands;
@@ -40,6 +41,7 @@ fn tests() -> Vec<Test<World>> {
         discovery::TESTS,
         programs::TESTS,
         outside::TESTS,
+        capture::TESTS,
         commands::TESTS,
         changes::TESTS,
         mtls::TESTS,

@@ -12,6 +12,7 @@ pub fn main(arguments: &[String]) -> i32 {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
         ["http", url] => http(url),
+        ["tcp", address, text] => tcp(address, text),
         ["plaintext", address] => Ok(plaintext(address)),
         ["foreign", address] => Ok(foreign::ask(address)),
         ["resolve", name] => resolve(name),
@@ -80,6 +81,17 @@ fn exchange(address: &str, request: &str) -> Result<String, String> {
         Err(_) => {}
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What comes back for a line.
+fn tcp(address: &str, line: &str) -> Result<String, String> {
+    let mut stream = connect(address)?;
+    let mut bytes = [0; 256];
+    let count = stream
+        .write_all(format!("{line}\n").as_bytes())
+        .and_then(|()| stream.read(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&bytes[..count]).trim().to_owned())
 }
 
 /// What a port makes of a plain request: `answered`, `closed`, `reset`, ...
