@@ -82,17 +82,16 @@ pub fn identify(value: &Value, default_namespace: &str) -> Result<ObjectKey, Dec
     let Some(kind) = Kind::of(&api_version, &kind_name) else {
         return Err(unknown_kind(&api_version, &kind_name));
     };
+    let is_mesh = matches!(kind, Kind::MeshConfig | Kind::MeshNetworks);
     let name = match text(&["metadata", "name"], "give the object a name") {
-        Err(_) if kind == Kind::MeshConfig && value.pointer("/metadata/name").is_none() => {
-            "istio".to_owned()
-        }
+        Err(_) if is_mesh && value.pointer("/metadata/name").is_none() => "istio".to_owned(),
         other => other?,
     };
     let namespace = if !kind.namespaced() {
         String::new()
     } else {
         match value.pointer("/metadata/namespace") {
-            None | Some(Value::Null) if kind == Kind::MeshConfig => "istio-system".to_owned(),
+            None | Some(Value::Null) if is_mesh => "istio-system".to_owned(),
             None | Some(Value::Null) => default_namespace.to_owned(),
             Some(Value::String(s)) if s.is_empty() => default_namespace.to_owned(),
             Some(_) => text(&["metadata", "namespace"], "name a namespace")?,
@@ -227,8 +226,16 @@ fn spec(mut value: Value, key: &ObjectKey) -> Result<Spec, DecodeError> {
         Kind::WorkloadEntry => Spec::WorkloadEntry(custom(&mut value, key)?),
         Kind::WorkloadGroup => Spec::WorkloadGroup(custom(&mut value, key)?),
         Kind::Sidecar => Spec::Sidecar(custom(&mut value, key)?),
+        Kind::EnvoyFilter => Spec::EnvoyFilter(custom(&mut value, key)?),
+        Kind::ProxyConfig => Spec::ProxyConfig(custom(&mut value, key)?),
         Kind::PeerAuthentication => Spec::PeerAuthentication(custom(&mut value, key)?),
+        Kind::RequestAuthentication => Spec::RequestAuthentication(custom(&mut value, key)?),
+        Kind::AuthorizationPolicy => Spec::AuthorizationPolicy(custom(&mut value, key)?),
+        Kind::Telemetry => Spec::Telemetry(custom(&mut value, key)?),
+        Kind::WasmPlugin => Spec::WasmPlugin(custom(&mut value, key)?),
+        Kind::TrafficExtension => Spec::TrafficExtension(custom(&mut value, key)?),
         Kind::MeshConfig => Spec::MeshConfig(custom(&mut value, key)?),
+        Kind::MeshNetworks => Spec::MeshNetworks(custom(&mut value, key)?),
         Kind::Service => Spec::Service(native(value, key)?),
         Kind::Endpoints => Spec::Endpoints(native(value, key)?),
         Kind::EndpointSlice => Spec::EndpointSlice(native(value, key)?),
@@ -239,14 +246,7 @@ fn spec(mut value: Value, key: &ObjectKey) -> Result<Spec, DecodeError> {
         Kind::Namespace => Spec::Namespace(native(value, key)?),
         Kind::ConfigMap => Spec::ConfigMap(native(value, key)?),
         Kind::Secret => Spec::Secret(native(value, key)?),
-        Kind::EnvoyFilter
-        | Kind::ProxyConfig
-        | Kind::RequestAuthentication
-        | Kind::AuthorizationPolicy
-        | Kind::Telemetry
-        | Kind::WasmPlugin
-        | Kind::TrafficExtension
-        | Kind::Ingress => Spec::Unsupported(Arc::new(value)),
+        Kind::Ingress => Spec::Unsupported(Arc::new(value)),
     })
 }
 
@@ -337,11 +337,16 @@ fn plain_expected(expected: &str) -> String {
     }
 }
 
+/// Within the free-form fields, which are handed on as they are, `null` stays.
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|_, v| !v.is_null());
-            map.values_mut().for_each(drop_nulls);
+            let free_form = |name: &str| name == "pluginConfig" || name == "value";
+            let typed = map
+                .iter_mut()
+                .filter(|(name, value)| !(free_form(name) && value.is_object()));
+            typed.for_each(|(_, value)| drop_nulls(value));
         }
         Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         _ => {}

@@ -35,6 +35,7 @@ pub enum Kind {
     WasmPlugin,
     TrafficExtension,
     MeshConfig,
+    MeshNetworks,
     Service,
     Endpoints,
     EndpointSlice,
@@ -98,7 +99,7 @@ const V1: &[&str] = &["v1"];
 
 impl Kind {
     /// All kinds, in the order in which they are listed to users.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::VirtualService,
         Self::DestinationRule,
         Self::Gateway,
@@ -115,6 +116,7 @@ impl Kind {
         Self::WasmPlugin,
         Self::TrafficExtension,
         Self::MeshConfig,
+        Self::MeshNetworks,
         Self::Service,
         Self::Endpoints,
         Self::EndpointSlice,
@@ -209,6 +211,13 @@ impl Kind {
                 "meshconfigs",
                 &["mc"],
             ),
+            Self::MeshNetworks => not_yet(info(
+                "MeshNetworks",
+                "mesh.istio.io",
+                &["v1alpha1"],
+                "meshnetworks",
+                &["mn"],
+            )),
             Self::Service => info("Service", "", V1, "services", &["svc"]),
             Self::Endpoints => info("Endpoints", "", V1, "endpoints", &["ep"]),
             Self::EndpointSlice => info(

@@ -1,5 +1,4 @@
-//! The kinds users write: Istio's networking and security kinds, MeshConfig, and the
-//! Kubernetes kinds a mesh reads; reading and validating one object, and telling which of its
+//! The kinds users write: all of Istio's, and the Kubernetes kinds a mesh reads; reading and validating one object, and telling which of its
 //! fields are accepted but not honoured yet.
 //!
 //! Nothing here knows about files or about other objects; that is `meltemi-config`'s.
@@ -8,6 +7,7 @@
 
 mod check;
 mod decode;
+pub mod extensions;
 mod field_path;
 mod finding;
 mod honoured;
@@ -17,8 +17,10 @@ pub mod mesh;
 pub mod networking;
 mod object;
 pub mod proto;
+pub mod scope;
 pub mod security;
 mod suggest;
+pub mod telemetry;
 mod typed;
 mod validate;
 

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::mesh::MeshConfig;
+use crate::extensions::{TrafficExtension, WasmPlugin};
+use crate::mesh::{MeshConfig, MeshNetworks};
 use crate::networking::{
-    DestinationRule, Gateway, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, WorkloadGroup,
+    DestinationRule, EnvoyFilter, Gateway, ProxyConfig, ServiceEntry, Sidecar, VirtualService,
+    WorkloadEntry, WorkloadGroup,
 };
-use crate::security::PeerAuthentication;
+use crate::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
+use crate::telemetry::Telemetry;
 use crate::{Kind, k8s};
 
 /// What identifies an object.
@@ -97,8 +100,16 @@ pub enum Spec {
     WorkloadEntry(Arc<WorkloadEntry>),
     WorkloadGroup(Arc<WorkloadGroup>),
     Sidecar(Arc<Sidecar>),
+    EnvoyFilter(Arc<EnvoyFilter>),
+    ProxyConfig(Arc<ProxyConfig>),
     PeerAuthentication(Arc<PeerAuthentication>),
+    RequestAuthentication(Arc<RequestAuthentication>),
+    AuthorizationPolicy(Arc<AuthorizationPolicy>),
+    Telemetry(Arc<Telemetry>),
+    WasmPlugin(Arc<WasmPlugin>),
+    TrafficExtension(Arc<TrafficExtension>),
     MeshConfig(Arc<MeshConfig>),
+    MeshNetworks(Arc<MeshNetworks>),
     Service(Arc<k8s::Service>),
     Endpoints(Arc<k8s::Endpoints>),
     EndpointSlice(Arc<k8s::EndpointSlice>),
@@ -109,7 +120,7 @@ pub enum Spec {
     Namespace(Arc<k8s::Namespace>),
     ConfigMap(Arc<k8s::ConfigMap>),
     Secret(Arc<k8s::Secret>),
-    /// A kind that is recognised but not supported yet; `meta.kind` says which.
+    /// A kind of Kubernetes that is recognised only; `meta.kind` says which.
     Unsupported(Arc<Value>),
 }
 
@@ -138,8 +149,16 @@ impl Object {
             Spec::WorkloadEntry(spec) => self.custom(spec),
             Spec::WorkloadGroup(spec) => self.custom(spec),
             Spec::Sidecar(spec) => self.custom(spec),
+            Spec::EnvoyFilter(spec) => self.custom(spec),
+            Spec::ProxyConfig(spec) => self.custom(spec),
             Spec::PeerAuthentication(spec) => self.custom(spec),
+            Spec::RequestAuthentication(spec) => self.custom(spec),
+            Spec::AuthorizationPolicy(spec) => self.custom(spec),
+            Spec::Telemetry(spec) => self.custom(spec),
+            Spec::WasmPlugin(spec) => self.custom(spec),
+            Spec::TrafficExtension(spec) => self.custom(spec),
             Spec::MeshConfig(spec) => self.custom(spec),
+            Spec::MeshNetworks(spec) => self.custom(spec),
             Spec::Service(object) => self.native(object),
             Spec::Endpoints(object) => self.native(object),
             Spec::EndpointSlice(object) => self.native(object),

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::mesh::MeshConfig;
+use crate::extensions::{TrafficExtension, WasmPlugin};
+use crate::mesh::{MeshConfig, MeshNetworks};
 use crate::networking::{
-    DestinationRule, Gateway, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, WorkloadGroup,
+    DestinationRule, EnvoyFilter, Gateway, ProxyConfig, ServiceEntry, Sidecar, VirtualService,
+    WorkloadEntry, WorkloadGroup,
 };
-use crate::security::PeerAuthentication;
+use crate::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
+use crate::telemetry::Telemetry;
 use crate::{Kind, Spec, k8s};
 
 /// A type that is the content of one kind.
@@ -41,8 +44,16 @@ typed! {
     WorkloadEntry: WorkloadEntry,
     WorkloadGroup: WorkloadGroup,
     Sidecar: Sidecar,
+    EnvoyFilter: EnvoyFilter,
+    ProxyConfig: ProxyConfig,
     PeerAuthentication: PeerAuthentication,
+    RequestAuthentication: RequestAuthentication,
+    AuthorizationPolicy: AuthorizationPolicy,
+    Telemetry: Telemetry,
+    WasmPlugin: WasmPlugin,
+    TrafficExtension: TrafficExtension,
     MeshConfig: MeshConfig,
+    MeshNetworks: MeshNetworks,
     Service: k8s::Service,
     Endpoints: k8s::Endpoints,
     EndpointSlice: k8s::EndpointSlice,

@@ -2,7 +2,9 @@
 
 mod common;
 pub mod destination_rule;
+mod envoy_filter;
 mod gateway;
+mod proxy_config;
 mod service_entry;
 mod sidecar;
 pub mod virtual_service;
@@ -11,7 +13,9 @@ mod workload_group;
 
 pub use common::{Destination, Percent, Port, PortSelector, StringMatch, WorkloadSelector};
 pub use destination_rule::*;
+pub use envoy_filter::*;
 pub use gateway::*;
+pub use proxy_config::ProxyConfig;
 pub use service_entry::*;
 pub use sidecar::*;
 pub use virtual_service::*;

@@ -1,18 +1,14 @@
-//! The kinds of `security.istio.io` that are honoured, and the selector Istio's `type` package
-//! shares between kinds.
+//! The kinds of `security.istio.io`.
 
+mod authorization_policy;
 mod peer_authentication;
+mod request_authentication;
 
+pub use authorization_policy::{
+    AuthorizationAction, AuthorizationPolicy, Condition, ExtensionProvider, From, Operation, Rule,
+    Source, To,
+};
 pub use peer_authentication::{MutualTls, MutualTlsMode, PeerAuthentication};
-
-use std::collections::BTreeMap;
-
-use crate::proto::message;
-
-message! {
-    /// Workloads by exact labels (Istio type: `WorkloadSelector`).
-    pub struct LabelSelector {
-        /// All of them must be on the workload.
-        pub match_labels: BTreeMap<String, String>,
-    }
-}
+pub use request_authentication::{
+    ClaimToHeader, JwtHeader, JwtPresence, JwtRule, RequestAuthentication,
+};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::LabelSelector;
 use crate::proto::{enumeration, message};
+use crate::scope::LabelSelector;
 
 message! {
     /// Mutual TLS demanded from clients (Istio: `PeerAuthentication`).

@@ -30,8 +30,16 @@ pub fn validate(object: &Object) -> Vec<Finding> {
         Spec::Sidecar(spec) => sidecar::validate(spec, &at, &mut report),
         Spec::PeerAuthentication(spec) => peer_authentication::validate(spec, &at, &mut report),
         Spec::MeshConfig(spec) => mesh_config::validate(spec, &at, &mut report),
-        // The API server's own kinds: their types are all there is to check here.
-        Spec::Service(_)
+        // Their types are all there is to check here.
+        Spec::EnvoyFilter(_)
+        | Spec::ProxyConfig(_)
+        | Spec::RequestAuthentication(_)
+        | Spec::AuthorizationPolicy(_)
+        | Spec::Telemetry(_)
+        | Spec::WasmPlugin(_)
+        | Spec::TrafficExtension(_)
+        | Spec::MeshNetworks(_)
+        | Spec::Service(_)
         | Spec::Endpoints(_)
         | Spec::EndpointSlice(_)
         | Spec::Pod(_)

@@ -33,6 +33,7 @@ pub(super) fn of(kind: Kind) -> Option<&'static Table> {
         Kind::ConfigMap => &plain::CONFIG_MAP,
         Kind::Secret => &plain::SECRET,
         Kind::EnvoyFilter
+        | Kind::MeshNetworks
         | Kind::ProxyConfig
         | Kind::RequestAuthentication
         | Kind::AuthorizationPolicy

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::PortSelector;
 use crate::proto::{Duration, enumeration, message};
-use crate::security::LabelSelector;
+use crate::scope::LabelSelector;
 
 message! {
     /// Policies for a service's traffic (Istio: `DestinationRule`).
