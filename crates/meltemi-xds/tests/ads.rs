@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Event, Server, added, connected, next, pairs, within};
+use common::{DISCOVERED, Event, Server, added, connected, next, pairs, within};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
@@ -199,6 +199,40 @@ async fn clusters_are_removed_after_the_routes_to_them() {
         update.answer.ack();
     }
     assert_eq!(order, ["route", "removal"]);
+}
+
+#[tokio::test]
+async fn routes_follow_the_endpoints_of_new_clusters() {
+    for mode in MODES {
+        let home = tempfile::tempdir().unwrap();
+        let mut server = Server::start(home.path());
+        server.source.set(CLUSTER, &[("old", DISCOVERED)]);
+        server.source.set(ENDPOINT, &[("old", "1"), ("new", "1")]);
+        server.source.set(ROUTE, &[("r", "to old")]);
+        let (client, mut updates) = server.client(mode);
+        client.subscribe_all(CLUSTER);
+        client.subscribe(ENDPOINT, ["old"]);
+        client.subscribe(ROUTE, ["r"]);
+        for _ in 0..3 {
+            next(&mut updates).await.answer.ack();
+            server.event().await;
+            server.event().await;
+        }
+        server
+            .source
+            .set(CLUSTER, &[("old", DISCOVERED), ("new", DISCOVERED)]);
+        server.source.set(ROUTE, &[("r", "to new")]);
+        let clusters = next(&mut updates).await;
+        assert_eq!(&*clusters.type_url, CLUSTER);
+        clusters.answer.ack();
+        client.subscribe(ENDPOINT, ["new"]);
+        let endpoints = next(&mut updates).await;
+        assert_eq!(&*endpoints.type_url, ENDPOINT, "{mode:?}");
+        assert!(added(&endpoints).iter().any(|(name, _)| name == "new"));
+        endpoints.answer.ack();
+        let routes = next(&mut updates).await;
+        assert_eq!(added(&routes), pairs(&[("r", "to new")]));
+    }
 }
 
 #[tokio::test]

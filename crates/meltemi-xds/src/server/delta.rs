@@ -146,7 +146,8 @@ impl TypeState for DeltaState {
         }
         let mut resources = Vec::new();
         let mut names = Vec::new();
-        let mut updated = Vec::new();
+        let mut changed = Vec::new();
+        let again = !self.sent.is_empty();
         let mut bytes = 0;
         for resource in set.iter().filter(|r| self.subscription.matches(&r.name)) {
             let known = self.sent.get(&resource.name);
@@ -154,8 +155,8 @@ impl TypeState for DeltaState {
             if current && !self.owed.contains(&*resource.name) {
                 continue;
             }
-            if known.is_some_and(Option::is_some) {
-                updated.push(Arc::clone(&resource.name));
+            if again && !current {
+                changed.push(Arc::clone(&resource.name));
             }
             bytes += resource.any.len();
             names.push(Arc::clone(&resource.name));
@@ -222,7 +223,7 @@ impl TypeState for DeltaState {
                 response,
                 version: Arc::clone(set.version()),
                 names,
-                updated,
+                changed,
                 removed: removed.len(),
                 bytes,
             }),

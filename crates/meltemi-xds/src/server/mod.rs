@@ -7,9 +7,10 @@
 //!   bound on memory);
 //! * a response goes out only when its content differs from what was sent last;
 //!   what the client rejected is not repeated before it changes;
-//! * types are pushed in [`PUSH_ORDER`](crate::type_url::PUSH_ORDER); delta
-//!   streams are told of removed clusters only after they have confirmed the
-//!   listeners and routes of the same change;
+//! * types are pushed in [`PUSH_ORDER`](crate::type_url::PUSH_ORDER); changed
+//!   listeners and routes wait (5 s at most) until the endpoints of the clusters
+//!   in the same change are confirmed, and clusters are removed only after the
+//!   listeners and routes are;
 //! * after a reconnect, `initial_resource_versions` (delta) or `version_info`
 //!   (state of the world) reduce the first answer to the difference.
 
@@ -22,6 +23,7 @@ mod serve;
 mod sotw;
 mod source;
 mod stream;
+mod warming;
 
 #[cfg(test)]
 mod tests;

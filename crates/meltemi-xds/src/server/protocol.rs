@@ -25,8 +25,9 @@ pub struct Prepared<R> {
     pub version: Arc<str>,
     /// Names of the resources in the response.
     pub names: Vec<Arc<str>>,
-    /// Those of them that the client had before, in another version.
-    pub updated: Vec<Arc<str>>,
+    /// Those of them that the client did not have in this version; none in the
+    /// first response to a client that had nothing.
+    pub changed: Vec<Arc<str>>,
     pub removed: usize,
     pub bytes: usize,
 }

@@ -9,13 +9,15 @@ use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 use super::control_plane;
 use super::protocol::{Comparison, Header, MAX_NAMES, Prepared, TypeState};
 use crate::wire::SotwResponse;
-use crate::{ResourceSet, Subscription, type_url as types};
+use crate::{Resource, ResourceSet, Subscription, type_url as types};
 
 #[derive(Default)]
 pub struct SotwState {
     subscription: Arc<Subscription>,
     /// Version of the set that was sent last, or that the client announced.
     sent: Option<Arc<str>>,
+    /// The set that was sent last on this stream.
+    last: Option<ResourceSet>,
     /// The next comparison is answered even when nothing changed.
     owed: bool,
     /// The next request is answered even when it looks like a plain ACK.
@@ -97,39 +99,53 @@ impl TypeState for SotwState {
         self.answer_next = true;
     }
 
-    /// Removals cannot be kept back here: leaving a resource out is the only
-    /// way to remove it, and putting it in would need its former content.
     fn compare(
         &mut self,
         type_url: &str,
         set: &ResourceSet,
         nonce: &str,
-        _hold_removals: bool,
+        hold_removals: bool,
     ) -> Comparison<SotwResponse> {
-        let set = set.select(&self.subscription);
-        let current = self.sent.as_ref() == Some(set.version());
+        let mut set = set.select(&self.subscription);
+        // Leaving a resource out removes it, so what is kept back is sent once more.
+        let held = hold_removals && self.lacks(&set);
+        if held && let Some(last) = &self.last {
+            let removed = last
+                .iter()
+                .filter(|r| set.get(&r.name).is_none() && self.subscription.matches(&r.name));
+            set = set.iter().chain(removed).cloned().collect();
+        }
         let nothing = Comparison {
             prepared: None,
-            held: false,
+            held,
         };
-        if current && !self.owed {
-            return nothing;
-        }
-        // Unsubscribing from everything needs no answer.
-        if self.subscription.is_empty() {
-            self.owed = false;
-            self.sent = Some(Arc::clone(set.version()));
+        if self.sent.as_ref() == Some(set.version()) && !self.owed {
             return nothing;
         }
         self.owed = false;
-        let again = self.sent.is_some();
-        self.sent = Some(Arc::clone(set.version()));
-        let names: Vec<_> = set.iter().map(|r| Arc::clone(&r.name)).collect();
+        let again = self.sent.replace(Arc::clone(set.version())).is_some();
+        let last = self.last.replace(set.clone());
+        // Unsubscribing from everything needs no answer.
+        if self.subscription.is_empty() {
+            return nothing;
+        }
+        let new = |resource: &&Resource| {
+            let known = last.as_ref().and_then(|last| last.get(&resource.name));
+            known.is_none_or(|known| known.version != resource.version)
+        };
+        let changed = if again {
+            set.iter()
+                .filter(new)
+                .map(|r| Arc::clone(&r.name))
+                .collect()
+        } else {
+            Vec::new()
+        };
         Comparison {
             prepared: Some(Prepared {
                 version: Arc::clone(set.version()),
-                updated: if again { names.clone() } else { Vec::new() },
-                names,
+                names: set.iter().map(|r| Arc::clone(&r.name)).collect(),
+                changed,
                 removed: 0,
                 bytes: set.iter().map(|r| r.any.len()).sum(),
                 response: SotwResponse {
@@ -140,7 +156,17 @@ impl TypeState for SotwState {
                     control_plane: control_plane(),
                 },
             }),
-            held: false,
+            held,
         }
+    }
+}
+
+impl SotwState {
+    /// Whether the client has something that is not in the set.
+    fn lacks(&self, set: &ResourceSet) -> bool {
+        self.last.as_ref().is_some_and(|last| {
+            last.iter()
+                .any(|resource| set.get(&resource.name).is_none())
+        })
     }
 }

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
 use super::protocol::{Header, MAX_NAMES, TypeState};
 use super::source::{Ack, Nack, Push};
+use super::warming::Warming;
 use super::{PeerInfo, ResourceSource};
 use crate::wire::truncate;
 use crate::{ResourceSet, Subscription, type_url as types};
@@ -52,8 +54,31 @@ struct Entry<T> {
     held: bool,
 }
 
+impl<T> Entry<T> {
+    /// The client may lack something and can be sent it.
+    fn is_due(&self) -> bool {
+        self.dirty && self.in_flight.is_none()
+    }
+
+    /// The client has confirmed all there is for it.
+    fn is_settled(&self) -> bool {
+        !self.dirty && self.in_flight.is_none()
+    }
+}
+
+/// Whether resources of the type refer to clusters.
+fn refers(type_url: &str) -> bool {
+    matches!(type_url, types::LISTENER | types::ROUTE)
+}
+
 /// Types in push order.
 type Key = (usize, Arc<str>);
+
+/// Whether an update has to wait until clusters can be used. The first response
+/// replaces nothing that works, so it need not.
+fn waits<T>(key: &Key, entry: &Entry<T>) -> bool {
+    refers(&key.1) && !entry.last_nonce.is_empty()
+}
 
 struct Stream<S: ResourceSource, T: TypeState> {
     shared: Arc<Shared<S>>,
@@ -61,7 +86,8 @@ struct Stream<S: ResourceSource, T: TypeState> {
     id: u64,
     nonces: u64,
     entries: BTreeMap<Key, Entry<T>>,
-    /// Clusters that changed before the client asked for any endpoints.
+    warming: Warming,
+    /// Endpoints of clusters that changed before the client asked for any.
     rewarm: BTreeSet<Arc<str>>,
     responses: mpsc::Sender<Result<T::Response, Status>>,
 }
@@ -116,12 +142,14 @@ async fn run<S: ResourceSource, T: TypeState>(
         id,
         nonces: 0,
         entries: BTreeMap::new(),
+        warming: Warming::default(),
         rewarm: BTreeSet::new(),
         responses,
     };
     stream.on_request(header, request)?;
     loop {
         stream.push(&mut changes).await?;
+        let patience = stream.warming.deadline(Instant::now());
         tokio::select! {
             request = requests.message() => match request? {
                 Some(mut request) => {
@@ -136,7 +164,15 @@ async fn run<S: ResourceSource, T: TypeState>(
                 }
                 stream.mark_all_dirty();
             }
+            () = sleep_until(patience) => {}
         }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -166,6 +202,9 @@ impl<S: ResourceSource, T: TypeState> Stream<S, T> {
         } else if !header.nonce.is_empty()
             && let Some(answered) = entry.in_flight.take()
         {
+            if header.type_url == types::ENDPOINT {
+                self.warming.answered(&answered.names);
+            }
             match &header.error {
                 None => {
                     entry.last_accepted = Some(Arc::clone(&answered.version));
@@ -229,12 +268,13 @@ impl<S: ResourceSource, T: TypeState> Stream<S, T> {
                 self.mark_all_dirty();
             }
             self.release_held();
+            let clusters_ready = self.clusters_ready();
             // Marks are taken away one by one while responding: whether routes
             // are settled depends on those of types further down the order.
             let wanted: Vec<(Key, Arc<Subscription>)> = self
                 .entries
                 .iter()
-                .filter(|(_, entry)| entry.dirty && entry.in_flight.is_none())
+                .filter(|(key, entry)| entry.is_due() && (clusters_ready || !waits(key, entry)))
                 .map(|(key, entry)| (key.clone(), Arc::clone(entry.state.subscription())))
                 .collect();
             if wanted.is_empty() {
@@ -307,25 +347,28 @@ impl<S: ResourceSource, T: TypeState> Stream<S, T> {
         if self.responses.try_send(Ok(prepared.response)).is_err() {
             info!(stream = self.id, "the client is gone");
         }
-        if type_url == types::CLUSTER && !prepared.updated.is_empty() {
-            self.rewarm_endpoints(&prepared.updated);
+        if type_url == types::CLUSTER {
+            let endpoints = self.warming.sent(set, &prepared.changed);
+            if !endpoints.is_empty() {
+                self.rewarm_endpoints(&endpoints);
+            }
         }
     }
 
     /// A client that gets a changed cluster waits for its endpoints before it
     /// uses it, even when they are the same (Envoy's cluster warming).
-    fn rewarm_endpoints(&mut self, clusters: &[Arc<str>]) {
+    fn rewarm_endpoints(&mut self, names: &[Arc<str>]) {
         let key = (
             types::push_rank(types::ENDPOINT),
             Arc::from(types::ENDPOINT),
         );
         match self.entries.get_mut(&key) {
             Some(endpoints) => {
-                endpoints.state.rewarm(clusters);
+                endpoints.state.rewarm(names);
                 endpoints.dirty = true;
             }
             None => {
-                self.rewarm.extend(clusters.iter().cloned());
+                self.rewarm.extend(names.iter().cloned());
                 while self.rewarm.len() > MAX_NAMES {
                     self.rewarm.pop_last();
                 }
@@ -338,8 +381,23 @@ impl<S: ResourceSource, T: TypeState> Stream<S, T> {
     fn references_settled(&self) -> bool {
         self.entries
             .iter()
-            .filter(|((_, type_url), _)| matches!(&**type_url, types::LISTENER | types::ROUTE))
-            .all(|(_, entry)| entry.in_flight.is_none() && !entry.dirty)
+            .filter(|(key, _)| refers(&key.1))
+            .all(|(_, entry)| entry.is_settled())
+    }
+
+    /// Whether the client can use every cluster we have for it, so that a listener or
+    /// a route may refer to it; asked only when one of them is to be sent.
+    fn clusters_ready(&mut self) -> bool {
+        let mut entries = self.entries.iter();
+        if !entries.any(|(key, entry)| entry.is_due() && waits(key, entry)) {
+            return true;
+        }
+        let quiet = self
+            .entries
+            .iter()
+            .filter(|(key, _)| matches!(&*key.1, types::CLUSTER | types::ENDPOINT))
+            .all(|(_, entry)| entry.is_settled());
+        self.warming.over(quiet, Instant::now())
     }
 
     fn mark_all_dirty(&mut self) {

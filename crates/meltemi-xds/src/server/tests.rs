@@ -230,6 +230,23 @@ fn state_of_the_world_answers_new_names_and_ignores_stale_requests() {
 }
 
 #[test]
+fn state_of_the_world_keeps_removals_back_while_asked_to() {
+    let mut state = SotwState::default();
+    state
+        .subscribe(CLUSTER, sotw(&[], ""), true, false)
+        .unwrap();
+    respond(&mut state, CLUSTER, &set(&[("a", "1"), ("b", "1")])).unwrap();
+    let now = set(&[("b", "2"), ("c", "1")]);
+    let comparison = state.compare(CLUSTER, &now, "n", true);
+    assert!(comparison.held);
+    let prepared = comparison.prepared.unwrap();
+    assert_eq!(prepared.names, ["a".into(), "b".into(), "c".into()]);
+    assert_eq!(prepared.changed, ["b".into(), "c".into()]);
+    assert!(state.compare(CLUSTER, &now, "n", true).prepared.is_none());
+    assert_eq!(respond(&mut state, CLUSTER, &now), Some(2));
+}
+
+#[test]
 fn state_of_the_world_needs_no_answer_when_the_client_is_current() {
     let content = set(&[("a", "1")]);
     let mut state = SotwState::default();

@@ -25,9 +25,15 @@ use tokio_util::sync::CancellationToken;
 pub struct Body {
     #[prost(string, tag = "1")]
     pub name: String,
-    #[prost(string, tag = "2")]
+    /// A cluster's discovery type.
+    #[prost(int32, tag = "2")]
+    pub kind: i32,
+    #[prost(string, tag = "15")]
     pub value: String,
 }
+
+/// The value of a cluster whose endpoints are discovered.
+pub const DISCOVERED: &str = "type: EDS";
 
 /// What the server's callbacks report.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +85,7 @@ impl Source {
             .map(|(name, value)| {
                 let body = Body {
                     name: (*name).to_owned(),
+                    kind: if *value == DISCOVERED { 3 } else { 0 },
                     value: (*value).to_owned(),
                 };
                 Resource::from_value(*name, type_url, Bytes::from(body.encode_to_vec()))

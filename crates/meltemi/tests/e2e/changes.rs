@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test<World>] = tests![
     twenty_changes_under_load_fail_no_request,
+    new_subsets_and_routes_to_them_may_come_together,
     pods_come_and_go_under_load,
 ];
 
@@ -58,6 +59,29 @@ fn twenty_changes_under_load_fail_no_request(world: &World) {
         "a change took {:.2} s",
         slowest.as_secs_f64()
     );
+    world.reset();
+}
+
+/// In one step, which Istio asks its users to make in two.
+fn new_subsets_and_routes_to_them_may_come_together(world: &World) {
+    let path = "/api/v1/products/0/reviews";
+    for _ in 0..3 {
+        world.reset();
+        let load = Load::start(world.mesh.request(path), 4, PAUSE, is_200);
+        load.wait_for(50);
+        world
+            .mesh
+            .apply_text(&format!("{}---\n{SUBSETS}", route("v3")));
+        until("the subset", EFFECT, || {
+            let found = served_by(&world.mesh.request(path).send()?, "reviews");
+            match found == "reviews-v3" {
+                true => Ok(()),
+                false => Err(found),
+            }
+        });
+        load.wait_for(50);
+        load.expect_no_failure("a subset and the route to it");
+    }
     world.reset();
 }
 
