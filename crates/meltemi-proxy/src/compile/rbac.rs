@@ -68,10 +68,15 @@ fn policy(name: &str, value: proto::Policy) -> Result<RbacPolicy> {
     } = value;
     refuse!(condition, checked_condition, cel_config);
     Ok(RbacPolicy {
-        name: name.into(),
+        denial: format!("rbac_access_denied_matched_policy[{}]", one_word(name)).into(),
         permissions: list(permissions, "permissions", MAX_DEPTH, permission)?,
         principals: list(principals, "principals", MAX_DEPTH, principal)?,
     })
+}
+
+/// Blanks would end the field of a log.
+fn one_word(name: &str) -> String {
+    name.replace(char::is_whitespace, "_")
 }
 
 fn list<T>(

@@ -16,8 +16,9 @@ use crate::telemetry::Protocol;
 use crate::upstream::{
     Lease, Offer, Outcome, Picked, RequestGuard, UpstreamError, Wanted, WantedProtocol, transport,
 };
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::Body;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -324,5 +325,16 @@ pub(crate) fn assemble(head: Head, http2: bool, body: RequestBody) -> Option<Req
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
     headers.remove(&names::HTTP2_SETTINGS);
+    // Servers expect a body of these methods: it is said that there is none (RFC 9110 8.6).
+    let bodiless = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::DELETE | Method::TRACE | Method::CONNECT
+    );
+    if !bodiless && request.body().is_end_stream() {
+        let headers = request.headers_mut();
+        if !headers.contains_key(CONTENT_LENGTH) {
+            headers.insert(CONTENT_LENGTH, names::ZERO.clone());
+        }
+    }
     Some(request)
 }

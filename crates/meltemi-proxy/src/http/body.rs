@@ -1,6 +1,6 @@
 //! The bodies of both directions, as enums.
 
-use super::codec::Incoming;
+use super::codec::{Incoming, client};
 use super::grpc::MessageCounter;
 use super::record::Guard;
 use super::timeouts::{Expired, Watchdog};
@@ -77,6 +77,8 @@ enum Content {
 /// The body of an upstream's answer, with all that must live until it ends.
 pub(crate) struct UpstreamBody {
     incoming: Incoming,
+    /// Bytes that are still to come, where the answer told its length.
+    left: Option<u64>,
     lease: Option<Lease>,
     watchdog: Watchdog,
     messages: MessageCounter,
@@ -136,6 +138,7 @@ impl UpstreamBody {
         drop_trailers: bool,
     ) -> Self {
         Self {
+            left: incoming.size_hint().exact(),
             incoming,
             lease: Some(lease),
             watchdog,
@@ -178,6 +181,7 @@ impl ResponseBody {
                 let mut info = record.info.borrow_mut();
                 info.last_upstream_byte = Some(record.activity.get());
                 if let Some(data) = frame.data_ref() {
+                    body.left = body.left.map(|left| left.saturating_sub(data.len() as u64));
                     info.bytes_sent += data.len() as u64;
                     if info.grpc && record.downstream.counts_grpc {
                         info.response_messages += body.messages.count(data);
@@ -206,13 +210,24 @@ impl ResponseBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 let mut info = record.info.borrow_mut();
-                if super::codec::client::h2_reason(&error).is_some() {
-                    info.flags.insert(Flags::UPSTREAM_REMOTE_RESET);
-                    info.details = "upstream_reset_after_response_started{remote_reset}";
+                let (flag, details) = if client::h2_reason(&error).is_some() {
+                    (
+                        Flags::UPSTREAM_REMOTE_RESET,
+                        "upstream_reset_after_response_started{remote_reset}",
+                    )
+                } else if client::breaks_protocol(&error) {
+                    (
+                        Flags::UPSTREAM_PROTOCOL_ERROR,
+                        "upstream_reset_after_response_started{protocol_error}",
+                    )
                 } else {
-                    info.flags.insert(Flags::UPSTREAM_CONNECTION_TERMINATION);
-                    info.details = "upstream_reset_after_response_started{connection_termination}";
-                }
+                    (
+                        Flags::UPSTREAM_CONNECTION_TERMINATION,
+                        "upstream_reset_after_response_started{connection_termination}",
+                    )
+                };
+                info.flags.insert(flag);
+                info.details = details.into();
                 drop(info);
                 Self::broken(body, guard, "the upstream's answer broke off")
             }
@@ -230,7 +245,7 @@ impl ResponseBody {
                         }
                     };
                     info.flags.insert(flag);
-                    info.details = details;
+                    info.details = details.into();
                     drop(info);
                     Self::broken(body, guard, "timeout while the answer was sent")
                 }
@@ -301,13 +316,14 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        // A body that says it has ended is not polled again, nor at all for HEAD.
+        // A body that says it has ended is not polled again, nor one whose length is reached,
+        // nor any for HEAD.
         let ended = match &mut self.content {
             Content::Empty => true,
             Content::Text(text) => text.is_none(),
             Content::Upstream(body) => {
-                let ended = body.incoming.is_end_stream();
-                if ended {
+                let ended = body.incoming.is_end_stream() || body.left == Some(0);
+                if body.incoming.is_end_stream() {
                     body.complete();
                 }
                 ended

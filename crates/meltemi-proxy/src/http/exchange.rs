@@ -60,63 +60,94 @@ impl Exchange {
     async fn serve(&mut self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Reply> {
         let (parts, body) = request.into_parts();
         let downstream = self.downstream.clone();
-        let manager = &*downstream.manager;
+        let (mut head, refused) =
+            head::receive(&downstream, self.protocol, parts, !body.is_end_stream());
+        let result = match refused {
+            None => self.route(&mut head, body).await,
+            Some(reply) => Err(reply),
+        };
+        if result.is_err() && self.record.info.borrow().request.method.is_none() {
+            self.note_head(&head, false);
+        }
+        result
+    }
 
-        let mut head = head::receive(&downstream, self.protocol, parts, !body.is_end_stream())?;
-        path::normalize(manager.path, &mut head.path)?;
-        self.client = address::apply(&downstream, &mut head);
-        address::request_id(&downstream, &mut head);
+    async fn route(
+        &mut self,
+        head: &mut Head,
+        body: Incoming,
+    ) -> Result<Response<ResponseBody>, Reply> {
+        let downstream = self.downstream.clone();
+        path::normalize(downstream.manager.path, &mut head.path)?;
+        self.client = address::apply(&downstream, head);
+        address::request_id(&downstream, head);
         client_cert::apply(&downstream, &mut head.headers);
-        self.introduce(&mut head, &body);
+        self.introduce(head, &body);
+        if !head.path.as_str().starts_with('/') {
+            return Err(Reply::no_path());
+        }
 
         let table = routing::table(&downstream, &self.snapshot).ok_or_else(Reply::no_route)?;
-        let matched = match routing::choose(&downstream, table, &head) {
+        let matched = match routing::choose(&downstream, table, head) {
             Choice::Route(matched) => matched,
-            Choice::RequireTls => return Err(redirect::to_tls(&head)),
-            Choice::None => return Err(Reply::no_route()),
+            Choice::RequireTls => return Err(redirect::to_tls(head)),
+            Choice::None => {
+                self.filter(head, None).await?;
+                return Err(Reply::no_route());
+            }
         };
         self.record.info.borrow_mut().route = Some(matched.route.clone());
         let chosen = match &matched.route.action {
-            Action::Forward(forward) => router::choose(self, forward, &head),
-            _ => Chosen {
-                id: None,
-                weighted: None,
-            },
+            Action::Forward(forward) => router::choose(self, forward, head),
+            _ => Chosen::default(),
         };
-        self.filter(&head, &matched, &chosen).await?;
+        if let Some(cluster) = chosen.id.and_then(|id| self.snapshot.cluster(id)) {
+            self.record.info.borrow_mut().cluster = Some(cluster.config.clone());
+        }
+        self.respond(head, body, &matched, &chosen)
+            .await
+            .map_err(|reply| self.with_route_headers(reply, head, &matched, &chosen))
+    }
 
+    async fn respond(
+        &mut self,
+        head: &mut Head,
+        body: Incoming,
+        matched: &Matched,
+        chosen: &Chosen<'_>,
+    ) -> Result<Response<ResponseBody>, Reply> {
+        self.filter(head, Some((matched, chosen))).await?;
         match &matched.route.action {
             Action::Forward(forward) => {
-                router::forward(self, head, body, &matched, forward, &chosen).await
+                router::forward(self, head, body, matched, forward, chosen).await
             }
-            Action::Redirect(to) => {
-                let reply = redirect::of_route(to, &matched.route.matches.path, &head);
-                Err(self.with_route_headers(reply, head, &matched, &chosen))
-            }
+            Action::Redirect(to) => Err(redirect::of_route(to, &matched.route.matches.path, head)),
             Action::Direct(direct) => {
                 let mut reply = Reply::new(direct.status, "", Flags::default(), "direct_response");
                 reply.bytes = Some(direct.body.clone());
-                Err(self.with_route_headers(reply, head, &matched, &chosen))
+                Err(reply)
             }
             Action::NonForwarding => Err(Reply::no_route()),
         }
     }
 
-    /// The filters before the router, in the configured order.
+    /// The filters before the router, in the configured order. Without a route they still
+    /// decide: a client that may not ask is not told what there is.
     async fn filter(
         &mut self,
         head: &Head,
-        matched: &Matched,
-        chosen: &Chosen<'_>,
+        matched: Option<(&Matched, &Chosen<'_>)>,
     ) -> Result<(), Reply> {
         let downstream = self.downstream.clone();
+        let route = matched.map(|(matched, _)| &matched.route);
+        let chosen = matched.map_or(Chosen::default(), |(_, chosen)| *chosen);
         for filter in &downstream.manager.filters {
             match filter {
                 HttpFilter::Fault(own) => {
                     let fault = chosen
                         .weighted
                         .and_then(|weighted| weighted.fault.as_ref())
-                        .or(matched.route.fault.as_ref())
+                        .or(route.and_then(|route| route.fault.as_ref()))
                         .unwrap_or(own);
                     let cluster = chosen
                         .id
@@ -126,6 +157,7 @@ impl Exchange {
                     let plan = fault::plan(fault, head, cluster);
                     if let Some(time) = plan.delay {
                         self.flag(Flags::DELAY_INJECTED);
+                        self.note_head(head, false);
                         fault::delay(time).await;
                     }
                     if let Some(abort) = plan.abort {
@@ -136,7 +168,7 @@ impl Exchange {
                     rbac::check(policies, head, &downstream, self.client)?;
                 }
                 HttpFilter::Cors => {
-                    if let Some(policy) = &matched.route.cors {
+                    if let Some(policy) = route.and_then(|route| route.cors.as_ref()) {
                         self.cors =
                             cors::request(policy, head)?.map(|origin| (policy.clone(), origin));
                     }
@@ -145,22 +177,25 @@ impl Exchange {
                 HttpFilter::GrpcStats | HttpFilter::Alpn(_) => {}
             }
         }
+        downstream.stats.router_rq_total.inc();
         Ok(())
     }
 
     fn new(downstream: Rc<Downstream>, protocol: Protocol, request: &Request<Incoming>) -> Self {
         let record = Record::new(downstream.clone(), protocol);
+        let grpc = grpc::is_grpc(request.headers());
+        record.info.borrow_mut().grpc = grpc;
         Self {
             snapshot: downstream.worker.snapshot(),
             client: downstream.info.facts.source,
-            grpc: grpc::is_grpc(request.headers()),
+            grpc,
             high_priority: false,
             priority: 0,
             cookies: Vec::new(),
             guard: Some(Guard(record.clone())),
             protocol,
             is_head: request.method() == Method::HEAD,
-            close: false,
+            close: head::ends_connection(request),
             request_id: None,
             cors: None,
             record,
@@ -168,7 +203,7 @@ impl Exchange {
         }
     }
 
-    /// Tells the record who asks for what, and notes what the answer will need.
+    /// Tells the record who asks, and notes what the answer will need.
     fn introduce(&mut self, head: &mut Head, body: &Incoming) {
         let manager = &self.downstream.manager;
         if let Some(Ok(value)) = manager.via.as_deref().map(HeaderValue::from_str) {
@@ -183,26 +218,34 @@ impl Exchange {
         }
         let mut info = self.record.info.borrow_mut();
         info.client = self.client;
-        info.grpc = self.grpc;
         if manager.peer_metadata.downstream_discovery {
             info.peer = peer::take(&mut head.headers);
         }
-        info.request.method = Some(head.method.clone());
-        info.request.scheme = head.scheme;
-        if self.downstream.keeps_head {
-            info.request.authority = head.authority_str().into();
-            info.request.path = head.path.as_str().into();
-        }
-        if self.downstream.keeps_headers {
+    }
+
+    /// Tells the record what was asked, as it stands: before the first wait, and when the
+    /// request is ready to be sent. `formats`: configured values depend on it.
+    pub fn note_head(&self, head: &Head, formats: bool) {
+        let mut info = self.record.info.borrow_mut();
+        head.describe(&mut info.request, self.downstream.keeps_head || formats);
+        if self.downstream.keeps_headers || formats {
             info.request.headers = head.headers.clone();
         }
     }
 
-    /// Redirects and direct answers get the route's response headers too.
+    /// The host was replaced by that of the endpoint.
+    pub fn note_host(&self, head: &Head) {
+        if self.downstream.keeps_head {
+            let mut info = self.record.info.borrow_mut();
+            info.request.authority = Some(head.authority_str().into());
+        }
+    }
+
+    /// Answers of our own get the route's response headers too.
     fn with_route_headers(
         &self,
         mut reply: Reply,
-        head: Head,
+        head: &Head,
         matched: &Matched,
         chosen: &Chosen<'_>,
     ) -> Reply {
@@ -211,11 +254,22 @@ impl Exchange {
             &matched.host().response_headers,
             &matched.table.response_headers,
         ];
+        let attempts = self.record.info.borrow().attempts;
+        if attempts > 0 && matched.host().attempt_count_in_response {
+            reply = reply.with(&names::X_ENVOY_ATTEMPT_COUNT, attempts.into());
+        }
         if levels.iter().all(|ops| ops.is_empty()) {
             return reply;
         }
-        if levels.iter().any(|ops| header_ops::has_formats(ops)) {
-            self.record.info.borrow_mut().request.headers = head.headers;
+        let noted = self.record.info.borrow().request.method.is_some();
+        if !noted && levels.iter().any(|ops| header_ops::has_formats(ops)) {
+            self.note_head(head, true);
+        }
+        {
+            let mut info = self.record.info.borrow_mut();
+            info.status = reply.status.as_u16();
+            info.flags.insert(reply.flags);
+            info.details = reply.details.clone();
         }
         let mut headers: HeaderMap = reply.headers.drain(..).collect();
         router::respond_headers(self, &mut headers, matched, chosen);

@@ -2,7 +2,7 @@
 
 use super::head::Head;
 use super::reply::Reply;
-use super::{grpc, matching, names};
+use super::{matching, names};
 use crate::model::{AbortKind, Fault};
 use http::{HeaderMap, HeaderName, StatusCode};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -94,9 +94,10 @@ fn http(status: u16) -> Option<Abort> {
     })
 }
 
+/// A client that speaks no gRPC sees a 200, as with any answer of a gRPC service.
 fn of_grpc(status: u32) -> Abort {
     Abort {
-        status: grpc::http_of(status),
+        status: StatusCode::OK,
         grpc: Some(status),
     }
 }

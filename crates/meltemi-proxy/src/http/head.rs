@@ -4,8 +4,8 @@ use super::downstream::Downstream;
 use super::names;
 use super::reply::Reply;
 use crate::model::{StripPort, UnderscoreAction};
-use crate::telemetry::Protocol;
-use http::header::{CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use crate::telemetry::{Protocol, RequestHead};
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -45,103 +45,176 @@ impl Head {
         }
     }
 
+    /// The head, to be sent; what is left is empty.
+    pub fn take(&mut self) -> Self {
+        let empty = Self {
+            method: Method::GET,
+            authority: HeaderValue::from_static(""),
+            path: PathAndQuery::from_static("/"),
+            scheme: self.scheme,
+            headers: HeaderMap::new(),
+            upgrade: None,
+            expects_continue: false,
+            protocol: self.protocol,
+            spelling: None,
+            internal: self.internal,
+        };
+        std::mem::replace(self, empty)
+    }
+
     pub fn authority_str(&self) -> &str {
         self.authority.to_str().unwrap_or_default()
     }
+
+    /// What the log and configured values say of the request; host and path when `fully`.
+    pub fn describe(&self, request: &mut RequestHead, fully: bool) {
+        request.method = Some(self.method.clone());
+        request.scheme = self.scheme;
+        if fully {
+            request.authority = Some(self.authority_str().into());
+            request.path = (self.method != Method::CONNECT).then(|| self.path.as_str().into());
+        }
+    }
 }
 
-/// Takes a received head in. Order and answers are Envoy's.
+/// Takes a received head in, and tells what is wrong with it. Order and answers are Envoy's.
 pub(crate) fn receive(
     downstream: &Downstream,
     protocol: Protocol,
     parts: http::request::Parts,
     has_body: bool,
-) -> Result<Head, Reply> {
-    let manager = &*downstream.manager;
+) -> (Head, Option<Reply>) {
     let http::request::Parts {
         method,
         uri,
-        mut headers,
+        headers,
         extensions,
         ..
     } = parts;
-    if protocol == Protocol::Http10 && !manager.http1.accept_http_10 {
-        return Err(Reply::upgrade_required());
-    }
-    if headers.len() > manager.max_request_header_count as usize {
-        let mut reply = Reply::bad_request("http.too_many_headers");
-        reply.status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Err(reply);
-    }
-    if headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(Reply::bad_request("http.duplicate_host"));
-    }
     let uri = uri.into_parts();
-    let host = headers.remove(HOST);
-    // An absolute target or `:authority` wins over Host (RFC 9112 3.2.2).
-    let authority = match uri.authority {
-        Some(authority) if authority.as_str().contains('@') => {
-            return Err(Reply::bad_request("http.invalid_authority"));
-        }
-        Some(authority) => {
-            if protocol != Protocol::Http2
-                && method != Method::CONNECT
-                && !manager.http1.allow_absolute_url
-            {
-                return Err(Reply::bad_request("http1.absolute_url_rejected"));
-            }
-            HeaderValue::from_maybe_shared(bytes::Bytes::copy_from_slice(
-                authority.as_str().as_bytes(),
-            ))
-            .map_err(|_| Reply::bad_request("http.invalid_authority"))?
-        }
-        None => match (host, &manager.http1.default_host_for_http_10) {
-            (Some(host), _) => host,
-            (None, Some(host)) if protocol == Protocol::Http10 => HeaderValue::from_str(host)
-                .map_err(|_| Reply::bad_request("missing_host_header"))?,
-            (None, _) => return Err(Reply::bad_request("missing_host_header")),
-        },
-    };
-    let authority = normalize_host(downstream, authority)?;
-    let mut upgrade = None;
-    if method == Method::CONNECT {
-        upgrade = Some(HeaderValue::from_static("connect"));
-    } else if protocol == Protocol::Http11 && !has_body {
-        upgrade = requested_upgrade(&headers);
-    }
-    let expects_continue = has_body
-        && headers
-            .get(EXPECT)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if expects_continue && !manager.proxy_100_continue {
-        headers.remove(EXPECT);
-    }
-    strip_hop_by_hop(&mut headers);
-    underscores(manager.underscores, &mut headers)?;
-    Ok(Head {
+    let http1 = &downstream.manager.http1;
+    let mut head = Head {
         method,
-        authority,
-        path: uri
-            .path_and_query
-            .unwrap_or_else(|| PathAndQuery::from_static("/")),
+        authority: HeaderValue::from_static(""),
+        path: uri.path_and_query.unwrap_or(PathAndQuery::from_static("/")),
         scheme: downstream.scheme(),
         headers,
-        upgrade,
-        expects_continue,
+        upgrade: None,
+        expects_continue: false,
         protocol,
-        spelling: manager.http1.preserve_case.then(|| Box::new(extensions)),
+        spelling: http1.preserve_case.then(|| Box::new(extensions)),
         internal: false,
+    };
+    let refused = head.check(downstream, uri.authority, has_body).err();
+    (head, refused)
+}
+
+impl Head {
+    fn check(
+        &mut self,
+        downstream: &Downstream,
+        target: Option<http::uri::Authority>,
+        has_body: bool,
+    ) -> Result<(), Reply> {
+        let manager = &*downstream.manager;
+        let headers = &mut self.headers;
+        if self.protocol == Protocol::Http10 && !manager.http1.accept_http_10 {
+            return Err(Reply::upgrade_required());
+        }
+        if headers.len() > manager.max_request_header_count as usize {
+            let mut reply = Reply::bad_request("http.too_many_headers");
+            reply.status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(reply);
+        }
+        if headers.get_all(HOST).iter().nth(1).is_some() {
+            return Err(Reply::bad_request("http.duplicate_host"));
+        }
+        let host = headers.remove(HOST);
+        // An absolute target or `:authority` wins over Host (RFC 9112 3.2.2).
+        let authority = match target {
+            Some(authority) if authority.as_str().contains('@') => {
+                return Err(Reply::bad_request("http.invalid_authority"));
+            }
+            Some(authority) => {
+                if self.protocol != Protocol::Http2
+                    && self.method != Method::CONNECT
+                    && !manager.http1.allow_absolute_url
+                {
+                    return Err(Reply::bad_request("http1.absolute_url_rejected"));
+                }
+                HeaderValue::from_str(authority.as_str())
+                    .map_err(|_| Reply::bad_request("http.invalid_authority"))?
+            }
+            None => match (host, &manager.http1.default_host_for_http_10) {
+                (Some(host), _) => host,
+                (None, Some(host)) if self.protocol == Protocol::Http10 => {
+                    HeaderValue::from_str(host)
+                        .map_err(|_| Reply::rejected("missing_host_header"))?
+                }
+                (None, _) => return Err(Reply::rejected("missing_host_header")),
+            },
+        };
+        self.authority = normalize_host(downstream, authority)?;
+        if self.method == Method::CONNECT {
+            self.upgrade = Some(HeaderValue::from_static("connect"));
+        } else if self.protocol == Protocol::Http11 && !has_body {
+            self.upgrade = requested_upgrade(headers);
+        }
+        self.expects_continue = has_body
+            && headers
+                .get(EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        if self.expects_continue && !manager.proxy_100_continue {
+            headers.remove(EXPECT);
+        }
+        strip_hop_by_hop(headers);
+        if self.protocol == Protocol::Http2 {
+            join_cookies(headers);
+        }
+        underscores(manager.underscores, self.protocol, headers)
+    }
+}
+
+/// HTTP/2 clients may send one cookie a line; HTTP/1 servers expect all on one (RFC 9113
+/// 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (values.next(), values.next()) else {
+        return;
+    };
+    let mut all = Vec::with_capacity(first.len() + second.len() + 2);
+    all.extend_from_slice(first.as_bytes());
+    for value in std::iter::once(second).chain(values) {
+        all.extend_from_slice(b"; ");
+        all.extend_from_slice(value.as_bytes());
+    }
+    if let Ok(all) = HeaderValue::from_maybe_shared(bytes::Bytes::from(all)) {
+        headers.insert(COOKIE, all);
+    }
+}
+
+/// Whether the connection ends with the exchange by what the request is: HTTP/1.0 that does
+/// not ask otherwise, and CONNECT, behind which anything may follow.
+pub(crate) fn ends_connection<B>(request: &http::Request<B>) -> bool {
+    *request.method() == Method::CONNECT
+        || request.version() == http::Version::HTTP_10
+            && !has_token(request.headers(), CONNECTION, b"keep-alive")
+}
+
+fn has_token(headers: &HeaderMap, name: http::HeaderName, wanted: &[u8]) -> bool {
+    headers.get_all(name).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
     })
 }
 
 fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asks = headers.get_all(CONNECTION).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-    });
-    let token = headers.get(UPGRADE).filter(|_| asks)?;
+    let token = headers.get(UPGRADE)?;
+    if !has_token(headers, CONNECTION, b"upgrade") {
+        return None;
+    }
     let lower = token.as_bytes().trim_ascii().to_ascii_lowercase();
     // HTTP/2 is not switched to from HTTP/1.1: the request goes on as it is (RFC 9113 3.1).
     if lower == b"h2c" {
@@ -171,12 +244,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove(&names::HTTP2_SETTINGS);
     headers.remove(TRANSFER_ENCODING);
     headers.remove(UPGRADE);
-    if let Some(te) = headers.get(TE) {
-        let trailers = te
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"));
-        if trailers {
+    if headers.contains_key(TE) {
+        if has_token(headers, TE, b"trailers") {
             headers.insert(TE, names::TRAILERS.clone());
         } else {
             headers.remove(TE);
@@ -184,7 +253,11 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn underscores(action: UnderscoreAction, headers: &mut HeaderMap) -> Result<(), Reply> {
+fn underscores(
+    action: UnderscoreAction,
+    protocol: Protocol,
+    headers: &mut HeaderMap,
+) -> Result<(), Reply> {
     if action == UnderscoreAction::Allow {
         return Ok(());
     }
@@ -194,7 +267,10 @@ fn underscores(action: UnderscoreAction, headers: &mut HeaderMap) -> Result<(), 
         .cloned()
         .collect();
     if !found.is_empty() && action == UnderscoreAction::RejectRequest {
-        return Err(Reply::bad_request("http.unexpected_underscore"));
+        return Err(Reply::bad_request(match protocol {
+            Protocol::Http2 => "http2.unexpected_underscore",
+            _ => "http1.unexpected_underscore",
+        }));
     }
     for name in found {
         headers.remove(name);

@@ -15,6 +15,7 @@ pub(crate) fn request(ops: &HeaderOps, head: &mut Head, record: &Record) {
         let value = match &add.value {
             HeaderText::Literal(value) => value.clone(),
             HeaderText::Format(format) => {
+                head.describe(&mut record.info.borrow_mut().request, true);
                 match render(format, record, |info| {
                     std::mem::swap(&mut info.request.headers, &mut head.headers);
                 }) {
@@ -74,7 +75,7 @@ fn render(
 ) -> Option<HeaderValue> {
     let mut info = record.info.borrow_mut();
     swap(&mut info);
-    let text = log::render(format, &info);
+    let text = log::header_value(format, &info);
     swap(&mut info);
     HeaderValue::from_str(&text).ok()
 }

@@ -2,8 +2,7 @@
 
 use super::head::Head;
 use crate::model::{HeaderMatch, HeaderTest, MatchName, PathMatch, QueryMatch, StringMatch};
-use http::HeaderMap;
-use std::borrow::Cow;
+use http::{HeaderMap, HeaderValue};
 
 /// Configured text is lower case where `ignore_case` holds.
 pub(crate) fn string(pattern: &StringMatch, text: &str) -> bool {
@@ -26,44 +25,31 @@ pub(crate) fn string(pattern: &StringMatch, text: &str) -> bool {
     }
 }
 
-/// All values of a header, joined as Envoy joins them; `Err` when one is not text.
-fn joined<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<Result<Cow<'a, str>, ()>> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    let Ok(first) = std::str::from_utf8(first.as_bytes()) else {
-        return Some(Err(()));
-    };
-    let mut all = Cow::Borrowed(first);
-    for value in values {
-        let Ok(text) = std::str::from_utf8(value.as_bytes()) else {
-            return Some(Err(()));
-        };
-        let owned = all.to_mut();
-        owned.push(',');
-        owned.push_str(text);
-    }
-    Some(Ok(all))
-}
-
-fn test(matcher: &HeaderMatch, value: Option<Result<Cow<'_, str>, ()>>) -> bool {
+/// Tests each value of a header by itself: one of several lines matches as if it came alone,
+/// and an inverted matcher wants none that does (CVE-2026-26308). With a value that is not
+/// text nothing matches, inverted or not (CVE-2026-73552).
+fn test<'a>(matcher: &HeaderMatch, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
     if let HeaderTest::Present(wanted) = matcher.test {
-        let present = value.is_some() || matcher.treat_missing_as_empty;
+        let present = values.next().is_some() || matcher.treat_missing_as_empty;
         return (present == wanted) != matcher.invert;
     }
-    let value = match value {
-        Some(Ok(value)) => value,
-        // What cannot be read matches nothing, inverted or not (CVE-2026-73552).
-        Some(Err(())) => return false,
-        None if matcher.treat_missing_as_empty => Cow::Borrowed(""),
-        None => return false,
-    };
-    let matched = match &matcher.test {
-        HeaderTest::Value(pattern) => string(pattern, &value),
+    let matches = |value: &str| match &matcher.test {
+        HeaderTest::Value(pattern) => string(pattern, value),
         HeaderTest::Range(start, end) => value
             .parse::<i64>()
             .is_ok_and(|number| (*start..*end).contains(&number)),
         HeaderTest::Present(_) => true,
     };
+    let Some(first) = values.next() else {
+        return matcher.treat_missing_as_empty && matches("") != matcher.invert;
+    };
+    let mut matched = false;
+    for value in std::iter::once(first).chain(values) {
+        match std::str::from_utf8(value) {
+            Ok(value) => matched |= matches(value),
+            Err(_) => return false,
+        }
+    }
     matched != matcher.invert
 }
 
@@ -74,37 +60,41 @@ pub(crate) struct Unreadable;
 /// As [`header`], for policies: what cannot be read must not count as a mismatch, because a
 /// denying rule would then let it pass.
 pub(crate) fn strict_header(matcher: &HeaderMatch, head: &Head) -> Result<bool, Unreadable> {
-    let value = value_of(matcher, head);
-    match (&matcher.test, &value) {
-        (HeaderTest::Present(_), _) => {}
-        (_, Some(Err(()))) => return Err(Unreadable),
-        _ => {}
+    if let (MatchName::Header(name), false) = (
+        &matcher.name,
+        matches!(matcher.test, HeaderTest::Present(_)),
+    ) && !head
+        .headers
+        .get_all(name)
+        .iter()
+        .all(|value| std::str::from_utf8(value.as_bytes()).is_ok())
+    {
+        return Err(Unreadable);
     }
-    Ok(test(matcher, value))
+    Ok(header(matcher, head))
 }
 
 pub(crate) fn header(matcher: &HeaderMatch, head: &Head) -> bool {
-    test(matcher, value_of(matcher, head))
-}
-
-fn value_of<'a>(matcher: &HeaderMatch, head: &'a Head) -> Option<Result<Cow<'a, str>, ()>> {
-    let pseudo = |text| Some(Ok(Cow::Borrowed(text)));
+    let pseudo = |text: &str| test(matcher, std::iter::once(text.as_bytes()));
     match &matcher.name {
         MatchName::Method => pseudo(head.method.as_str()),
         MatchName::Authority => pseudo(head.authority_str()),
         MatchName::Scheme => pseudo(head.scheme),
         MatchName::Path => pseudo(head.path.as_str()),
-        MatchName::Header(name) => joined(&head.headers, name),
+        MatchName::Header(name) => test(matcher, values(&head.headers, name)),
     }
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
 
 /// A matcher on response headers: pseudo headers are absent there.
 pub(crate) fn response_header(matcher: &HeaderMatch, headers: &HeaderMap) -> bool {
-    let value = match &matcher.name {
-        MatchName::Header(name) => joined(headers, name),
-        _ => None,
-    };
-    test(matcher, value)
+    match &matcher.name {
+        MatchName::Header(name) => test(matcher, values(headers, name)),
+        _ => test(matcher, std::iter::empty()),
+    }
 }
 
 pub(crate) fn query(matcher: &QueryMatch, query: &str) -> bool {

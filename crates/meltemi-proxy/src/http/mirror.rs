@@ -4,8 +4,8 @@ use super::attempt::{assemble, wanted};
 use super::body::RequestBody;
 use super::exchange::Exchange;
 use super::head::{Head, split_port};
+use super::matching;
 use super::upload::Upload;
-use super::{matching, names};
 use crate::model::{Cluster, HttpManager, Mirror};
 use crate::upstream::{Lease, Outcome, PickContext, RequestGuard, Upstreams};
 use http::HeaderValue;
@@ -65,8 +65,7 @@ pub(crate) fn send(
     let Some(active) = Active::new() else {
         return;
     };
-    let mut head = head.copy();
-    head.headers.remove(&names::X_ENVOY_EXPECTED_TIMEOUT);
+    let head = head.copy();
     let upstreams = exchange.downstream.worker.upstreams.clone();
     let manager = exchange.downstream.manager.clone();
     tokio::task::spawn_local(async move {

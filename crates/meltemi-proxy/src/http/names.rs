@@ -22,6 +22,7 @@ names! {
     X_FORWARDED_CLIENT_CERT = "x-forwarded-client-cert";
     X_ENVOY_EXTERNAL_ADDRESS = "x-envoy-external-address";
     X_ENVOY_INTERNAL = "x-envoy-internal";
+    X_ENVOY_ORIGINAL_HOST = "x-envoy-original-host";
     X_ENVOY_ORIGINAL_PATH = "x-envoy-original-path";
     X_ENVOY_ATTEMPT_COUNT = "x-envoy-attempt-count";
     X_ENVOY_DECORATOR_OPERATION = "x-envoy-decorator-operation";
@@ -54,6 +55,7 @@ names! {
     X_ENVOY_PEER_METADATA_ID = "x-envoy-peer-metadata-id";
 }
 
+pub(crate) static ZERO: HeaderValue = HeaderValue::from_static("0");
 pub(crate) static TRUE: HeaderValue = HeaderValue::from_static("true");
 pub(crate) static CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub(crate) static TRAILERS: HeaderValue = HeaderValue::from_static("trailers");

@@ -20,9 +20,7 @@ pub(crate) fn normalize(options: PathNormalization, path: &mut PathAndQuery) -> 
         match options.escaped_slashes {
             EscapedSlashes::Keep => {}
             EscapedSlashes::Reject => {
-                let mut reply = Reply::bad_request("path_normalization_failed");
-                reply.close = false;
-                return Err(reply);
+                return Err(Reply::rejected("path_normalization_failed"));
             }
             EscapedSlashes::UnescapeAndRedirect => {
                 unescape_slashes(&mut work);
@@ -49,6 +47,7 @@ pub(crate) fn normalize(options: PathNormalization, path: &mut PathAndQuery) -> 
     if redirect {
         let location = http::HeaderValue::from_str(canonical.as_str())
             .map_err(|_| Reply::bad_request("path_normalization_failed"))?;
+        *path = canonical;
         return Err(Reply::new(
             StatusCode::TEMPORARY_REDIRECT,
             "",

@@ -5,9 +5,10 @@ use super::downstream::Downstream;
 use super::head::Head;
 use super::matching::{self, Unreadable};
 use super::reply::Reply;
-use crate::model::{Rbac, RbacAction, RbacRule};
+use crate::model::{Rbac, RbacAction, RbacPolicy, RbacRule};
 use crate::telemetry::Flags;
 use http::StatusCode;
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 /// What rules look at.
@@ -29,23 +30,13 @@ pub(crate) fn check(
         downstream,
         client: client.ip(),
     };
-    let matched = rbac.policies.iter().try_fold(false, |matched, policy| {
-        Ok::<bool, Unreadable>(
-            matched || (request.any(&policy.permissions)? && request.any(&policy.principals)?),
-        )
-    });
-    let allowed = match (rbac.action, matched) {
-        (RbacAction::Log, _) => true,
-        (RbacAction::Allow, Ok(matched)) => matched,
-        (RbacAction::Deny, Ok(matched)) => !matched,
-        (_, Err(Unreadable)) => false,
-    };
-    if allowed {
-        return Ok(());
-    }
-    let details = match rbac.action {
-        RbacAction::Allow => "rbac_access_denied_matched_policy[none]",
-        _ => "rbac_access_denied_matched_policy",
+    let details = match (rbac.action, request.matched(rbac)) {
+        (RbacAction::Log, _) | (RbacAction::Allow, Ok(Some(_))) | (RbacAction::Deny, Ok(None)) => {
+            return Ok(());
+        }
+        (RbacAction::Deny, Ok(Some(policy))) => policy.denial.to_string().into(),
+        (RbacAction::Allow, Ok(None)) => Cow::Borrowed("rbac_access_denied_matched_policy[none]"),
+        (_, Err(Unreadable)) => Cow::Borrowed("rbac_access_denied_unreadable_header"),
     };
     Err(Reply::new(
         StatusCode::FORBIDDEN,
@@ -56,6 +47,16 @@ pub(crate) fn check(
 }
 
 impl Request<'_> {
+    /// The first policy that matches.
+    fn matched<'a>(&self, rbac: &'a Rbac) -> Result<Option<&'a RbacPolicy>, Unreadable> {
+        for policy in &rbac.policies {
+            if self.any(&policy.permissions)? && self.any(&policy.principals)? {
+                return Ok(Some(policy));
+            }
+        }
+        Ok(None)
+    }
+
     fn any(&self, rules: &[RbacRule]) -> Result<bool, Unreadable> {
         for rule in rules {
             if self.matches(rule)? {

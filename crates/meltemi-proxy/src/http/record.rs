@@ -36,7 +36,7 @@ impl Record {
             started_at: SystemTime::now(),
             status: 0,
             flags: Flags::default(),
-            details: "",
+            details: "".into(),
             bytes_received: 0,
             bytes_sent: 0,
             request_complete: None,
@@ -117,7 +117,7 @@ impl Record {
         if let Some(stats) = self.upstream.take() {
             let from = info.request_complete.unwrap_or(info.started);
             stats.answered(info.status, from.elapsed());
-            match info.details {
+            match &*info.details {
                 "response_timeout" => stats.rq_timeout.inc(),
                 "upstream_reset_after_response_started{remote_reset}" => stats.rq_rx_reset.inc(),
                 _ => {}
@@ -136,7 +136,7 @@ impl Drop for Guard {
         if !self.0.finished.get() {
             let mut info = self.0.info.borrow_mut();
             info.flags.insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
-            info.details = "downstream_remote_disconnect";
+            info.details = "downstream_remote_disconnect".into();
             drop(info);
             let abandoned = &self.0.downstream.abandoned;
             abandoned.set(abandoned.get() + 1);

@@ -15,7 +15,11 @@ pub(crate) fn to_tls(head: &Head) -> Reply {
     )
 }
 
-pub(crate) fn of_route(redirect: &Redirect, matched: &PathMatch, head: &Head) -> Reply {
+/// A rewritten path stays with the head, for the log.
+pub(crate) fn of_route(redirect: &Redirect, matched: &PathMatch, head: &mut Head) -> Reply {
+    if redirect.full_path.is_none() {
+        rewrite::path(&redirect.path, matched, head);
+    }
     let scheme = match (&redirect.scheme, redirect.https) {
         (Some(scheme), _) => scheme,
         (None, true) => "https",
@@ -44,12 +48,10 @@ pub(crate) fn of_route(redirect: &Redirect, matched: &PathMatch, head: &Head) ->
             _ => path.to_string(),
         },
         None => {
-            let path = rewrite::rewritten(&redirect.path, matched, &head.path)
-                .unwrap_or_else(|| head.path.clone());
             if redirect.strip_query {
-                path.path().to_owned()
+                head.path.path().to_owned()
             } else {
-                path.as_str().to_owned()
+                head.path.as_str().to_owned()
             }
         }
     };

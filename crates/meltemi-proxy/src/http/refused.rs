@@ -5,12 +5,20 @@ use super::record::Record;
 use crate::telemetry::{Flags, Protocol};
 use std::rc::Rc;
 
-/// Sent when a head takes too long to arrive.
-pub(crate) const HEAD_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
-content-length: 22\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\nrequest header timeout";
+const HEAD_TIMEOUT: &str = "request header timeout";
 
-pub(crate) fn head_timeout(downstream: &Rc<Downstream>) {
-    report(downstream, 408, Flags::default(), "request_header_timeout");
+/// A head took too long to arrive: what the client is told.
+pub(crate) fn head_timeout(downstream: &Rc<Downstream>) -> Vec<u8> {
+    let record = record(downstream, 408, Flags::default(), "request_header_timeout");
+    record.info.borrow_mut().bytes_sent = HEAD_TIMEOUT.len() as u64;
+    record.finish();
+    let server = downstream.server_name.to_str().unwrap_or_default();
+    let length = HEAD_TIMEOUT.len();
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-length: {length}\r\n\
+         content-type: text/plain\r\nserver: {server}\r\nconnection: close\r\n\r\n{HEAD_TIMEOUT}"
+    )
+    .into_bytes()
 }
 
 /// hyper has answered the client; the log tells why.
@@ -26,21 +34,22 @@ pub(crate) fn codec_error(
         (_, Some(_)) => "http1.invalid_framing",
         _ => "http1.codec_error",
     };
-    report(
-        downstream,
-        status,
-        Flags::DOWNSTREAM_PROTOCOL_ERROR,
-        details,
-    );
+    let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;
+    record(downstream, status, flags, details).finish();
 }
 
-fn report(downstream: &Rc<Downstream>, status: u16, flags: Flags, details: &'static str) {
+fn record(
+    downstream: &Rc<Downstream>,
+    status: u16,
+    flags: Flags,
+    details: &'static str,
+) -> Rc<Record> {
     let record = Record::new(downstream.clone(), Protocol::Http11);
     {
         let mut info = record.info.borrow_mut();
         info.status = status;
         info.flags = flags;
-        info.details = details;
+        info.details = details.into();
     }
-    record.finish();
+    record
 }

@@ -13,7 +13,7 @@ pub(crate) struct Reply {
     /// For direct responses, whose body may be anything.
     pub bytes: Option<bytes::Bytes>,
     pub flags: Flags,
-    pub details: &'static str,
+    pub details: Cow<'static, str>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Where the HTTP status does not decide it.
     pub grpc_status: Option<u32>,
@@ -81,14 +81,14 @@ impl Reply {
         status: StatusCode,
         body: impl Into<Cow<'static, str>>,
         flags: Flags,
-        details: &'static str,
+        details: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self {
             status,
             body: body.into(),
             bytes: None,
             flags,
-            details,
+            details: details.into(),
             headers: Vec::new(),
             grpc_status: None,
             close: false,
@@ -102,25 +102,25 @@ impl Reply {
 
     /// A request that breaks the protocol; the connection ends with it.
     pub fn bad_request(details: &'static str) -> Self {
-        let mut reply = Self::new(
-            StatusCode::BAD_REQUEST,
-            "Bad Request",
-            Flags::DOWNSTREAM_PROTOCOL_ERROR,
-            details,
-        );
-        reply.close = true;
-        reply
+        let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;
+        Self::new(StatusCode::BAD_REQUEST, "Bad Request", flags, details).closing()
+    }
+
+    /// A well-formed request that is refused for what it asks; the connection ends with it.
+    pub fn rejected(details: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "", Flags::default(), details).closing()
     }
 
     pub fn upgrade_required() -> Self {
-        let mut reply = Self::new(
-            StatusCode::UPGRADE_REQUIRED,
-            "",
-            Flags::default(),
-            "low_version",
-        );
-        reply.close = true;
-        reply
+        let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;
+        let status = StatusCode::UPGRADE_REQUIRED;
+        Self::new(status, "Upgrade Required", flags, "low_version").closing()
+    }
+
+    /// The connection ends with this answer.
+    fn closing(mut self) -> Self {
+        self.close = true;
+        self
     }
 
     pub fn no_route() -> Self {
@@ -132,17 +132,20 @@ impl Reply {
         )
     }
 
+    /// The target is no path, and routes match paths (`OPTIONS *`).
+    pub fn no_path() -> Self {
+        let (status, flags) = (StatusCode::NOT_FOUND, Flags::default());
+        Self::new(status, "", flags, "absolute_path_rejected")
+    }
+
     pub fn no_cluster(status: StatusCode) -> Self {
         Self::new(status, "", Flags::NO_CLUSTER_FOUND, "cluster_not_found")
     }
 
+    /// What the client sends behind such a request is no HTTP that it expects to be read.
     pub fn upgrade_refused() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "",
-            Flags::default(),
-            "upgrade_failed",
-        )
+        let (status, flags) = (StatusCode::FORBIDDEN, Flags::default());
+        Self::new(status, "", flags, "upgrade_failed").closing()
     }
 
     /// Upgrades travel over HTTP/1.1 only.
@@ -174,25 +177,27 @@ impl Reply {
             UpstreamError::Connect { timeout: true, .. } => {
                 Self::reset(Reset::ConnectionTimeout, None, retried)
             }
-            UpstreamError::Connect { message, .. } | UpstreamError::Tls { message } => {
-                Self::reset(Reset::ConnectionFailure, Some(message), retried)
+            UpstreamError::Connect { .. } | UpstreamError::Tls { .. } => {
+                let reason = error.transport_failure();
+                Self::reset(Reset::ConnectionFailure, reason.as_deref(), retried)
             }
         }
     }
 
+    /// The reason of a transport failure is for the log, not for the client.
     pub fn reset(reset: Reset, transport_failure: Option<&str>, retried: bool) -> Self {
         let (reason, details, flags) = reset.row();
-        let mut body = String::with_capacity(160);
+        let details = match (transport_failure, details.strip_suffix('}')) {
+            (Some(failure), Some(open)) => format!("{open}|{failure}}}").into(),
+            _ => Cow::Borrowed(details),
+        };
+        let mut body = String::with_capacity(128);
         body.push_str("upstream connect error or disconnect/reset before headers. ");
         if retried {
             body.push_str("retried and the latest ");
         }
         body.push_str("reset reason: ");
         body.push_str(reason);
-        if let Some(failure) = transport_failure {
-            body.push_str(", transport failure reason: ");
-            body.push_str(failure);
-        }
         let status = match reset {
             Reset::ProtocolError => StatusCode::BAD_GATEWAY,
             _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -209,52 +214,36 @@ impl Reply {
         )
     }
 
-    /// 504 once the request is complete (the upstream is slow), else 408 (the client is).
-    fn slow(complete: bool) -> StatusCode {
+    /// 504 once the request is complete (the upstream is slow), else 408 (the client is, and
+    /// its rest is not waited for).
+    fn slow(complete: bool, body: &'static str, flags: Flags, details: &'static str) -> Self {
         if complete {
-            StatusCode::GATEWAY_TIMEOUT
+            Self::new(StatusCode::GATEWAY_TIMEOUT, body, flags, details)
         } else {
-            StatusCode::REQUEST_TIMEOUT
+            Self::new(StatusCode::REQUEST_TIMEOUT, body, flags, details).closing()
         }
     }
 
     pub fn stream_idle(complete: bool) -> Self {
-        Self::new(
-            Self::slow(complete),
-            "stream timeout",
-            Flags::STREAM_IDLE_TIMEOUT,
-            "stream_idle_timeout",
-        )
+        let flags = Flags::STREAM_IDLE_TIMEOUT;
+        Self::slow(complete, "stream timeout", flags, "stream_idle_timeout")
     }
 
     pub fn max_stream_duration(complete: bool) -> Self {
-        Self::new(
-            Self::slow(complete),
-            "downstream duration timeout",
-            Flags::DURATION_TIMEOUT,
-            "max_duration_timeout",
-        )
+        let (body, flags) = ("downstream duration timeout", Flags::DURATION_TIMEOUT);
+        Self::slow(complete, body, flags, "max_duration_timeout")
     }
 
     pub fn request_timeout() -> Self {
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request timeout",
-            Flags::default(),
-            "request_overall_timeout",
-        )
+        let flags = Flags::default();
+        Self::slow(false, "request timeout", flags, "request_overall_timeout")
     }
 
     /// The client broke its request body off: nobody will read this.
     pub fn client_gone() -> Self {
-        let mut reply = Self::new(
-            StatusCode::BAD_REQUEST,
-            "",
-            Flags::DOWNSTREAM_CONNECTION_TERMINATION,
-            "downstream_remote_disconnect",
-        );
-        reply.close = true;
-        reply
+        let flags = Flags::DOWNSTREAM_CONNECTION_TERMINATION;
+        let details = "downstream_remote_disconnect";
+        Self::new(StatusCode::BAD_REQUEST, "", flags, details).closing()
     }
 
     pub fn fault_abort(status: StatusCode, grpc: Option<u32>) -> Self {

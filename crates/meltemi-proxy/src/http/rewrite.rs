@@ -69,6 +69,9 @@ pub(crate) fn host(
 pub(crate) fn replace_host(fresh: HeaderValue, append_forwarded: bool, head: &mut Head) {
     let old = std::mem::replace(&mut head.authority, fresh);
     if append_forwarded {
-        head.headers.append(names::X_FORWARDED_HOST.clone(), old);
+        head.headers
+            .append(names::X_FORWARDED_HOST.clone(), old.clone());
     }
+    head.headers
+        .insert(names::X_ENVOY_ORIGINAL_HOST.clone(), old);
 }

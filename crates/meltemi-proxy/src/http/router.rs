@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The cluster of this request.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Chosen<'a> {
     pub id: Option<ClusterId>,
     pub weighted: Option<&'a WeightedCluster>,
@@ -68,7 +69,7 @@ pub(crate) fn choose<'a>(exchange: &Exchange, forward: &'a Forward, head: &Head)
 /// Sends the request on and returns the answer with the upstream's body behind it.
 pub(crate) async fn forward(
     exchange: &mut Exchange,
-    mut head: Head,
+    head: &mut Head,
     body: Incoming,
     matched: &Matched,
     forward: &Forward,
@@ -78,7 +79,6 @@ pub(crate) async fn forward(
         .id
         .and_then(|id| exchange.snapshot.cluster(id).cloned())
         .ok_or_else(|| Reply::no_cluster(forward.cluster_not_found))?;
-    exchange.record.info.borrow_mut().cluster = Some(cluster.config.clone());
     exchange.high_priority = forward.high_priority;
     if let Some(token) = &head.upgrade {
         let manager = &exchange.downstream.manager;
@@ -92,20 +92,20 @@ pub(crate) async fn forward(
             return Err(Reply::upgrade_needs_http1());
         }
     }
-    let mut retries = Retries::new(forward.retry.as_ref(), &mut head);
-    let mut watchdog = limits(exchange, forward, &retries, &mut head);
+    let mut retries = Retries::new(forward.retry.as_ref(), head);
+    let mut watchdog = limits(exchange, forward, &retries, head);
     let hash = match forward.hash_policy.is_empty() {
         true => None,
         false => hash::of_request(
             &forward.hash_policy,
-            &head,
+            head,
             exchange.client.ip(),
             &exchange.downstream.info,
             &mut exchange.cookies,
         ),
     };
-    let destination = original_destination(exchange, &cluster, &mut head);
-    rewrite_request(exchange, &mut head, matched, forward, chosen);
+    let destination = original_destination(exchange, &cluster, head);
+    rewrite_request(exchange, head, matched, forward, chosen);
 
     let mirrors = mirror::chosen(exchange, &forward.mirrors);
     let upload = exchange.upload(
@@ -114,13 +114,13 @@ pub(crate) async fn forward(
         head.expects_continue && exchange.downstream.manager.proxy_100_continue,
     );
     if !mirrors.is_empty() {
-        mirror::send(exchange, mirrors, &head, upload.as_ref(), forward.timeout);
+        mirror::send(exchange, mirrors, head, upload.as_ref(), forward.timeout);
     }
 
     let upgrade = head.upgrade.clone();
     let mut tried = Vec::new();
     let (mut attempted_priorities, mut skip_priorities) = (0u32, 0u32);
-    let mut head = Some(head);
+    let mut head = Some(head.take());
     let mut _retry_guard = None;
     loop {
         let attempts = exchange.next_attempt();
@@ -250,6 +250,7 @@ async fn once(
         && let Ok(host) = HeaderValue::from_str(&picked.endpoint.hostname)
     {
         rewrite::replace_host(host, forward.append_x_forwarded_host, &mut head);
+        exchange.note_host(&head);
     }
     attempt::send(exchange, cluster, &picked, head, upload, watchdog).await
 }
@@ -383,13 +384,8 @@ fn rewrite_request(
         || header_ops::has_formats(&matched.route.response_headers)
         || header_ops::has_formats(&matched.host().response_headers)
         || header_ops::has_formats(&matched.table.response_headers);
-    if formats {
-        let mut info = record.info.borrow_mut();
-        if info.request.headers.is_empty() {
-            info.request.headers = head.headers.clone();
-        }
-    }
     exchange.propagate_peer(&mut head.headers);
+    exchange.note_head(head, formats);
 }
 
 /// The upstream's head, made ours.
@@ -422,7 +418,7 @@ fn finish(
     {
         let mut info = exchange.record.info.borrow_mut();
         info.status = parts.status.as_u16();
-        info.details = "via_upstream";
+        info.details = "via_upstream".into();
         if info.grpc {
             info.grpc_status = grpc::status(&headers);
         }
@@ -481,7 +477,7 @@ fn switch(
     {
         let mut info = exchange.record.info.borrow_mut();
         info.status = parts.status.as_u16();
-        info.details = "via_upstream";
+        info.details = "via_upstream".into();
     }
     *exchange.downstream.upgrade.borrow_mut() = Some(Upgraded {
         stream,

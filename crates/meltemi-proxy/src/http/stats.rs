@@ -33,7 +33,8 @@ pub(crate) struct HttpStats {
     rq_header_timeout: Counter,
     rq_idle_timeout: Counter,
     rq_max_duration_reached: Counter,
-    router_rq_total: Counter,
+    /// Requests that passed the filters.
+    pub router_rq_total: Counter,
     no_route: Counter,
     no_cluster: Counter,
     direct_response: Counter,
@@ -118,10 +119,7 @@ impl HttpStats {
         }
         let took = info.started.elapsed().as_secs_f64() * 1000.0;
         self.rq_time.record(took);
-        if info.cluster.is_some() {
-            self.router_rq_total.inc();
-        }
-        if !info.flags.is_empty() || !matches!(info.details, "via_upstream") {
+        if !info.flags.is_empty() || info.details != "via_upstream" {
             self.unusual(info);
         }
     }
@@ -142,7 +140,7 @@ impl HttpStats {
                 counter.inc();
             }
         }
-        match info.details {
+        match &*info.details {
             "direct_response" => self.direct_response.inc(),
             "request_overall_timeout" => self.rq_timeout.inc(),
             "request_header_timeout" => self.rq_header_timeout.inc(),

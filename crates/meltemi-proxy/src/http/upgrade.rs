@@ -12,6 +12,7 @@ use crate::telemetry::Flags;
 use crate::upstream::{RequestGuard, Upgrade};
 use crate::worker::DrainSignal;
 use bytes::Bytes;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
@@ -54,16 +55,31 @@ pub(crate) async fn relay(
     } = upgraded;
     let record = &guard.0;
     let _counted = Tunnel::new(&downstream.stats);
+    let service_ended = Cell::new(false);
     let (client_read, client_write) = tokio::io::split(client);
     let (upstream_read, upstream_write) = tokio::io::split(stream);
-    let up = pump(client_read, upstream_write, sent, |length| {
-        record.touch();
-        record.info.borrow_mut().bytes_received += length;
-    });
-    let down = pump(upstream_read, client_write, read, |length| {
-        record.touch();
-        record.info.borrow_mut().bytes_sent += length;
-    });
+    let up = async {
+        let moved = |length| {
+            record.touch();
+            record.info.borrow_mut().bytes_received += length;
+        };
+        pump(client_read, upstream_write, sent, moved).await?;
+        if !service_ended.get() {
+            let mut info = record.info.borrow_mut();
+            info.flags.insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+            info.details = "downstream_remote_disconnect".into();
+        }
+        Ok(())
+    };
+    let down = async {
+        let moved = |length| {
+            record.touch();
+            record.info.borrow_mut().bytes_sent += length;
+        };
+        pump(upstream_read, client_write, read, moved).await?;
+        service_ended.set(true);
+        Ok::<_, std::io::Error>(())
+    };
     let silent = async {
         let Some(idle) = idle else {
             return std::future::pending().await;

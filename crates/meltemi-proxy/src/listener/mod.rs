@@ -70,7 +70,7 @@ pub async fn serve(
         let info = info(&listener, "", facts, local, None);
         let mut ended = tcp::stream_info(info);
         ended.flags.insert(Flags::NO_ROUTE_FOUND);
-        ended.details = "filter_chain_not_found";
+        ended.details = "filter_chain_not_found".into();
         telemetry::finish_tcp(&ended, &listener.access_logs, false);
         return;
     };
@@ -211,7 +211,7 @@ async fn connection(
             );
             let mut ended = tcp::stream_info(info(listener, &chain.name, facts, local, None));
             ended.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
-            ended.details = "tls_handshake_failed";
+            ended.details = "tls_handshake_failed".into();
             telemetry::finish_tcp(&ended, &listener.access_logs, false);
             None
         }

@@ -19,7 +19,8 @@ pub enum RbacAction {
 }
 
 pub struct RbacPolicy {
-    pub name: Box<str>,
+    /// Response code details of what it denies.
+    pub denial: Box<str>,
     /// Any of them, and any of the principals.
     pub permissions: Box<[RbacRule]>,
     pub principals: Box<[RbacRule]>,

@@ -23,7 +23,7 @@ pub fn stream_info(connection: Arc<ConnectionInfo>) -> StreamInfo {
         started_at: SystemTime::now(),
         status: 0,
         flags: Flags::default(),
-        details: "",
+        details: "".into(),
         bytes_received: 0,
         bytes_sent: 0,
         request_complete: None,

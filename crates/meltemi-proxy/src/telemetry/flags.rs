@@ -10,12 +10,21 @@ macro_rules! flags {
             $(#[doc = $long] pub const $name: Flags = Flags(1 << $bit);)*
         }
 
-        /// Every flag: (flag, short name, long name), in Envoy's order.
+        /// Every flag: (flag, short name, long name), in the order in which they come up
+        /// on a request's way, as Envoy lists them: faults, retries, how it ended.
         pub const ALL_FLAGS: &[(Flags, &str, &str)] = &[$((Flags::$name, $short, $long),)*];
     };
 }
 
 flags! {
+    NO_ROUTE_FOUND = 8, "NR", "NoRouteFound";
+    NO_CLUSTER_FOUND = 18, "NC", "NoClusterFound";
+    DELAY_INJECTED = 9, "DI", "DelayInjected";
+    FAULT_INJECTED = 10, "FI", "FaultInjected";
+    RATE_LIMITED = 11, "RL", "RateLimited";
+    UNAUTHORIZED_EXTERNAL_SERVICE = 12, "UAEX", "UnauthorizedExternalService";
+    UPSTREAM_RETRY_LIMIT_EXCEEDED = 14, "URX", "UpstreamRetryLimitExceeded";
+    UPSTREAM_OVERFLOW = 7, "UO", "UpstreamOverflow";
     FAILED_LOCAL_HEALTH_CHECK = 0, "LH", "FailedLocalHealthCheck";
     NO_HEALTHY_UPSTREAM = 1, "UH", "NoHealthyUpstream";
     UPSTREAM_REQUEST_TIMEOUT = 2, "UT", "UpstreamRequestTimeout";
@@ -23,21 +32,13 @@ flags! {
     UPSTREAM_REMOTE_RESET = 4, "UR", "UpstreamRemoteReset";
     UPSTREAM_CONNECTION_FAILURE = 5, "UF", "UpstreamConnectionFailure";
     UPSTREAM_CONNECTION_TERMINATION = 6, "UC", "UpstreamConnectionTermination";
-    UPSTREAM_OVERFLOW = 7, "UO", "UpstreamOverflow";
-    NO_ROUTE_FOUND = 8, "NR", "NoRouteFound";
-    DELAY_INJECTED = 9, "DI", "DelayInjected";
-    FAULT_INJECTED = 10, "FI", "FaultInjected";
-    RATE_LIMITED = 11, "RL", "RateLimited";
-    UNAUTHORIZED_EXTERNAL_SERVICE = 12, "UAEX", "UnauthorizedExternalService";
-    DOWNSTREAM_CONNECTION_TERMINATION = 13, "DC", "DownstreamConnectionTermination";
-    UPSTREAM_RETRY_LIMIT_EXCEEDED = 14, "URX", "UpstreamRetryLimitExceeded";
-    STREAM_IDLE_TIMEOUT = 15, "SI", "StreamIdleTimeout";
-    DOWNSTREAM_PROTOCOL_ERROR = 16, "DPE", "DownstreamProtocolError";
-    UPSTREAM_MAX_STREAM_DURATION_REACHED = 17, "UMSDR", "UpstreamMaxStreamDurationReached";
-    NO_CLUSTER_FOUND = 18, "NC", "NoClusterFound";
-    OVERLOAD_MANAGER = 19, "OM", "OverloadManagerTerminated";
-    DURATION_TIMEOUT = 20, "DT", "DurationTimeout";
     UPSTREAM_PROTOCOL_ERROR = 21, "UPE", "UpstreamProtocolError";
+    UPSTREAM_MAX_STREAM_DURATION_REACHED = 17, "UMSDR", "UpstreamMaxStreamDurationReached";
+    STREAM_IDLE_TIMEOUT = 15, "SI", "StreamIdleTimeout";
+    DURATION_TIMEOUT = 20, "DT", "DurationTimeout";
+    DOWNSTREAM_PROTOCOL_ERROR = 16, "DPE", "DownstreamProtocolError";
+    OVERLOAD_MANAGER = 19, "OM", "OverloadManagerTerminated";
+    DOWNSTREAM_CONNECTION_TERMINATION = 13, "DC", "DownstreamConnectionTermination";
 }
 
 impl Flags {

@@ -3,6 +3,7 @@
 
 use super::Flags;
 use crate::model::{ClusterConfig, ConnectionFacts, Endpoint, Route, Workload};
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -78,7 +79,7 @@ pub struct StreamInfo {
     pub status: u16,
     pub flags: Flags,
     /// Envoy's response code details (`via_upstream`, `route_not_found`, ...).
-    pub details: &'static str,
+    pub details: Cow<'static, str>,
     /// Body bytes.
     pub bytes_received: u64,
     pub bytes_sent: u64,
@@ -105,7 +106,7 @@ pub struct StreamInfo {
     pub peer: Option<Arc<PeerInfo>>,
     /// Downstream address after `x-forwarded-for` rules.
     pub client: SocketAddr,
-    /// Head as the client sent it, with the proxy's normalisation.
+    /// Head as it was sent on: with the proxy's normalisation and the route's changes.
     pub request: RequestHead,
     pub response_headers: http::HeaderMap,
 }
@@ -114,9 +115,10 @@ pub struct StreamInfo {
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
     pub method: Option<http::Method>,
-    pub authority: Box<str>,
-    /// Path with query, as routed.
-    pub path: Box<str>,
+    /// `None` when the request was not understood.
+    pub authority: Option<Box<str>>,
+    /// Path with query; `None` also for CONNECT.
+    pub path: Option<Box<str>>,
     pub scheme: &'static str,
     /// Empty unless a log format or filter names request headers.
     pub headers: http::HeaderMap,

@@ -51,10 +51,12 @@ impl UpstreamError {
         }
     }
 
-    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`: one word, as Envoy writes it.
     pub fn transport_failure(&self) -> Option<Arc<str>> {
         match self {
-            Self::Connect { message, .. } | Self::Tls { message } => Some(message.clone()),
+            Self::Connect { message, .. } | Self::Tls { message } => {
+                Some(message.replace(' ', "_").into())
+            }
             _ => None,
         }
     }

@@ -109,6 +109,9 @@ pub const REFUSALS: &[Refusal] = &[
             "framing::a chunk size beyond 64 bits",
             "framing::a header without a colon",
             "framing::an empty header name",
+            "framing::a method in lower case",
+            "paths::a byte above 127 in the path",
+            "paths::a path without a slash",
         ],
         envoy: ("400", "http1.codec_error"),
         meltemi: BAD_FRAMING,
@@ -151,7 +154,33 @@ pub const REFUSALS: &[Refusal] = &[
         meltemi: ("431", "http1.headers_too_large"),
         reason: "one name for both limits",
     },
+    Refusal {
+        cases: &["rewriting::a path of strange characters"],
+        envoy: PASSED,
+        meltemi: BAD_SYNTAX,
+        reason: "RFC 9112, 3.2: a target with characters that no URI has is answered 400",
+    },
+    Refusal {
+        cases: &["framing::version 1.0"],
+        envoy: ("426", "low_version"),
+        meltemi: ("426", "low_version"),
+        reason: UNDERSTOOD,
+    },
+    Refusal {
+        cases: &["framing::a host with a slash"],
+        envoy: ("400", "http.invalid_authority"),
+        meltemi: ("400", "http.invalid_authority"),
+        reason: UNDERSTOOD,
+    },
+    Refusal {
+        cases: &["headers::underscores are refused"],
+        envoy: ("400", "http1.unexpected_underscore"),
+        meltemi: ("400", "http1.unexpected_underscore"),
+        reason: UNDERSTOOD,
+    },
 ];
+
+const UNDERSTOOD: &str = "the log tells what was understood of a refused request";
 
 pub const VALUES: &[Value] = &[
     Value {
@@ -242,4 +271,103 @@ pub const VALUES: &[Value] = &[
         meltemi: "(none)",
         reason: "the rest of a short body is read, so that the connection can be used again",
     },
+    Value {
+        cases: &["framing::no host"],
+        aspect: "log.authority",
+        envoy: "-",
+        meltemi: "",
+        reason: "a missing host and an empty one are logged alike",
+    },
+    Value {
+        cases: &["headers::304 without a body"],
+        aspect: "answer.header.content-length",
+        envoy: "11",
+        meltemi: "(none)",
+        reason: "RFC 9110, 8.6: optional with a 304, whose body is never sent",
+    },
+    Value {
+        cases: &["paths::escapes refused: encoded slash"],
+        aspect: "log.path",
+        envoy: "/x/../admin",
+        meltemi: "/x/..%2fadmin",
+        reason: AS_SENT,
+    },
+    Value {
+        cases: &["paths::escapes refused: encoded slash, upper case"],
+        aspect: "log.path",
+        envoy: "//admin",
+        meltemi: "/%2Fadmin",
+        reason: AS_SENT,
+    },
+    Value {
+        cases: &["paths::escapes refused: encoded backslash"],
+        aspect: "log.path",
+        envoy: "/x\\admin",
+        meltemi: "/x%5cadmin",
+        reason: AS_SENT,
+    },
+    Value {
+        cases: &["tcp::refused"],
+        aspect: "log.flags",
+        envoy: "UF,URX",
+        meltemi: "URX,UF",
+        reason: "a set of flags is written in one order, the one that HTTP has in Envoy",
+    },
+    Value {
+        cases: &["rewriting::mirror", "rewriting::mirror of a POST"],
+        aspect: "seen#2.header.x-envoy-internal",
+        envoy: "true",
+        meltemi: "(none)",
+        reason: MIRRORED,
+    },
+    Value {
+        cases: &["rewriting::mirror", "rewriting::mirror of a POST"],
+        aspect: "seen#2.header.x-forwarded-for",
+        envoy: "127.0.0.1",
+        meltemi: "(none)",
+        reason: MIRRORED,
+    },
+    Value {
+        cases: &["upgrade::ignored by the service"],
+        aspect: "answer.body",
+        envoy: "",
+        meltemi: "a says 200\n",
+        reason: IGNORED,
+    },
+    Value {
+        cases: &["upgrade::ignored by the service"],
+        aspect: "answer.header.content-length",
+        envoy: "0",
+        meltemi: "11",
+        reason: IGNORED,
+    },
+    Value {
+        cases: &["upgrade::ignored by the service"],
+        aspect: "log.sent",
+        envoy: "0",
+        meltemi: "11",
+        reason: IGNORED,
+    },
+    Value {
+        cases: &["upgrade::ignored by the service"],
+        aspect: "log.details",
+        envoy: "websocket_handshake_unsuccessful",
+        meltemi: "via_upstream",
+        reason: IGNORED,
+    },
+    Value {
+        cases: &[
+            "upgrade::ignored by the service",
+            "upgrade::refused by the service",
+        ],
+        aspect: "answer.header.x-envoy-upstream-service-time",
+        envoy: "(none)",
+        meltemi: "<milliseconds>",
+        reason: IGNORED,
+    },
 ];
+
+const AS_SENT: &str = "the log tells the path that was refused, not what it would have become";
+const MIRRORED: &str = "a mirror is told what the service is told, so that it does the same";
+const IGNORED: &str =
+    "RFC 9110, 7.8: a service may ignore an upgrade, and what it answers is an answer";

@@ -13,7 +13,6 @@ mod client;
 mod compare;
 mod envoy;
 mod known;
-mod open;
 mod proxy;
 mod upstream;
 mod upstream_h2;
@@ -77,7 +76,6 @@ fn main() {
         runtime,
         report,
         met: BTreeSet::new(),
-        open: BTreeSet::new(),
     };
     // For looking at the suite itself: any program in our place.
     if let Some(program) = std::env::var_os("DIFFERENTIAL_AGAINST") {
@@ -110,8 +108,6 @@ struct Bench {
     report: Report,
     /// Known differences that were met.
     met: BTreeSet<String>,
-    /// Differences still to be judged that were met.
-    open: BTreeSet<&'static str>,
 }
 
 impl Bench {
@@ -160,20 +156,10 @@ impl Bench {
         }
         let verdict = compare::compare(group, case, envoy, meltemi);
         self.met.extend(verdict.met);
-        let mut unexpected = verdict.unexpected;
-        unexpected.retain(
-            |difference| match open::find(group, case.name, difference) {
-                Some(line) => {
-                    self.open.insert(line);
-                    false
-                }
-                None => true,
-            },
-        );
-        if unexpected.is_empty() {
+        if verdict.unexpected.is_empty() {
             Ok(())
         } else {
-            Err(unexpected.join("\n"))
+            Err(verdict.unexpected.join("\n"))
         }
     }
 
@@ -205,10 +191,6 @@ impl Bench {
         for known in compare::all_known().filter(|known| !self.met.contains(known)) {
             println!("{known} is gone: remove it from `known`");
             self.report.fail("known differences");
-        }
-        for line in open::all().filter(|line| !self.open.contains(line)) {
-            println!("{line} is gone: remove it from `open.txt`");
-            self.report.fail("open differences");
         }
     }
 }

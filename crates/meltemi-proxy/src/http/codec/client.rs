@@ -20,8 +20,8 @@ use tokio::task::AbortHandle;
 
 /// Header lines of a response (Envoy: 100).
 const MAX_HEADERS: usize = 128;
-/// Bytes of a response's header block (Envoy: 60 KiB).
-const MAX_HEADER_BYTES: usize = 60 * 1024;
+/// Bytes of a response's header block (as Envoy 1.40).
+const MAX_HEADER_BYTES: usize = 80 * 1024;
 
 /// Streams at a time until the peer's settings are known (hyper's own assumption).
 const INITIAL_STREAMS: u32 = 100;
@@ -60,6 +60,17 @@ pub(crate) fn h2_reason(error: &hyper::Error) -> Option<h2::Reason> {
         source = inner.source();
     }
     None
+}
+
+/// An HTTP/1 answer's body that ended before its length, or whose framing is wrong.
+pub(crate) fn breaks_protocol(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    let kind = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .map(std::io::Error::kind);
+    matches!(kind, Some(UnexpectedEof | InvalidData | InvalidInput))
+        || error.is_parse()
+        || error.is_incomplete_message()
 }
 
 pub(crate) struct Http1Client {

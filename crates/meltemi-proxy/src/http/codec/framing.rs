@@ -4,7 +4,8 @@
 //! lives on. This watcher follows a client's messages line by line and refuses what RFC
 //! 9112 lets servers refuse: a bare LF or CR in a head or a chunk line, folded lines, a
 //! space before the colon, `Content-Length` next to `Transfer-Encoding`, repeated or
-//! list-valued `Content-Length`, a transfer coding other than `chunked`, a second `Host`.
+//! list-valued `Content-Length`, a transfer coding other than `chunked`, a second `Host`,
+//! a request line with a method or target that some take and some do not.
 //! It also tells when a head has begun and is not complete (slow clients).
 //!
 //! It looks at each head byte once (`memchr`) and skips bodies by their length.
@@ -141,6 +142,7 @@ impl State {
                     if memchr::memchr(b'#', line).is_some() {
                         return Err("fragment in the request target");
                     }
+                    request_line(line)?;
                     self.stage = Stage::Header;
                     self.tunnel = line.starts_with(b"CONNECT ");
                 }
@@ -235,6 +237,25 @@ impl State {
     }
 }
 
+/// Methods are upper case: a policy on GET does not let `get` pass unseen. A target is a
+/// path, `*`, or absolute (RFC 9112 3.2), of printable ASCII (RFC 3986 2).
+fn request_line(line: &[u8]) -> Result<(), &'static str> {
+    if !line.is_ascii() {
+        return Err("byte above 127 in the request line");
+    }
+    let mut parts = line.split(|byte| *byte == b' ');
+    let method = parts.next().unwrap_or_default();
+    if method.iter().any(u8::is_ascii_lowercase) {
+        return Err("lower-case letter in the method");
+    }
+    let target = parts.next().unwrap_or_default();
+    let is_path = matches!(target.first(), None | Some(b'/' | b'*'));
+    if !is_path && method != b"CONNECT" && memchr::memmem::find(target, b"://").is_none() {
+        return Err("target that is neither a path nor absolute");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +309,15 @@ mod tests {
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
                 "more than one host",
+            ),
+            ("get / HTTP/1.1\r\n", "lower-case letter in the method"),
+            (
+                "GET x HTTP/1.1\r\n",
+                "target that is neither a path nor absolute",
+            ),
+            (
+                "GET /\u{e4} HTTP/1.1\r\n",
+                "byte above 127 in the request line",
             ),
             (
                 "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",

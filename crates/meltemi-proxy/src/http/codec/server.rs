@@ -143,9 +143,9 @@ async fn http1(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
             Event::Timer => {
                 if timers.head_is_late(&watch) {
                     let (mut stream, _) = connection.into_parts().io.into_parts();
-                    refused::head_timeout(&downstream);
+                    let answer = refused::head_timeout(&downstream);
                     // The connection ends either way.
-                    let _ = stream.write_all(refused::HEAD_TIMEOUT).await;
+                    let _ = stream.write_all(&answer).await;
                     let _ = stream.shutdown().await;
                     return;
                 }

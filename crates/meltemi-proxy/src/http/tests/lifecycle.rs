@@ -119,7 +119,7 @@ fn the_log_tells_every_exchange_once() {
             "HEAD /up 200 - via_upstream 0 0 backend",
             "POST /none 404 NR route_not_found 0 0 -",
             "GET /no 503 NC cluster_not_found 0 0 -",
-            "- - 400 DPE http1.codec_error 0 0 -",
+            "- - 400 DPE http1.invalid_framing 0 0 -",
         ];
         let read = || {
             crate::telemetry::log::flush();

@@ -5,7 +5,7 @@ mod render;
 mod sink;
 
 pub use parse::{parse_json, parse_text};
-pub use render::render;
+pub use render::header_value;
 pub use sink::flush;
 
 use super::{ALL_FLAGS, StreamInfo};
@@ -103,9 +103,9 @@ fn header_matches(matcher: &crate::model::HeaderMatch, info: &StreamInfo) -> boo
     let request = &info.request;
     let value = match &matcher.name {
         MatchName::Method => request.method.as_ref().map(http::Method::as_str),
-        MatchName::Authority => Some(&*request.authority),
+        MatchName::Authority => request.authority.as_deref(),
         MatchName::Scheme => Some(request.scheme),
-        MatchName::Path => Some(&*request.path),
+        MatchName::Path => request.path.as_deref(),
         MatchName::Header(name) => request.headers.get(name).and_then(|v| v.to_str().ok()),
     };
     let value = value.or(matcher.treat_missing_as_empty.then_some(""));

@@ -8,28 +8,39 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Instant, UNIX_EPOCH};
 
-/// The format's text for this exchange, without a line end of its own.
-pub fn render(format: &LogFormat, info: &StreamInfo) -> String {
+/// Written for what is not known.
+const UNKNOWN: &str = "-";
+
+/// A header's value: what is not known of the exchange is left out of it.
+pub fn header_value(format: &LogFormat, info: &StreamInfo) -> String {
     let mut out = String::new();
-    append(&mut out, format, info);
+    match format {
+        LogFormat::Text(parts) => append_text(&mut out, parts, "", info),
+        LogFormat::Json(..) => append(&mut out, format, info),
+    }
+    out.truncate(out.trim_ascii_end().len());
     out
 }
 
 /// Appends one line (a JSON format gets a line end).
 pub fn append(out: &mut String, format: &LogFormat, info: &StreamInfo) {
     match format {
-        LogFormat::Text(parts) => {
-            for part in parts {
-                match part {
-                    LogPart::Text(text) => out.push_str(text),
-                    LogPart::Operator(operator, limit) => {
-                        write_limited(out, operator, *limit, info)
-                    }
-                }
-            }
-        }
+        LogFormat::Text(parts) => append_text(out, parts, UNKNOWN, info),
         LogFormat::Json(fields, omit_empty_quotes) => {
             append_json(out, fields, *omit_empty_quotes, info)
+        }
+    }
+}
+
+fn append_text(out: &mut String, parts: &[LogPart], unknown: &str, info: &StreamInfo) {
+    for part in parts {
+        match part {
+            LogPart::Text(text) => out.push_str(text),
+            LogPart::Operator(operator, limit) => {
+                if !write_limited(out, operator, *limit, info) {
+                    out.push_str(unknown);
+                }
+            }
         }
     }
 }
@@ -46,8 +57,7 @@ fn append_json(out: &mut String, fields: &[JsonField], numbers: bool, info: &Str
         value.clear();
         match &parts[..] {
             [LogPart::Operator(operator, limit)] => {
-                write_limited(&mut value, operator, *limit, info);
-                if value == "-" {
+                if !write_limited(&mut value, operator, *limit, info) || value == UNKNOWN {
                     out.push_str("null");
                 } else if numbers && is_number(operator) {
                     out.push_str(&value);
@@ -56,14 +66,7 @@ fn append_json(out: &mut String, fields: &[JsonField], numbers: bool, info: &Str
                 }
             }
             parts => {
-                for part in parts {
-                    match part {
-                        LogPart::Text(text) => value.push_str(text),
-                        LogPart::Operator(operator, limit) => {
-                            write_limited(&mut value, operator, *limit, info)
-                        }
-                    }
-                }
+                append_text(&mut value, parts, UNKNOWN, info);
                 quote(out, &value);
             }
         }
@@ -104,9 +107,17 @@ fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
-fn write_limited(out: &mut String, operator: &LogOperator, limit: Option<u32>, info: &StreamInfo) {
+/// False when the value is not known: nothing was written.
+fn write_limited(
+    out: &mut String,
+    operator: &LogOperator,
+    limit: Option<u32>,
+    info: &StreamInfo,
+) -> bool {
     let start = out.len();
-    write(out, operator, info);
+    if !write(out, operator, info) {
+        return false;
+    }
     if let Some(limit) = limit {
         let mut end = start + limit as usize;
         if end < out.len() {
@@ -116,9 +127,11 @@ fn write_limited(out: &mut String, operator: &LogOperator, limit: Option<u32>, i
             out.truncate(end);
         }
     }
+    true
 }
 
-fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) {
+/// False when the value is not known: nothing was written.
+fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
     use LogOperator as Op;
     let connection = &info.connection;
     let tls = connection.tls.as_ref();
@@ -126,12 +139,10 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) {
     match operator {
         Op::StartTime(format) => start_time(out, format, info),
         Op::Req(name, other) => {
-            if !request_header(out, name, info) {
-                match other {
-                    Some(other) if request_header(out, other, info) => {}
-                    _ => out.push('-'),
-                }
-            }
+            return request_header(out, name, info)
+                || other
+                    .as_ref()
+                    .is_some_and(|other| request_header(out, other, info));
         }
         Op::Resp(name, other) | Op::Trailer(name, other) => {
             let value = info
@@ -140,23 +151,23 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) {
                 .or_else(|| info.response_headers.get(&**other.as_ref()?));
             match value {
                 Some(value) => clean(out, value.as_bytes()),
-                None => out.push('-'),
+                None => return false,
             }
         }
         Op::Protocol => out.push_str(info.protocol.as_str()),
         Op::ResponseCode => number(out, info.status.into()),
-        Op::ResponseCodeDetails if !info.details.is_empty() => out.push_str(info.details),
+        Op::ResponseCodeDetails if !info.details.is_empty() => out.push_str(&info.details),
         Op::ResponseFlags => info.flags.write_short(out),
         Op::ResponseFlagsLong => info.flags.write_long(out),
-        Op::UpstreamTransportFailureReason => text(out, info.upstream_failure.as_deref()),
+        Op::UpstreamTransportFailureReason => return text(out, info.upstream_failure.as_deref()),
         Op::BytesReceived => number(out, info.bytes_received),
         Op::BytesSent => number(out, info.bytes_sent),
-        Op::Duration => millis(out, info.started, Some(Instant::now())),
-        Op::RequestDuration => millis(out, info.started, info.request_complete),
-        Op::ResponseDuration => millis(out, info.started, info.first_upstream_byte),
+        Op::Duration => return millis(out, info.started, Some(Instant::now())),
+        Op::RequestDuration => return millis(out, info.started, info.request_complete),
+        Op::ResponseDuration => return millis(out, info.started, info.first_upstream_byte),
         Op::ResponseTxDuration => match info.first_upstream_byte {
-            Some(first) => millis(out, first, info.last_upstream_byte),
-            None => out.push('-'),
+            Some(first) => return millis(out, first, info.last_upstream_byte),
+            None => return false,
         },
         Op::UpstreamHost | Op::UpstreamRemoteAddress => {
             match (&info.endpoint, info.upstream_remote) {
@@ -167,17 +178,17 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) {
                         let _ = write!(out, "{}", path.display());
                     }
                 },
-                (None, None) => out.push('-'),
+                (None, None) => return false,
             }
         }
-        Op::UpstreamCluster => text(
-            out,
-            cluster.map(|c| c.alt_stat_name.as_deref().unwrap_or(&c.name)),
-        ),
-        Op::UpstreamClusterRaw => text(out, cluster.map(|c| &*c.name)),
+        Op::UpstreamCluster => {
+            let name = cluster.map(|c| c.alt_stat_name.as_deref().unwrap_or(&c.name));
+            return text(out, name);
+        }
+        Op::UpstreamClusterRaw => return text(out, cluster.map(|c| &*c.name)),
         Op::UpstreamLocalAddress => match info.upstream_local {
             Some(address) => socket(out, address),
-            None => out.push('-'),
+            None => return false,
         },
         Op::UpstreamRequestAttemptCount => number(out, info.attempts.into()),
         Op::DownstreamLocalAddress => socket(out, connection.facts.destination),
@@ -190,39 +201,36 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) {
             let _ = write!(out, "{}", info.client.ip());
         }
         Op::DownstreamDirectRemoteAddress => socket(out, connection.facts.source),
-        Op::DownstreamPeerUriSan => text(out, tls.and_then(|t| t.peer_uri.as_deref())),
-        Op::DownstreamLocalUriSan => text(out, tls.and_then(|t| t.local_uri.as_deref())),
-        Op::DownstreamPeerSubject => text(out, tls.and_then(|t| t.peer_subject.as_deref())),
-        Op::DownstreamTlsVersion => text(out, tls.map(|t| t.version)),
-        Op::DownstreamTlsCipher => text(out, tls.map(|t| t.cipher)),
-        Op::RequestedServerName => text(out, connection.facts.server_name.as_deref()),
-        Op::RouteName => text(
-            out,
-            info.route
-                .as_ref()
-                .map(|r| &*r.name)
-                .filter(|n| !n.is_empty()),
-        ),
-        Op::FilterChainName => text(
-            out,
-            Some(&*connection.filter_chain).filter(|n| !n.is_empty()),
-        ),
+        Op::DownstreamPeerUriSan => return text(out, tls.and_then(|t| t.peer_uri.as_deref())),
+        Op::DownstreamLocalUriSan => return text(out, tls.and_then(|t| t.local_uri.as_deref())),
+        Op::DownstreamPeerSubject => return text(out, tls.and_then(|t| t.peer_subject.as_deref())),
+        Op::DownstreamTlsVersion => return text(out, tls.map(|t| t.version)),
+        Op::DownstreamTlsCipher => return text(out, tls.map(|t| t.cipher)),
+        Op::RequestedServerName => return text(out, connection.facts.server_name.as_deref()),
+        Op::RouteName => {
+            let name = info.route.as_ref().map(|route| &*route.name);
+            return text(out, name.filter(|name| !name.is_empty()));
+        }
+        Op::FilterChainName => {
+            let name = Some(&*connection.filter_chain);
+            return text(out, name.filter(|name| !name.is_empty()));
+        }
         Op::ConnectionId => number(out, connection.id),
         Op::Hostname => out.push_str(hostname()),
         Op::GrpcStatus => match info.grpc_status {
             Some(status) => number(out, status.into()),
-            None => out.push('-'),
+            None => return false,
         },
-        Op::Environment(value) => text(out, Some(&**value).filter(|v| !v.is_empty())),
-        _ => out.push('-'),
+        Op::Environment(value) => return text(out, Some(&**value).filter(|v| !v.is_empty())),
+        _ => return false,
     }
+    true
 }
 
-fn text(out: &mut String, value: Option<&str>) {
-    match value {
-        Some(value) => clean(out, value.as_bytes()),
-        None => out.push('-'),
-    }
+fn text(out: &mut String, value: Option<&str>) -> bool {
+    let Some(value) = value else { return false };
+    clean(out, value.as_bytes());
+    true
 }
 
 fn number(out: &mut String, mut value: u64) {
@@ -239,11 +247,10 @@ fn number(out: &mut String, mut value: u64) {
     out.extend(digits[start..].iter().map(|digit| char::from(*digit)));
 }
 
-fn millis(out: &mut String, from: Instant, to: Option<Instant>) {
-    match to {
-        Some(to) => number(out, to.saturating_duration_since(from).as_millis() as u64),
-        None => out.push('-'),
-    }
+fn millis(out: &mut String, from: Instant, to: Option<Instant>) -> bool {
+    let Some(to) = to else { return false };
+    number(out, to.saturating_duration_since(from).as_millis() as u64);
+    true
 }
 
 fn socket(out: &mut String, address: SocketAddr) {
@@ -268,12 +275,12 @@ fn request_header(out: &mut String, name: &str, info: &StreamInfo) -> bool {
             .method
             .as_ref()
             .map(|method| method.as_str().as_bytes()),
-        ":authority" => Some(request.authority.as_bytes()),
-        ":path" => Some(request.path.as_bytes()),
-        ":scheme" => Some(request.scheme.as_bytes()),
+        ":authority" => request.authority.as_deref().map(str::as_bytes),
+        ":path" => request.path.as_deref().map(str::as_bytes),
+        ":scheme" => Some(request.scheme.as_bytes()).filter(|scheme| !scheme.is_empty()),
         name => request.headers.get(name).map(http::HeaderValue::as_bytes),
     };
-    match value.filter(|value| !value.is_empty()) {
+    match value {
         Some(value) => {
             clean(out, value);
             true

@@ -67,6 +67,7 @@ fn config(upstreams: &Upstreams) -> Config {
             }] } },
             "request_headers_to_add": [header("x-level", "route", APPEND)],
         },
+        { "match": { "prefix": "/refused" }, "route": { "cluster": "refused" }, "response_headers_to_add": [header("x-level", "route", APPEND)] },
         { "match": { "prefix": "/local" }, "direct_response": { "status": 200 }, "response_headers_to_add": [header("x-level", "route", APPEND)] },
         { "match": { "prefix": "/" }, "route": { "cluster": "a" } },
     ]);
@@ -139,6 +140,7 @@ fn cases() -> Vec<Case> {
         Case::get("response values", "/code").ask("status=404"),
         Case::get("levels", "/weighted").header("x-level", "client"),
         Case::get("levels of a local answer", "/local"),
+        Case::get("levels of a failure", "/refused"),
         Case::get("removed by the host", "/").header("x-host-removes", "x"),
         Case::get("no route has no levels", "/operations").host(""),
         Case::get("the proxy's headers from outside", "/")

@@ -62,6 +62,12 @@ fn cases() -> Vec<Case> {
             .header("cookie", "a=1")
             .header("cookie", "b=2")
             .http2(),
+        Case::get("PATCH without a body", "/one")
+            .method("PATCH")
+            .http2(),
+        Case::get("DELETE without a body", "/one")
+            .method("DELETE")
+            .http2(),
         Case::get("no route", "/nowhere").http2(),
         Case::get("direct", "/direct").http2(),
         Case::get("no answer in time", "/timeout")

@@ -177,6 +177,7 @@ fn cases() -> Vec<Case> {
         Case::get("a 500 of the service is passed on", "/x").ask("status=500"),
         Case::get("a 599 of the service is passed on", "/x").ask("status=599"),
         Case::get("a large header of the service", "/x").ask("big-header=30000"),
-        Case::get("a header beyond the limit", "/x").ask("big-header=70000"),
+        Case::get("a header near the limit", "/x").ask("big-header=80000"),
+        Case::get("a header beyond the limit", "/x").ask("big-header=90000"),
     ]
 }

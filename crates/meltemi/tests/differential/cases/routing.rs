@@ -134,6 +134,15 @@ fn headers() -> Vec<Case> {
         Case::get("header twice is one list", "/header")
             .header("x-user", "jason")
             .header("x-user", "jane"),
+        Case::get("header twice, the second matches", "/header")
+            .header("x-user", "x")
+            .header("x-user", "jason"),
+        Case::get("header inverted, one of two", "/header")
+            .header("x-not", "no")
+            .header("x-not", "yes"),
+        Case::get("header inverted, the same twice", "/header")
+            .header("x-not", "no")
+            .header("x-not", "no"),
         Case::get("header regex", "/header")
             .header("x-version", "v2")
             .header("x-not", "no"),
