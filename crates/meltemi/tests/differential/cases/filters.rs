@@ -56,9 +56,72 @@ fn config(upstreams: &Upstreams) -> Config {
         { "match": { "prefix": "/" }, "route": { "cluster": "a" } },
     ]);
     Config {
-        listeners: vec![http_listener_with(filters, any_host(routes), json!({}))],
+        listeners: vec![
+            http_listener_with(filters, any_host(routes), json!({})),
+            guarded("DENY"),
+            guarded("ALLOW"),
+        ],
         clusters: clusters(&upstreams.ports),
     }
+}
+
+/// A listener whose policy matches admins and one path.
+fn guarded(action: &str) -> Value {
+    let role = json!({ "name": "x-role", "string_match": { "exact": "admin" } });
+    let path = json!({ "url_path": { "path": { "prefix": "/admin" } } });
+    let policy =
+        |permission: Value| json!({ "permissions": [permission], "principals": [{ "any": true }] });
+    let rules = json!({ "action": action, "policies": {
+        "ns[default]-policy[roles]-rule[0]": policy(json!({ "header": role })),
+        "ns[default]-policy[some paths]-rule[0]": policy(path),
+    } });
+    let filter = json!([{ "name": "envoy.filters.http.rbac", "typed_config": typed("filters.http.rbac.v3.RBAC", json!({ "rules": rules })) }]);
+    let routes = json!([{
+        "match": { "prefix": "/admin" }, "route": { "cluster": "a" },
+        "response_headers_to_add": [{ "header": { "key": "x-added", "value": "by the route" } }],
+    }]);
+    http_listener_with(filter, any_host(routes), json!({}))
+}
+
+fn guard_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (listener, names) in [
+        (
+            1,
+            [
+                "denied",
+                "denied by one line",
+                "not denied",
+                "denied without a route",
+                "denied by its path",
+            ],
+        ),
+        (
+            2,
+            [
+                "allowed",
+                "allowed by one line",
+                "not allowed",
+                "allowed without a route",
+                "allowed by its path",
+            ],
+        ),
+    ] {
+        let [role, two, none, nowhere, path] = names;
+        cases.extend(
+            [
+                Case::get(role, "/admin").header("x-role", "admin"),
+                Case::get(two, "/other")
+                    .header("x-role", "guest")
+                    .header("x-role", "admin"),
+                Case::get(none, "/other").header("x-role", "guest"),
+                Case::get(nowhere, "/other").header("x-role", "admin"),
+                Case::get(path, "/admin"),
+            ]
+            .map(|case| case.on(listener)),
+        );
+    }
+    cases
 }
 
 fn cases() -> Vec<Case> {
@@ -69,7 +132,8 @@ fn cases() -> Vec<Case> {
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", "x-one")
     };
-    vec![
+    let mut cases = guard_cases();
+    cases.extend([
         Case::get("abort", "/abort"),
         Case::get("abort of a POST", "/abort")
             .method("POST")
@@ -98,5 +162,6 @@ fn cases() -> Vec<Case> {
             .header("origin", "https://evil.test"),
         Case::get("request without an origin", "/cors"),
         Case::get("request of any origin", "/cors-plain").header("origin", "https://any.test"),
-    ]
+    ]);
+    cases
 }
