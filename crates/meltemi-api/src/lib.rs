@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+mod cel;
 mod check;
 mod decode;
 pub mod extensions;

@@ -3,10 +3,12 @@
 
 mod bytes;
 mod duration;
+mod map;
 mod number;
 
 pub use bytes::Bytes;
 pub use duration::{Duration, DurationError};
+pub use map::not_empty;
 pub use number::{lenient_i64, lenient_u64};
 
 /// True when a field has its proto3 default and is therefore not written.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::proto::{enumeration, message};
+use crate::proto::{enumeration, message, not_empty};
 use crate::scope::LabelSelector;
 
 message! {
@@ -12,7 +12,8 @@ message! {
         pub selector: Option<LabelSelector>,
         /// For all ports.
         pub mtls: Option<MutualTls>,
-        /// For single workload ports, by number.
+        /// For single workload ports, by number; not written when there are none.
+        #[serde(deserialize_with = "not_empty")]
         pub port_level_mtls: BTreeMap<u16, MutualTls>,
     }
 

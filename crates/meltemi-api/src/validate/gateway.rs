@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::names::{fqdn, is_label, wildcard_domain};
+use super::names::{fqdn, is_label, whole_wildcard_domain};
 use super::report::Report;
 use crate::FieldPath;
 use crate::networking::{Gateway, Port, Server, ServerTlsMode, ServerTlsSettings};
@@ -133,7 +133,7 @@ fn namespaced_host(text: &str, at: &FieldPath, report: &mut Report) {
     if host.parse::<IpAddr>().is_ok() {
         return;
     }
-    report.check(at, wildcard_domain(host));
+    report.check(at, whole_wildcard_domain(host));
     if fqdn(host).is_ok() && !host.contains('.') {
         let message = format!("{host:?} is a short name");
         report.error(

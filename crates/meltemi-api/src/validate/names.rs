@@ -26,11 +26,29 @@ pub(super) fn is_qualified_name(text: &str) -> bool {
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
 }
 
-/// A domain name, one label or more; a dot at the end is allowed.
+/// A domain name, one label or more; a dot at the end is allowed. The last label is not a
+/// number: that would be an address.
 pub(super) fn fqdn(text: &str) -> Verdict {
+    labels(text)?;
+    let last = text.rsplit('.').next().unwrap_or_default();
+    if !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()) {
+        return wrong(
+            format!("{text:?} is not a domain name: its last label {last:?} is a number"),
+            "name a host",
+        );
+    }
+    Ok(())
+}
+
+/// A trust domain: labels between dots.
+pub(super) fn trust_domain(text: &str) -> Verdict {
+    labels(text)
+}
+
+fn labels(text: &str) -> Verdict {
     let labels = text.strip_suffix('.').unwrap_or(text);
     if labels.is_empty() {
-        return wrong("an empty host".into(), "name a host");
+        return wrong("an empty name".into(), "name a host");
     }
     if text.len() > 255 {
         return wrong(
@@ -47,21 +65,128 @@ pub(super) fn fqdn(text: &str) -> Verdict {
     }
 }
 
-/// A domain name whose first label may be `*`; also `*` alone.
+/// A domain name whose first label may be `*` or begin with it; also `*` alone.
 pub(super) fn wildcard_domain(text: &str) -> Verdict {
     if text == "*" {
         return Ok(());
     }
-    match text.strip_prefix('*') {
-        Some(rest) => match rest.strip_prefix('.') {
-            Some(rest) => fqdn(rest),
-            None => wrong(
-                format!("partial wildcard {text:?}"),
-                "a wildcard stands for whole labels: *.example.com",
-            ),
-        },
-        None => fqdn(text),
+    let name = ["*.", "*-", "*"]
+        .iter()
+        .find_map(|wildcard| text.strip_prefix(wildcard))
+        .unwrap_or(text);
+    if text.contains('.') {
+        fqdn(name)
+    } else {
+        labels(name)
     }
+}
+
+/// As [`wildcard_domain`], but a wildcard stands for whole labels: `*.example.com`.
+pub(super) fn whole_wildcard_domain(text: &str) -> Verdict {
+    if text.len() > 1 && text.starts_with('*') && !text.starts_with("*.") {
+        return wrong(
+            format!("partial wildcard {text:?}"),
+            "a wildcard stands for whole labels: *.example.com",
+        );
+    }
+    wildcard_domain(text)
+}
+
+/// `host:port` with a domain name or an address.
+pub(super) fn host_and_port(text: &str) -> Verdict {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => (host, port),
+        _ => {
+            return wrong(
+                format!("{text:?} has no port"),
+                "write HOST:PORT, or [ADDRESS]:PORT for IPv6",
+            );
+        }
+    };
+    if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return wrong(
+            format!("{port:?} is not a port"),
+            "write a number, 1 to 65535",
+        );
+    }
+    let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    match bracketed {
+        Some(address) if address.parse::<IpAddr>().is_ok() => Ok(()),
+        Some(address) => wrong(
+            format!("{address:?} is not an address"),
+            "write [ADDRESS]:PORT",
+        ),
+        None if host.parse::<std::net::Ipv4Addr>().is_ok() => Ok(()),
+        None => fqdn(host),
+    }
+}
+
+/// `[NAMESPACE/]HOST` of a provider's service; an address may stand for the host.
+pub(super) fn provider_service(text: &str) -> Verdict {
+    let Some((namespace, host)) = text.split_once('/') else {
+        if text.parse::<IpAddr>().is_ok() {
+            return Ok(());
+        }
+        return fqdn(text);
+    };
+    if !["*", ".", "~"].contains(&namespace) && !is_label(namespace) {
+        return wrong(
+            format!("{namespace:?} is not a namespace"),
+            "write NAMESPACE/HOST",
+        );
+    }
+    if !host.contains('.') && host != "*" {
+        return wrong(
+            format!("{host:?} is a short name"),
+            "write the full name, for example tracer.default.svc.cluster.local",
+        );
+    }
+    whole_wildcard_domain(host)
+}
+
+/// The scheme of a URL, none when it begins with its host.
+///
+/// # Errors
+/// Why it is not a URL.
+pub(super) fn url_scheme(text: &str) -> Result<Option<&str>, String> {
+    if let Some(bad) = text
+        .chars()
+        .find(|c| c.is_control() || c.is_whitespace() || "<>\"\\^`{|}".contains(*c))
+    {
+        return Err(format!("{bad:?} is not allowed in it"));
+    }
+    let escapes = text.split('%').skip(1);
+    for escape in escapes {
+        let digits = escape.bytes().take_while(u8::is_ascii_hexdigit).take(2);
+        if digits.count() < 2 {
+            return Err("a % is not followed by two hexadecimal digits".into());
+        }
+    }
+    let named = text.split_once(':').filter(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    });
+    match named {
+        Some((scheme, rest)) if scheme != "file" && rest.starts_with("//") => {
+            let host = rest[2..].split(['/', '?', '#']).next().unwrap_or_default();
+            if host.is_empty() {
+                return Err("it names no host".into());
+            }
+            Ok(Some(scheme))
+        }
+        Some((scheme, _)) => Ok(Some(scheme)),
+        None => Ok(None),
+    }
+}
+
+/// A header name of letters, digits, '-' and '_'.
+pub(super) fn is_simple_header(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// As [`wildcard_domain`], or a mesh SNI name `outbound_.PORT_.SUBSET_.HOST`.
@@ -148,10 +273,15 @@ mod tests {
     #[test]
     fn wildcards_cover_whole_labels_at_the_front() {
         for good in ["*", "*.bar.com", "foo", "foo.bar.", "a-b.c"] {
-            assert!(wildcard_domain(good).is_ok(), "{good}");
+            assert!(whole_wildcard_domain(good).is_ok(), "{good}");
+        }
+        for partial in ["*bar.com", "*-bar.com", "*b"] {
+            assert!(wildcard_domain(partial).is_ok(), "{partial}");
+            assert!(whole_wildcard_domain(partial).is_err(), "{partial}");
         }
         for bad in [
-            "*bar.com",
+            "*--",
+            "1.1.1.1",
             "foo.*.com",
             "*.*.com",
             "",

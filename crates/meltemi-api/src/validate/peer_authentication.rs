@@ -1,25 +1,18 @@
 //! PeerAuthentication.
 
+use super::attachment::label_selector;
 use super::report::Report;
 use crate::FieldPath;
 use crate::security::PeerAuthentication;
 
 pub(super) fn validate(spec: &PeerAuthentication, at: &FieldPath, report: &mut Report) {
+    if let Some(selector) = &spec.selector {
+        label_selector(selector, &at.field("selector"), report);
+    }
     let labels = spec
         .selector
         .as_ref()
         .map(|selector| &selector.match_labels);
-    if let Some(labels) = labels {
-        let at = at.field("selector");
-        if labels.is_empty() {
-            report.warning(
-                &at,
-                "has no labels: the policy applies to the whole namespace",
-                "add matchLabels, or remove selector",
-            );
-        }
-        report.selector(&at.field("matchLabels"), labels);
-    }
     let at = at.field("portLevelMtls");
     if !spec.port_level_mtls.is_empty() && labels.is_none_or(|labels| labels.is_empty()) {
         report.error(

@@ -34,6 +34,30 @@ impl Report {
         }
     }
 
+    /// A text that must be there.
+    pub fn required(&mut self, path: &FieldPath, text: &str, remedy: &str) {
+        if text.is_empty() {
+            self.error(path, "is required", remedy);
+        }
+    }
+
+    /// A text of at most `most` characters.
+    pub fn at_most(&mut self, path: &FieldPath, text: &str, most: usize) {
+        let length = text.chars().count();
+        if length > most {
+            let message = format!("has {length} characters, more than {most}");
+            self.error(path, message, "shorten it");
+        }
+    }
+
+    /// A list of at most `most` elements.
+    pub fn at_most_items(&mut self, path: &FieldPath, count: usize, most: usize) {
+        if count > most {
+            let message = format!("has {count} elements, more than {most}");
+            self.error(path, message, "split it");
+        }
+    }
+
     pub fn port(&mut self, path: &FieldPath, port: u32) {
         if !(1..=65535).contains(&port) {
             self.error(

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::names::{fqdn, ip_or_subnet, is_label, unix_path, wildcard_domain};
+use super::names::{
+    fqdn, ip_or_subnet, is_label, unix_path, whole_wildcard_domain, wildcard_domain,
+};
 use super::report::Report;
 use super::workload;
 use crate::FieldPath;
@@ -39,15 +41,11 @@ fn hosts(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
             continue;
         }
         let partial = host.starts_with('*') && !host.starts_with("*.");
-        match wildcard_domain(host) {
-            Err((message, remedy)) if partial => report.warning(&at, message, remedy),
-            verdict => report.check(&at, verdict),
+        if partial && let Err((message, remedy)) = whole_wildcard_domain(host) {
+            report.warning(&at, message, remedy);
         }
-        let by_name = matches!(
-            spec.resolution,
-            ServiceResolution::Dns | ServiceResolution::DnsRoundRobin
-        );
-        if host.starts_with('*') && by_name && spec.endpoints.is_empty() {
+        report.check(&at, wildcard_domain(host));
+        if host.starts_with('*') && resolved_by_name(spec) && spec.endpoints.is_empty() {
             let message = format!("{host:?} cannot be resolved");
             report.error(
                 &at,
@@ -58,8 +56,16 @@ fn hosts(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
     }
 }
 
+fn resolved_by_name(spec: &ServiceEntry) -> bool {
+    matches!(
+        spec.resolution,
+        ServiceResolution::Dns | ServiceResolution::DnsRoundRobin
+    )
+}
+
 fn ports(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
-    let mut opaque = false;
+    let (mut opaque, mut by_sni) = (false, false);
+    let resolved = resolved_by_name(spec);
     for (index, port) in spec.ports.iter().enumerate() {
         let at = at.field("ports").index(index);
         report.port(&at.field("number"), port.number);
@@ -86,6 +92,7 @@ fn ports(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
             report.error(&at.field("protocol"), message, remedy);
         }
         opaque |= protocol.is_empty() || protocol == "TCP";
+        by_sni |= protocol == "HTTPS" || protocol == "TLS";
         let dynamic = ["HTTP", "HTTPS", "TLS", "GRPC", "HTTP2"];
         if spec.resolution == ServiceResolution::DynamicDns && !dynamic.contains(&protocol.as_str())
         {
@@ -106,6 +113,9 @@ fn ports(spec: &ServiceEntry, at: &FieldPath, report: &mut Report) {
     }
     if opaque && spec.hosts.len() > 1 && !spec.addresses.is_empty() {
         let message = "several hosts share the addresses, and TCP cannot tell them apart";
+        report.warning(&at.field("hosts"), message, "write one ServiceEntry a host");
+    } else if by_sni && spec.hosts.len() > 1 && !spec.addresses.is_empty() && resolved {
+        let message = "several hosts share the addresses, and only the SNI tells them apart";
         report.warning(&at.field("hosts"), message, "write one ServiceEntry a host");
     }
 }
@@ -180,10 +190,7 @@ fn endpoint_rules(
     report: &mut Report,
 ) {
     let address = at.field("address");
-    let by_name = matches!(
-        spec.resolution,
-        ServiceResolution::Dns | ServiceResolution::DnsRoundRobin
-    );
+    let by_name = resolved_by_name(spec);
     if let Some(path) = endpoint.address.strip_prefix("unix://") {
         if by_name {
             report.error(

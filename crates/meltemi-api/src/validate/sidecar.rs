@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::destination_rule::pool;
 use super::gateway::server_tls;
-use super::names::{fqdn, is_label, unix_path, wildcard_domain};
+use super::names::{fqdn, is_label, unix_path, whole_wildcard_domain};
 use super::report::Report;
 use crate::FieldPath;
 use crate::networking::{
@@ -13,7 +13,7 @@ use crate::networking::{
     ServerTlsSettings, Sidecar, SidecarPort,
 };
 
-pub(super) fn validate(spec: &Sidecar, at: &FieldPath, report: &mut Report) {
+pub(super) fn validate(spec: &Sidecar, namespace: &str, at: &FieldPath, report: &mut Report) {
     if let Some(selector) = &spec.workload_selector {
         let at = at.field("workloadSelector");
         if selector.labels.is_empty() {
@@ -45,7 +45,7 @@ pub(super) fn validate(spec: &Sidecar, at: &FieldPath, report: &mut Report) {
     if let Some(limits) = &spec.inbound_connection_pool {
         pool(limits, &at.field("inboundConnectionPool"), report);
     }
-    egress(spec, &at.field("egress"), report);
+    egress(spec, namespace, &at.field("egress"), report);
     if let Some(policy) = &spec.outbound_traffic_policy {
         outbound(policy, &at.field("outboundTrafficPolicy"), report);
     }
@@ -153,9 +153,9 @@ fn ingress_tls(tls: &ServerTlsSettings, port: &SidecarPort, at: &FieldPath, repo
     server_tls(tls, at, report);
 }
 
-fn egress(spec: &Sidecar, at: &FieldPath, report: &mut Report) {
+fn egress(spec: &Sidecar, own: &str, at: &FieldPath, report: &mut Report) {
     let (mut ports, mut sockets) = (BTreeSet::new(), BTreeSet::new());
-    let mut seen_hosts: Vec<&str> = Vec::new();
+    let mut seen_hosts = BTreeSet::new();
     for (index, listener) in spec.egress.iter().enumerate() {
         let at = at.index(index);
         let last = index + 1 == spec.egress.len();
@@ -205,14 +205,16 @@ fn egress(spec: &Sidecar, at: &FieldPath, report: &mut Report) {
                 }
             }
         }
-        hosts(listener, &at.field("hosts"), &mut seen_hosts, report);
+        hosts(listener, own, &at.field("hosts"), &mut seen_hosts, report);
     }
 }
 
+/// `seen` are the hosts so far, by namespace in full and name.
 fn hosts<'a>(
     listener: &'a IstioEgressListener,
+    own: &'a str,
     at: &FieldPath,
-    seen: &mut Vec<&'a str>,
+    seen: &mut BTreeSet<(&'a str, &'a str)>,
     report: &mut Report,
 ) {
     if listener.hosts.is_empty() {
@@ -222,11 +224,6 @@ fn hosts<'a>(
             "write for example ./* and istio-system/*",
         );
     }
-    let wildcards: BTreeSet<&str> = listener
-        .hosts
-        .iter()
-        .filter_map(|host| host.strip_suffix("/*"))
-        .collect();
     for (index, text) in listener.hosts.iter().enumerate() {
         let at = at.index(index);
         let Some((namespace, host)) = text.split_once('/') else {
@@ -241,16 +238,16 @@ fn hosts<'a>(
             let message = format!("{namespace:?} is not a namespace");
             report.error(&at, message, "write NAMESPACE/HOST, ./HOST or */HOST");
         }
-        report.check(&at, wildcard_domain(host));
+        report.check(&at, whole_wildcard_domain(host));
         if fqdn(host).is_ok() && !host.contains('.') {
             let message = format!("{host:?} is a short name");
             report.error(&at, message, "write the full name");
         }
-        let covered = host != "*" && namespace != "~" && wildcards.contains(namespace);
-        if seen.contains(&text.as_str()) || covered {
+        let namespace = if namespace == "." { own } else { namespace };
+        let covered = namespace != "~" && seen.contains(&(namespace, "*"));
+        if !seen.insert((namespace, host)) || covered {
             report.warning(&at, format!("{text:?} is covered already"), "remove it");
         }
-        seen.push(text);
     }
 }
 

@@ -1,10 +1,14 @@
-//! MeshConfig.
+//! MeshConfig. Fields that are absent have their default, so that only what is there is looked
+//! at.
+
+mod providers;
+mod proxy;
 
 use super::destination_rule::{locality, traffic_policy};
-use super::names::{fqdn, is_label, wildcard_domain};
+use super::names::{is_label, trust_domain, wildcard_domain};
 use super::report::Report;
 use super::virtual_service::retries;
-use crate::mesh::{MeshConfig, ProxyConfig};
+use crate::mesh::{MeshConfig, TlsConfig};
 use crate::{Duration, FieldPath};
 
 pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
@@ -35,10 +39,11 @@ pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
     let detection = &at.field("protocolDetectionTimeout");
     report.duration_or_zero(detection, spec.protocol_detection_timeout);
     if let Some(domain) = &spec.trust_domain {
-        trust_domain(domain, &at.field("trustDomain"), report);
+        report.check(&at.field("trustDomain"), trust_domain(domain));
     }
     for (index, domain) in spec.trust_domain_aliases.iter().enumerate() {
-        trust_domain(domain, &at.field("trustDomainAliases").index(index), report);
+        let at = at.field("trustDomainAliases").index(index);
+        report.check(&at, trust_domain(domain));
     }
     if let Some(namespace) = &spec.root_namespace
         && !is_label(namespace)
@@ -94,39 +99,49 @@ pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
         report.export_to(&at.field(name), list, true);
     }
     if let Some(config) = &spec.default_config {
-        proxy_config(config, &at.field("defaultConfig"), report);
+        proxy::validate(config, &at.field("defaultConfig"), report);
+    }
+    providers::validate(
+        &spec.extension_providers,
+        &at.field("extensionProviders"),
+        report,
+    );
+    if let Some(tls) = &spec.mesh_mtls
+        && !tls.ecdh_curves.is_empty()
+    {
+        let at = at.field("meshMTLS").field("ecdhCurves");
+        report.error(&at, "cannot be chosen between workloads", "remove it");
+    }
+    if let Some(tls) = &spec.tls_defaults {
+        curves(tls, &at.field("tlsDefaults").field("ecdhCurves"), report);
+    }
+}
+
+/// Key exchange groups that Istio accepts, by BoringSSL's names.
+const CURVES: [&str; 7] = [
+    "P-224",
+    "P-256",
+    "P-384",
+    "P-521",
+    "X25519",
+    "CECPQ2",
+    "X25519MLKEM768",
+];
+
+fn curves(tls: &TlsConfig, at: &FieldPath, report: &mut Report) {
+    for (index, curve) in tls.ecdh_curves.iter().enumerate() {
+        let at = at.index(index);
+        if !CURVES.contains(&curve.as_str()) {
+            let message = format!("{curve:?} is not a known curve and is left out");
+            report.warning(&at, message, crate::did_you_mean(curve, CURVES));
+        } else if tls.ecdh_curves[..index].contains(curve) {
+            report.warning(&at, format!("{curve:?} is there twice"), "remove one");
+        }
     }
 }
 
 fn signed_port(port: Option<i32>, at: &FieldPath, report: &mut Report) {
     if let Some(port) = port {
         report.port(at, u32::try_from(port).unwrap_or_default());
-    }
-}
-
-fn trust_domain(domain: &str, at: &FieldPath, report: &mut Report) {
-    report.check(at, fqdn(domain));
-}
-
-fn proxy_config(config: &ProxyConfig, at: &FieldPath, report: &mut Report) {
-    if let Some(duration) = config.drain_duration {
-        let at = at.field("drainDuration");
-        report.duration(&at, Some(duration));
-        if duration.get().subsec_nanos() != 0 {
-            report.error(&at, "has parts of a second", "round it to seconds");
-        }
-    }
-    report.duration_or_zero(
-        &at.field("terminationDrainDuration"),
-        config.termination_drain_duration,
-    );
-    signed_port(config.proxy_admin_port, &at.field("proxyAdminPort"), report);
-    signed_port(config.status_port, &at.field("statusPort"), report);
-    if let Some(threads) = config.concurrency {
-        report.not_negative(&at.field("concurrency"), threads);
-    }
-    if config.service_cluster.is_some() && config.tracing_service_name.is_some() {
-        let message = "has both serviceCluster and tracingServiceName";
-        report.error(at, message, "keep one of them");
     }
 }
