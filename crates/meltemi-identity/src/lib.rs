@@ -21,12 +21,12 @@ pub use authority::{
 };
 pub use bundle::{BundleError, TrustBundle};
 pub use csr::{
-    Authenticator, Caller, CsrService, LocalCredentials, LocalWorkload, MutualTls, Peer,
-    PeerAddress, RateLimit, Refusal,
+    Authenticator, Caller, CsrService, JoinToken, JoinTokenError, JoinTokens, LocalCredentials,
+    LocalWorkload, MutualTls, Peer, PeerAddress, RateLimit, Refusal,
 };
 pub use spiffe::{SpiffeError, SpiffeId, TrustDomain, spiffe_id_of};
 pub use store::{Store, StoreError};
 pub use workload::{
-    CaEndpoint, CaTls, CertificateError, CertificateState, Credential, WorkloadCertificates,
+    CaEndpoint, CertificateError, CertificateState, Credential, WorkloadCertificates,
     WorkloadIdentity, WorkloadOptions,
 };

@@ -30,5 +30,6 @@ pub mod upstream;
 pub mod worker;
 
 pub use admin::ServerError;
+pub use meltemi_identity::Credential;
 pub use options::*;
 pub use run::{RunError, run};

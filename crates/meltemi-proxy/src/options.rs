@@ -1,5 +1,6 @@
 //! What a proxy process is started with.
 
+use meltemi_identity::Credential;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -23,8 +24,11 @@ pub struct Options {
     pub publish: Option<Publish>,
     /// Second address of the admin API: a Unix socket (created 0600, replaced if stale).
     pub admin_socket: Option<PathBuf>,
-    /// One-time credential that proves to the CA which workload this is.
-    pub credential: Option<String>,
+    /// What proves to the CA which workload this is, for its first certificate. The CA is
+    /// where the ADS server is.
+    pub credential: Option<Credential>,
+    /// Verifies a CA that is reached by TLS, until there is a certificate (`--root-cert`, PEM).
+    pub root_cert: Option<PathBuf>,
     /// `tracing` filter, e.g. `info` or `meltemi_proxy::listener=debug`.
     pub log_level: String,
     /// From the first signal to closing what is left (Istio's
@@ -50,6 +54,7 @@ impl Options {
             publish: None,
             admin_socket: None,
             credential: None,
+            root_cert: None,
             log_level: "info".into(),
             drain_time: Duration::from_secs(5),
             max_connections: 100_000,

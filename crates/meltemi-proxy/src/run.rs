@@ -8,6 +8,7 @@ use crate::logging::Levels;
 use crate::worker::{Group, Workers, process_start};
 use crate::{Options, config, dns, identity, node, telemetry};
 use arc_swap::ArcSwap;
+use meltemi_identity::Credential;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -60,10 +61,14 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
 
     let mut manager = config::Options::default();
     if let Some(credential) = &options.credential {
-        manager.identity =
-            Some(identity::start(&bootstrap, credential).map_err(RunError::Options)?);
-        let header = format!("Bearer {credential}");
-        manager.authorization = Some(Arc::new(move || Some(header.clone())));
+        let roots = options.root_cert.as_deref();
+        let own = identity::start(&bootstrap, credential.clone(), roots);
+        manager.identity = Some(own.map_err(RunError::Options)?);
+        // One from a file is good for the CA only; ADS is shown the certificate.
+        if let Credential::Token(token) = credential {
+            let header = format!("Bearer {token}");
+            manager.authorization = Some(Arc::new(move || Some(header.clone())));
+        }
     }
     let config = config::Manager::start(bootstrap, manager)?;
 

@@ -108,7 +108,7 @@ async fn a_client_certificate_tells_the_server_the_identity() {
 
     let client_config = Arc::new(client_config);
     let tls = Tls {
-        config: Arc::new(move || Arc::clone(&client_config)),
+        config: Arc::new(move || Ok(Arc::clone(&client_config))),
         server_name: "istiod.istio-system.svc".try_into().unwrap(),
     };
     let endpoint = Endpoint::Tcp {

@@ -23,9 +23,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 )]
 #[command(after_help = "Start with `meltemi up`: it brings up the bookinfo sample.")]
 struct Cli {
-    /// Running mesh to work with: its name or its directory (default: the only one that runs)
-    #[arg(long, global = true, env = "MELTEMI_MESH", value_name = "NAME|DIR")]
-    mesh: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -55,6 +52,8 @@ enum Command {
     /// Show what a workload's proxy is configured with
     #[command(visible_alias = "pc")]
     ProxyConfig(proxy_config::Args),
+    /// Make, list and withdraw the tokens by which proxies elsewhere join
+    Token(token::Args),
     /// Run a proxy from an Envoy bootstrap (the data plane)
     Proxy(Box<proxy::Args>),
     /// Run the control plane
@@ -71,19 +70,19 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mesh = cli.mesh.as_deref();
     let result = match cli.command {
         Command::Up(args) => up::run(args),
-        Command::Down(args) => down::run(args, mesh),
-        Command::Status(args) => status::run(args, mesh),
-        Command::Get(args) => get::run(args, mesh),
-        Command::Apply(args) => apply::run(args, mesh),
-        Command::Delete(args) => delete::run(args, mesh),
-        Command::Diff(args) => diff::run(args, mesh),
-        Command::Exec(args) => exec::run(args, mesh),
-        Command::Run(args) => run::run(args, mesh),
-        Command::Logs(args) => logs::run(args, mesh),
-        Command::ProxyConfig(args) => proxy_config::run(args, mesh),
+        Command::Down(args) => down::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Get(args) => get::run(args),
+        Command::Apply(args) => apply::run(args),
+        Command::Delete(args) => delete::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Exec(args) => exec::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Logs(args) => logs::run(args),
+        Command::ProxyConfig(args) => proxy_config::run(args),
+        Command::Token(args) => token::run(args),
         Command::Proxy(args) => proxy::run(*args),
         Command::ControlPlane(args) => control_plane::run(*args),
         Command::Completion(args) => completion::run::<Cli>(args),

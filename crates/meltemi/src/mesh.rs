@@ -7,7 +7,46 @@ use meltemi_local::paths::{MeshPaths, runtime_root};
 use meltemi_local::running::MeshInfo;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+
+/// `--mesh` of the commands that work on a running mesh.
+#[derive(clap::Args)]
+pub struct MeshArgs {
+    /// Running mesh: its name or its directory (default: the only one that runs)
+    #[arg(long, env = "MELTEMI_MESH", value_name = "NAME|DIR")]
+    pub mesh: Option<String>,
+}
+
+impl MeshArgs {
+    /// The mesh that is meant.
+    pub fn find(&self) -> anyhow::Result<Mesh> {
+        Mesh::find(self.mesh.as_deref())
+    }
+}
+
+/// `--mesh` of the commands that need its control plane only.
+#[derive(clap::Args)]
+pub struct ApiArgs {
+    /// Running mesh: its name, its directory, or the API socket of a control plane (default:
+    /// the only mesh that runs)
+    #[arg(long, env = "MELTEMI_MESH", value_name = "NAME|DIR|SOCKET")]
+    mesh: Option<String>,
+}
+
+impl ApiArgs {
+    /// The control plane's API.
+    pub fn find(&self) -> anyhow::Result<Client> {
+        match self.mesh.as_deref() {
+            Some(path) if is_socket(Path::new(path)) => Ok(Client::new(path)),
+            wanted => Ok(Mesh::find(wanted)?.api()),
+        }
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
 
 /// A running mesh.
 pub struct Mesh {
@@ -118,7 +157,13 @@ fn select<'a>(all: &'a [MeshInfo], wanted: &str) -> anyhow::Result<&'a MeshInfo>
     let directory = std::fs::canonicalize(wanted).ok();
     all.iter()
         .find(|mesh| mesh.name == wanted || directory.as_deref() == Some(mesh.dir.as_path()))
-        .with_context(|| format!("no mesh \"{wanted}\" is running; `meltemi up DIR` starts one"))
+        .with_context(|| {
+            if is_socket(Path::new(wanted)) {
+                format!("{wanted} is a control plane's API; this command works on a whole mesh, which `meltemi up DIR` starts")
+            } else {
+                format!("no mesh \"{wanted}\" is running; `meltemi up DIR` starts one")
+            }
+        })
 }
 
 /// What commands need of a Pod object.

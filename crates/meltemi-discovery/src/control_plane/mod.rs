@@ -12,8 +12,8 @@ mod translations;
 use crate::world::WorldOptions;
 use meltemi_config::{Directory, DirectorySource, Editor, ReadOptions, SourceOptions, Trust};
 use meltemi_identity::{
-    Authority, AuthorityError, AuthorityOptions, CsrService, LocalCredentials, MutualTls,
-    RateLimit, SpiffeError, Store, StoreError, TrustDomain,
+    Authority, AuthorityError, AuthorityOptions, CsrService, JoinTokens, LocalCredentials,
+    MutualTls, RateLimit, SpiffeError, Store, StoreError, TrustDomain,
 };
 use meltemi_registry::Range16;
 use meltemi_xds::server::{AdsServer, AdsServerOptions, bind_unix, serve_tcp, serve_unix};
@@ -135,10 +135,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
     let state = Arc::new(State::new(&first, world_options, &options));
     let builder = tokio::spawn(build::follow(state.clone(), config.subscribe()));
 
-    let authority = Arc::new(authority(&options, trust_domain.clone())?);
+    let store = Store::open(&options.state_dir)?;
+    let authority = Arc::new(authority(&options, &store, trust_domain.clone())?);
     if let Some(warning) = authority.expiry_warning(std::time::SystemTime::now()) {
         tracing::warn!("{warning}");
     }
+    let join_tokens = JoinTokens::new(store, trust_domain.clone());
     let credentials = options
         .credentials_dir
         .as_ref()
@@ -157,8 +159,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
     let served = tokio::try_join!(
         serve_local(&options, &local, &authority, credentials, &shutdown),
         serve_plaintext(&options, &plaintext, &shutdown),
-        serve_tls(&options, &tls, &authority, &shutdown),
-        serve_api(&options, state.clone(), editor, &config, &shutdown),
+        serve_tls(&options, &tls, &authority, &join_tokens, &shutdown),
+        serve_api(
+            &options,
+            api::Context {
+                state: state.clone(),
+                editor: Arc::new(editor),
+                config: &config,
+                // Without a TLS port there is nothing to join by.
+                join_tokens: options.tls_address.map(|_| join_tokens.clone()),
+            },
+            &shutdown
+        ),
     );
     builder.abort();
     served.map(|_| ())
@@ -201,7 +213,11 @@ async fn open_config(options: &Options) -> Result<DirectorySource, ControlPlaneE
         })
 }
 
-fn authority(options: &Options, trust_domain: TrustDomain) -> Result<Authority, ControlPlaneError> {
+fn authority(
+    options: &Options,
+    store: &Store,
+    trust_domain: TrustDomain,
+) -> Result<Authority, ControlPlaneError> {
     let authority = AuthorityOptions {
         trust_domain,
         default_ttl: options.certificate_ttl,
@@ -211,7 +227,7 @@ fn authority(options: &Options, trust_domain: TrustDomain) -> Result<Authority, 
     };
     Ok(match &options.cacerts {
         Some(directory) => Authority::plugged_in(directory, authority)?,
-        None => Authority::self_signed(&Store::open(&options.state_dir)?, authority)?,
+        None => Authority::self_signed(store, authority)?,
     })
 }
 
@@ -260,11 +276,13 @@ async fn serve_plaintext(
     Ok(serve_tcp(listener, None, routes, shutdown.clone()).await?)
 }
 
-/// xDS and certificate renewal over TLS: peers prove themselves by a certificate of ours.
+/// xDS and certificates over TLS: peers prove themselves by a certificate of ours, and get
+/// their first one for a join token.
 async fn serve_tls(
     options: &Options,
     ads: &AdsServer<Source>,
     authority: &Arc<Authority>,
+    join_tokens: &JoinTokens,
     shutdown: &CancellationToken,
 ) -> Result<(), ControlPlaneError> {
     let Some(address) = options.tls_address else {
@@ -276,7 +294,10 @@ async fn serve_tls(
         .map_err(listen_error(address))?;
     let csr = CsrService::new(
         authority.clone(),
-        vec![Box::new(MutualTls::new(authority.clone()))],
+        vec![
+            Box::new(MutualTls::new(authority.clone())),
+            Box::new(join_tokens.clone()),
+        ],
         RateLimit::default(),
     );
     let routes = tonic::service::Routes::new(ads.clone()).add_service(csr);
@@ -285,9 +306,7 @@ async fn serve_tls(
 
 async fn serve_api(
     options: &Options,
-    state: Arc<State>,
-    editor: Editor,
-    config: &DirectorySource,
+    context: api::Context<'_>,
     shutdown: &CancellationToken,
 ) -> Result<(), ControlPlaneError> {
     let Some(path) = &options.api_socket else {
@@ -295,6 +314,6 @@ async fn serve_api(
         return Ok(());
     };
     let listener = bind_unix(path).map_err(listen_error(path.display()))?;
-    api::serve(listener, state, editor, config, shutdown.clone()).await;
+    api::serve(listener, context, shutdown.clone()).await;
     Ok(())
 }

@@ -16,10 +16,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sha2::{Digest, Sha256};
 use tracing::warn;
 
-use super::{Authenticator, Caller, Peer, PeerAddress, Refusal};
+use super::{Authenticator, Caller, Peer, PeerAddress, Refusal, digest};
 use crate::{SpiffeId, TrustDomain};
 
 /// Tokens shorter than 128 bits in base64 could be guessed; longer ones than
@@ -65,13 +64,7 @@ impl LocalCredentials {
 
     /// The base name of a token's files: its SHA-256 in hexadecimal.
     pub fn file_stem(token: &str) -> String {
-        use std::fmt::Write as _;
-        let mut hex = String::with_capacity(64);
-        for byte in Sha256::digest(token.as_bytes()) {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        hex
+        digest(token)
     }
 
     /// The workload of a process that presents a token. The first process binds

@@ -6,6 +6,7 @@
 //! theirs, whatever the request says.
 
 mod grpc;
+mod join;
 mod local;
 mod mtls;
 pub(crate) mod proto;
@@ -19,12 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 use tonic::Status;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 use tracing::{info, warn};
 
 use crate::{Authority, SignError, SpiffeId};
 
+pub use join::{JoinToken, JoinTokenError, JoinTokens};
 pub use local::{LocalCredentials, LocalWorkload};
 pub use mtls::MutualTls;
 pub use rate::RateLimit;
@@ -108,10 +111,11 @@ pub struct Caller {
 #[error("{0}")]
 pub struct Refusal(pub String);
 
-/// One way to establish who is calling.
+/// One way to establish who is calling: a source of identities.
 pub trait Authenticator: Send + Sync + 'static {
-    /// None when the caller brings nothing this way could examine, so that the
-    /// next one is tried. Must return at once.
+    /// None when the caller brings nothing this way could examine, such as a bearer
+    /// token of another kind, so that the next one is tried. Called on a thread that
+    /// may block, for as long as the caller is willing to wait (10 s).
     ///
     /// # Errors
     /// When what the caller brings is wrong; no other way is tried.
@@ -198,11 +202,25 @@ impl Inner {
                 Err(refusal) => return Err(Status::unauthenticated(refusal.0)),
             }
         }
-        Err(Status::unauthenticated(
-            "no usable credential: neither a bearer token over the Unix socket nor a client \
-             certificate of this mesh",
-        ))
+        Err(Status::unauthenticated(if peer.token.is_some() {
+            "no usable credential: the bearer token is of no kind that is known here; \
+             `meltemi token create` makes one"
+        } else {
+            "no usable credential: neither a bearer token (`meltemi token create`) nor a client \
+             certificate of this mesh"
+        }))
     }
+}
+
+/// SHA-256 of a token, in hexadecimal: what is kept instead of it.
+fn digest(token: &str) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(token.as_bytes()) {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 fn refuse(error: &SignError) -> Status {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::{CertificateError, WorkloadOptions};
+use super::{CertificateError, WorkloadIdentity, WorkloadOptions, files};
 use crate::csr::proto::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse};
 
 /// Connecting and being answered, together.
@@ -27,34 +27,27 @@ const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 const MAX_CREDENTIAL_BYTES: u64 = 16 * 1024;
 
 /// Where the CA is.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum CaEndpoint {
     /// A Unix socket.
     Unix(PathBuf),
-    /// `host:port`; plain text without `tls`.
-    Tcp {
-        /// Resolved anew for every request.
+    /// TLS. While there is a certificate, it is presented instead of the credential, and the
+    /// CA is verified with the roots that came with it.
+    Tls {
+        /// `host:port`, resolved anew for every request.
         address: String,
-        /// None for plain text.
-        tls: Option<CaTls>,
+        /// The name the CA's certificate must have.
+        server_name: ServerName<'static>,
+        /// Verifies the CA as long as there is no certificate: PEM, read for every request.
+        roots: PathBuf,
     },
-}
-
-/// How to do TLS with the CA.
-#[derive(Clone)]
-pub struct CaTls {
-    /// Gives the configuration of the next connection, with the newest client
-    /// certificate. ALPN must offer `h2`.
-    pub config: Arc<dyn Fn() -> Arc<ClientConfig> + Send + Sync>,
-    /// The name the CA's certificate must have.
-    pub server_name: ServerName<'static>,
 }
 
 impl fmt::Display for CaEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp { address, .. } => f.write_str(address),
+            Self::Tls { address, .. } => f.write_str(address),
         }
     }
 }
@@ -142,9 +135,11 @@ fn token(reader: impl Read) -> Result<String, String> {
     Ok(token.to_owned())
 }
 
-/// One call of `CreateCertificate`; returns the chain as it came.
+/// One call of `CreateCertificate`; returns the chain as it came. `current` is the certificate
+/// in use, if there is one that has not ended.
 pub(super) async fn create_certificate(
     options: &WorkloadOptions,
+    current: Option<&WorkloadIdentity>,
     csr: String,
 ) -> Result<Vec<String>, CertificateError> {
     let unreachable = |problem: String| CertificateError::Unreachable {
@@ -159,7 +154,9 @@ pub(super) async fn create_certificate(
             .map_or(0, |ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)),
         metadata: None,
     });
-    if let Some(header) = options.credential.header()? {
+    let connector = Connector::new(&options.endpoint, current)?;
+    let certified = current.is_some() && matches!(connector, Connector::Tls { .. });
+    if !certified && let Some(header) = options.credential.header()? {
         let header = header.parse().map_err(|_| CertificateError::Credential {
             source_name: "credential".to_owned(),
             problem: "it has characters that no token has".to_owned(),
@@ -167,7 +164,8 @@ pub(super) async fn create_certificate(
         request.metadata_mut().insert("authorization", header);
     }
     let call = async {
-        let channel = connect(&options.endpoint)
+        let channel = connector
+            .connect()
             .await
             .map_err(|error| unreachable(chain(&error)))?;
         let mut grpc =
@@ -193,45 +191,92 @@ pub(super) async fn create_certificate(
     Ok(response.into_inner().cert_chain)
 }
 
-async fn connect(endpoint: &CaEndpoint) -> Result<Channel, tonic::transport::Error> {
-    // The connectors own what they need: tonic keeps them.
-    match endpoint.clone() {
-        CaEndpoint::Unix(path) => {
-            // The URI only becomes the :authority of requests.
-            Endpoint::from_static("http://localhost")
-                .connect_with_connector(service_fn(move |_: Uri| {
-                    let path = path.clone();
-                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
-                }))
-                .await
-        }
-        CaEndpoint::Tcp { address, tls: None } => {
-            Endpoint::from_shared(format!("http://{address}"))?
-                .connect_with_connector(service_fn(move |_: Uri| {
-                    let address = address.clone();
-                    async move { TcpStream::connect(address).await.map(TokioIo::new) }
-                }))
-                .await
-        }
-        CaEndpoint::Tcp {
-            address,
-            tls: Some(tls),
-        } => {
-            // Plain http here: the connector already does the TLS.
-            Endpoint::from_shared(format!("http://{address}"))?
-                .connect_with_connector(service_fn(move |_: Uri| {
-                    let (address, tls) = (address.clone(), tls.clone());
-                    async move {
-                        let stream = TcpStream::connect(address).await?;
-                        TlsConnector::from((tls.config)())
-                            .connect(tls.server_name, stream)
-                            .await
-                            .map(TokioIo::new)
-                    }
-                }))
-                .await
+/// What opens one connection.
+enum Connector {
+    Unix(PathBuf),
+    Tls {
+        address: String,
+        server_name: ServerName<'static>,
+        tls: TlsConnector,
+    },
+}
+
+impl Connector {
+    fn new(
+        endpoint: &CaEndpoint,
+        current: Option<&WorkloadIdentity>,
+    ) -> Result<Self, CertificateError> {
+        match endpoint {
+            CaEndpoint::Unix(path) => Ok(Self::Unix(path.clone())),
+            CaEndpoint::Tls {
+                address,
+                server_name,
+                roots,
+            } => Ok(Self::Tls {
+                address: address.clone(),
+                server_name: server_name.clone(),
+                tls: Arc::new(configuration(roots, current)?).into(),
+            }),
         }
     }
+
+    async fn connect(self) -> Result<Channel, tonic::transport::Error> {
+        // tonic keeps the connectors: they own what they need.
+        match self {
+            Self::Unix(path) => {
+                // The URI only becomes the :authority of requests.
+                Endpoint::from_static("http://localhost")
+                    .connect_with_connector(service_fn(move |_: Uri| {
+                        let path = path.clone();
+                        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                    }))
+                    .await
+            }
+            Self::Tls {
+                address,
+                server_name,
+                tls,
+            } => {
+                // Plain http here: the connector already does the TLS.
+                Endpoint::from_shared(format!("http://{address}"))?
+                    .connect_with_connector(service_fn(move |_: Uri| {
+                        let (address, name) = (address.clone(), server_name.clone());
+                        let tls = tls.clone();
+                        async move {
+                            let stream = TcpStream::connect(address).await?;
+                            tls.connect(name, stream).await.map(TokioIo::new)
+                        }
+                    }))
+                    .await
+            }
+        }
+    }
+}
+
+fn configuration(
+    roots: &Path,
+    current: Option<&WorkloadIdentity>,
+) -> Result<ClientConfig, CertificateError> {
+    let roots = match current {
+        Some(current) => current.roots.clone(),
+        None => files::roots(roots)?,
+    };
+    let mut store = RootCertStore::empty();
+    store.roots.extend(roots.anchors());
+    let unusable = |error: rustls::Error| CertificateError::Unusable(error.to_string());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_root_certificates(store);
+    let mut config = match current {
+        Some(current) => builder
+            .with_client_auth_cert(current.chain.clone(), current.key.clone_key())
+            .map_err(unusable)?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
 }
 
 /// An error with all its sources: tonic's own text is "transport error".

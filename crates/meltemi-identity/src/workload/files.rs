@@ -22,8 +22,12 @@ pub(super) fn load(
         .map_err(|error| unusable(certificate, &error))?;
     let der = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| unusable(key, &error))?;
     let key = KeyPair::try_from(&der).map_err(|error| unusable(key, &error))?;
-    let roots = TrustBundle::from_pem(&read(roots)?)?;
-    assemble(chain, &key, roots, 1)
+    assemble(chain, &key, self::roots(roots)?, 1)
+}
+
+/// A trust bundle.
+pub(super) fn roots(path: &Path) -> Result<TrustBundle, CertificateError> {
+    TrustBundle::from_pem(&read(path)?).map_err(|error| unusable(path, &error))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {

@@ -4,6 +4,8 @@ mod ca;
 mod files;
 
 #[cfg(test)]
+mod join_tests;
+#[cfg(test)]
 mod tests;
 
 use std::path::Path;
@@ -21,7 +23,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::authority::validity;
 use crate::{BundleError, SpiffeError, SpiffeId, TrustBundle, spiffe_id_of};
 
-pub use ca::{CaEndpoint, CaTls, Credential};
+pub use ca::{CaEndpoint, Credential};
 
 /// Pauses between attempts: the first one and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -168,7 +170,7 @@ impl WorkloadCertificates {
         let deadline = patience.map(|patience| tokio::time::Instant::now() + patience);
         let mut pause = FIRST_PAUSE;
         let first = loop {
-            let error = match request(&options, 1).await {
+            let error = match request(&options, None).await {
                 Ok(first) => break first,
                 Err(error) => error,
             };
@@ -265,7 +267,7 @@ async fn renew(
         let longest = LONGEST_PAUSE.min(lifetime / 8).max(FIRST_PAUSE);
         let mut pause = FIRST_PAUSE;
         let next = loop {
-            let error = match request(&options, current.generation + 1).await {
+            let error = match request(&options, Some(&current)).await {
                 Ok(next) => break next,
                 Err(error) => error.to_string(),
             };
@@ -304,11 +306,14 @@ fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// Makes a key and has the CA certify it.
+/// Makes a key and has the CA certify it; `current` is the certificate to be replaced.
 async fn request(
     options: &WorkloadOptions,
-    generation: u64,
+    current: Option<&WorkloadIdentity>,
 ) -> Result<WorkloadIdentity, CertificateError> {
+    let generation = current.map_or(1, |current| current.generation + 1);
+    // One that has ended proves nothing.
+    let current = current.filter(|current| SystemTime::now() < current.not_after);
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -317,7 +322,7 @@ async fn request(
         params.subject_alt_names = vec![SanType::URI(id.to_string().as_str().try_into()?)];
     }
     let csr = params.serialize_request(&key)?.pem()?;
-    let chain = ca::create_certificate(options, csr).await?;
+    let chain = ca::create_certificate(options, current, csr).await?;
 
     // As Istio's agent: the last element is the root or roots, whole.
     let [certificates @ .., roots] = &chain[..] else {

@@ -252,21 +252,18 @@ fn endpoint(state: &State, cluster: &str) -> Result<Endpoint, String> {
     let tls = match target.transport {
         UpstreamTransport::Plain => None,
         UpstreamTransport::Tls(context) => {
-            let first = context
-                .config
-                .load_full()
-                .ok_or("its TLS context lacks a secret")?;
             let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
             let name = context.sni.as_deref().unwrap_or(host).to_owned();
             let server_name = ServerName::try_from(name.clone())
                 .map_err(|_| format!("{name:?} is not a server name"))?;
             Some(Tls {
                 config: Arc::new(move || {
-                    let current = context.config.load_full().unwrap_or_else(|| first.clone());
+                    let current = context.config.load_full();
+                    let current = current.ok_or("waiting for the secrets of its TLS context")?;
                     let mut config = (*current.own).clone();
                     // gRPC is HTTP/2, whether or not the context says so.
                     config.alpn_protocols = vec![b"h2".to_vec()];
-                    Arc::new(config)
+                    Ok(Arc::new(config))
                 }),
                 server_name,
             })

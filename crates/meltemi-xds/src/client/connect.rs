@@ -15,8 +15,8 @@ use tonic::transport::{Channel, Uri};
 use tower::service_fn;
 
 /// Gives the TLS configuration of the next connection, so that a renewed client
-/// certificate or trust bundle is used. ALPN must offer `h2`.
-pub type TlsSource = Arc<dyn Fn() -> Arc<ClientConfig> + Send + Sync>;
+/// certificate or trust bundle is used; or says what it still waits for. ALPN must offer `h2`.
+pub type TlsSource = Arc<dyn Fn() -> Result<Arc<ClientConfig>, String> + Send + Sync>;
 
 /// Where a server is.
 #[derive(Clone)]
@@ -104,8 +104,9 @@ impl Endpoint {
                     .connect_with_connector(service_fn(move |_: Uri| {
                         let (address, tls) = (address.clone(), tls.clone());
                         async move {
+                            let config = (tls.config)().map_err(io::Error::other)?;
                             let stream = tcp(&address).await?;
-                            TlsConnector::from((tls.config)())
+                            TlsConnector::from(config)
                                 .connect(tls.server_name, stream)
                                 .await
                                 .map(TokioIo::new)

@@ -1,7 +1,7 @@
 //! `meltemi apply -f FILE`.
 
 use super::{Outcome, block_on, duration};
-use crate::mesh::Mesh;
+use crate::mesh::ApiArgs;
 use crate::output::{self, Format, OutputArgs};
 use anyhow::{Context, bail};
 use hyper::Method;
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    mesh: ApiArgs,
     #[command(flatten)]
     files: Files,
     /// Validate and show the difference; write nothing
@@ -115,14 +117,11 @@ fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
-    let mesh = Mesh::find(mesh)?;
+pub fn run(args: Args) -> Outcome {
+    let api = args.mesh.find()?;
     let stream = args.files.read()?;
     let post = async |path: &str| -> anyhow::Result<Value> {
-        let answer = mesh
-            .api()
-            .json(Method::POST, path, stream.text.clone())
-            .await;
+        let answer = api.json(Method::POST, path, stream.text.clone()).await;
         answer.map_err(|error| stream.explain(&error))
     };
     block_on(async {

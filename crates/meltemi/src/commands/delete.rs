@@ -3,7 +3,7 @@
 use super::apply::Files;
 use super::{Outcome, Usage, block_on};
 use crate::client::Client;
-use crate::mesh::Mesh;
+use crate::mesh::ApiArgs;
 use anyhow::{bail, ensure};
 use hyper::Method;
 use serde_json::Value;
@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    mesh: ApiArgs,
     /// Kind, its plural or its short name
     #[arg(required_unless_present = "file", requires = "name")]
     kind: Option<String>,
@@ -29,8 +31,8 @@ pub struct Args {
     file: Vec<std::path::PathBuf>,
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
-    let mesh = Mesh::find(mesh)?;
+pub fn run(args: Args) -> Outcome {
+    let api = args.mesh.find()?;
     let keys = match (&args.kind, &args.name) {
         (Some(kind), Some(name)) => {
             let kind = super::get::kind(kind)?;
@@ -47,7 +49,6 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
         Usage("the files hold no object".to_owned())
     );
     block_on(async move {
-        let api = mesh.api();
         let mut failed = Vec::new();
         for (kind, namespace, name) in &keys {
             match delete(&api, kind, namespace, name).await {

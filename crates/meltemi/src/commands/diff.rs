@@ -2,7 +2,7 @@
 
 use super::apply::Files;
 use super::{Outcome, block_on};
-use crate::mesh::Mesh;
+use crate::mesh::ApiArgs;
 use crate::output::{self, OutputArgs};
 use hyper::Method;
 use serde_json::Value;
@@ -11,16 +11,17 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
+    mesh: ApiArgs,
+    #[command(flatten)]
     files: Files,
     #[command(flatten)]
     output: OutputArgs,
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
-    let mesh = Mesh::find(mesh)?;
+pub fn run(args: Args) -> Outcome {
+    let api = args.mesh.find()?;
     let stream = args.files.read()?;
     block_on(async {
-        let api = mesh.api();
         let answer = api
             .json(Method::POST, "/v1/diff", stream.text.clone())
             .await;

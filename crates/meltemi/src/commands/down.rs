@@ -1,7 +1,7 @@
 //! `meltemi down`.
 
 use super::{Outcome, block_on, duration};
-use crate::mesh::Mesh;
+use crate::mesh::MeshArgs;
 use anyhow::bail;
 use hyper::Method;
 use meltemi_local::running::MeshInfo;
@@ -15,17 +15,20 @@ const POLL: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    mesh: MeshArgs,
     /// How long to wait for the end
     #[arg(long, value_parser = duration, default_value = "60s", value_name = "DURATION")]
     wait_timeout: Duration,
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
-    if mesh.is_none() && MeshInfo::all(&meltemi_local::paths::runtime_root())?.is_empty() {
+pub fn run(args: Args) -> Outcome {
+    if args.mesh.mesh.is_none() && MeshInfo::all(&meltemi_local::paths::runtime_root())?.is_empty()
+    {
         crate::output::write("no mesh is running\n")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mesh = Mesh::find(mesh)?;
+    let mesh = args.mesh.find()?;
     block_on(async move {
         let _: Value = mesh
             .supervisor()

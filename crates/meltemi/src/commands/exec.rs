@@ -1,12 +1,14 @@
 //! `meltemi exec WORKLOAD -- CMD`: a program inside a workload's network.
 
 use super::Outcome;
-use crate::mesh::Mesh;
+use crate::mesh::MeshArgs;
 use meltemi_local::enter::{Target, enter};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    mesh: MeshArgs,
     /// Pod, workload or app name
     workload: String,
     /// Namespace of the workload
@@ -20,8 +22,8 @@ pub struct Args {
     command: Vec<String>,
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
-    let mesh = Mesh::find(mesh)?;
+pub fn run(args: Args) -> Outcome {
+    let mesh = args.mesh.find()?;
     let pod = mesh.pod(&args.workload, args.namespace.as_deref())?;
     let target = Target::Exec {
         namespace: pod.namespace,

@@ -1,7 +1,7 @@
 //! `meltemi get KIND [NAME]`.
 
 use super::{Outcome, Usage, block_on};
-use crate::mesh::Mesh;
+use crate::mesh::ApiArgs;
 use crate::output::{self, Format, OutputArgs, age, table};
 use anyhow::bail;
 use meltemi_api::Kind;
@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    mesh: ApiArgs,
     /// Kind, its plural or its short name (vs, dr, gw, se, svc, po ...)
     kind: String,
     /// Name (default: all)
@@ -61,9 +63,9 @@ pub fn kind(text: &str) -> anyhow::Result<Kind> {
     }
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
+pub fn run(args: Args) -> Outcome {
     let kind = kind(&args.kind)?;
-    let mesh = Mesh::find(mesh)?;
+    let api = args.mesh.find()?;
     block_on(async move {
         let mut path = format!("/v1/objects?kind={}", kind.as_str());
         if !args.all_namespaces && kind.namespaced() {
@@ -72,7 +74,7 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
         if let Some(name) = &args.name {
             path.push_str(&format!("&name={}", encode(name)));
         }
-        let Answer { objects } = mesh.api().get(&path).await?;
+        let Answer { objects } = api.get(&path).await?;
         if let (Some(name), true) = (&args.name, objects.is_empty()) {
             bail!(
                 "{} {}/{name} does not exist; `meltemi get {} -A` lists what does",
@@ -96,7 +98,8 @@ pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
     })
 }
 
-fn encode(text: &str) -> String {
+/// Text as a segment of a path.
+pub fn encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 

@@ -1,7 +1,7 @@
 //! `meltemi logs WORKLOAD`.
 
 use super::{Outcome, block_on};
-use crate::mesh::Mesh;
+use crate::mesh::MeshArgs;
 use anyhow::{Context, bail};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ const TAIL_BOUND: u64 = 16 << 20;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    mesh: MeshArgs,
     /// Pod, workload or app name
     workload: String,
     /// Namespace of the workload
@@ -34,8 +36,8 @@ pub struct Args {
     tail: Option<usize>,
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
-    let mesh = Mesh::find(mesh)?;
+pub fn run(args: Args) -> Outcome {
+    let mesh = args.mesh.find()?;
     let pod = mesh.pod(&args.workload, args.namespace.as_deref())?;
     let container = match (&args.container, args.proxy) {
         (_, true) => "istio-proxy".to_owned(),

@@ -16,6 +16,7 @@ pub mod run;
 pub mod sample;
 pub mod sandbox;
 pub mod status;
+pub mod token;
 pub mod up;
 
 use anyhow::Context;

@@ -1,12 +1,11 @@
 //! `meltemi proxy`: the data plane, from an Envoy bootstrap.
 
 use super::Outcome;
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::ValueEnum;
 use meltemi_proxy::model::IpPrefix;
-use meltemi_proxy::{ApplicationMetrics, Options, Publish, UnknownNames};
+use meltemi_proxy::{ApplicationMetrics, Credential, Options, Publish, UnknownNames};
 use std::fs::File;
-use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -40,6 +39,13 @@ pub struct Args {
     /// Inherited descriptor to read the one-time credential for the CA from
     #[arg(long, value_name = "FD", help_heading = "Local mesh")]
     credential_fd: Option<RawFd>,
+    /// File with a join token (`meltemi token create`): get the first certificate from the CA,
+    /// which is where the bootstrap's ADS server is
+    #[arg(long, value_name = "FILE", conflicts_with = "credential_fd")]
+    token_file: Option<PathBuf>,
+    /// File with the mesh's root certificate (`meltemi ca root`), to verify a CA reached by TLS
+    #[arg(long, value_name = "FILE", requires = "token_file")]
+    root_cert: Option<PathBuf>,
     /// Log filter, as RUST_LOG
     #[arg(long, default_value = "info", env = "MELTEMI_LOG")]
     log_level: String,
@@ -90,7 +96,15 @@ pub fn run(args: Args) -> Outcome {
     options.mesh_cidrs = args.mesh_cidr;
     options.publish = args.publish;
     options.admin_socket = args.admin_socket;
-    options.credential = args.credential_fd.map(credential).transpose()?;
+    options.credential = match (args.token_file, args.credential_fd) {
+        (Some(file), _) => Some(Credential::File(file)),
+        (None, Some(fd)) => Some(Credential::read(
+            File::from(inherited(fd)?),
+            "the credential",
+        )?),
+        (None, None) => None,
+    };
+    options.root_cert = args.root_cert;
     options.log_level = args.log_level;
     options.drain_time = Duration::from_secs(args.drain_time);
     options.max_connections = args.max_connections;
@@ -120,15 +134,6 @@ fn inherited(fd: RawFd) -> anyhow::Result<OwnedFd> {
     ensure!(open, "descriptor {fd} was not passed to this process");
     // SAFETY: it is open, and the command line gives it to us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn credential(fd: RawFd) -> anyhow::Result<String> {
-    let mut token = String::new();
-    File::from(inherited(fd)?)
-        .take(4096)
-        .read_to_string(&mut token)
-        .context("cannot read the credential")?;
-    Ok(token.trim().to_owned())
 }
 
 fn prefix(text: &str) -> Result<IpPrefix, String> {

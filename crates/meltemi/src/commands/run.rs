@@ -1,13 +1,15 @@
 //! `meltemi run --service NAME --port P -- CMD`: a process of yours as a workload.
 
 use super::Outcome;
-use crate::mesh::Mesh;
+use crate::mesh::MeshArgs;
 use meltemi_local::enter::{Target, enter};
 use meltemi_local::supervisor::RunRequest;
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    mesh: MeshArgs,
     /// Service that the process belongs to; made while it runs when there is none
     #[arg(long, requires = "port")]
     service: Option<String>,
@@ -38,8 +40,8 @@ fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
-    let mesh = Mesh::find(mesh)?;
+pub fn run(args: Args) -> Outcome {
+    let mesh = args.mesh.find()?;
     let request = RunRequest {
         service: args.service,
         namespace: args.namespace,

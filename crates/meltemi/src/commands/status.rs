@@ -1,7 +1,7 @@
 //! `meltemi status`: everything that runs, and how it is.
 
 use super::{Outcome, block_on};
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, MeshArgs};
 use crate::output::{self, Colour, OutputArgs, age, colour, table};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +14,8 @@ const SHOWN_WARNINGS: usize = 10;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    mesh: MeshArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -98,8 +100,8 @@ impl Status {
     }
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
-    let mesh = Mesh::find(mesh)?;
+pub fn run(args: Args) -> Outcome {
+    let mesh = args.mesh.find()?;
     block_on(async move {
         let answer = mesh.api().get::<Answer>("/v1/status").await;
         let (control_plane, workloads) = match answer {

@@ -248,7 +248,7 @@ fn logs_show_the_application_and_the_proxy(world: &World) {
 fn usage_errors_exit_with_2(world: &World) {
     assert_eq!(world.mesh.cli(&["no-such-command"]).code, 2);
     assert_eq!(world.mesh.cli(&["apply"]).code, 2);
-    let nobody = world.mesh.cli(&["--mesh", "nobody", "status"]);
+    let nobody = world.mesh.cli(&["status", "--mesh", "nobody"]);
     assert!(
         nobody.code != 0 && nobody.stderr.contains("nobody"),
         "{nobody}"

@@ -4,6 +4,7 @@ mod answer;
 mod objects;
 mod proxy;
 mod status;
+mod tokens;
 
 use super::state::State;
 use answer::{Answer, Refusal};
@@ -13,6 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use meltemi_config::{DirectorySource, Editor};
+use meltemi_identity::JoinTokens;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,9 +32,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What requests work with.
 pub(super) struct Context<'a> {
-    state: Arc<State>,
-    editor: Arc<Editor>,
-    config: &'a DirectorySource,
+    pub state: Arc<State>,
+    pub editor: Arc<Editor>,
+    pub config: &'a DirectorySource,
+    /// `None` where nobody can join.
+    pub join_tokens: Option<JoinTokens>,
 }
 
 impl Context<'_> {
@@ -54,16 +58,9 @@ impl Context<'_> {
 /// Serves until `shutdown` is cancelled.
 pub(super) async fn serve(
     listener: UnixListener,
-    state: Arc<State>,
-    editor: Editor,
-    config: &DirectorySource,
+    context: Context<'_>,
     shutdown: CancellationToken,
 ) {
-    let context = Context {
-        state,
-        editor: Arc::new(editor),
-        config,
-    };
     let permits = Semaphore::new(MAX_CONNECTIONS);
     let mut connections = futures_util::stream::FuturesUnordered::new();
     loop {
@@ -129,6 +126,9 @@ async fn handle(request: Request<Incoming>, context: &Context<'_>) -> Result<Ans
         (&Method::DELETE, ["v1", "objects", kind, namespace, name]) => {
             objects::delete(context, kind, namespace, name).await
         }
+        (&Method::GET, ["v1", "tokens"]) => tokens::list(context),
+        (&Method::POST, ["v1", "tokens"]) => tokens::create(context, &text(body).await?),
+        (&Method::DELETE, ["v1", "tokens", id]) => tokens::delete(context, id),
         (&Method::GET, ["v1", "proxies", namespace, pod, "config"]) => {
             proxy::config(&context.state, namespace, pod)
         }

@@ -7,13 +7,15 @@ mod route;
 
 use super::{Outcome, block_on};
 use crate::client::Client;
-use crate::mesh::Mesh;
+use crate::mesh::MeshArgs;
 use crate::output::{self, Format, OutputArgs, table};
 use serde_json::Value;
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    mesh: MeshArgs,
     /// What to show
     kind: Kind,
     /// Pod, workload or app name
@@ -41,8 +43,8 @@ enum Kind {
     All,
 }
 
-pub fn run(args: Args, mesh: Option<&str>) -> Outcome {
-    let mesh = Mesh::find(mesh)?;
+pub fn run(args: Args) -> Outcome {
+    let mesh = args.mesh.find()?;
     let pod = mesh.pod(&args.workload, args.namespace.as_deref())?;
     let admin = mesh.admin(&pod);
     block_on(async move {
