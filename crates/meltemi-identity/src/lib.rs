@@ -17,7 +17,8 @@ mod store;
 mod workload;
 
 pub use authority::{
-    Authority, AuthorityError, AuthorityOptions, Issued, ServingCertificate, SignError,
+    Authority, AuthorityError, AuthorityOptions, CaState, Issued, RootRole, RootState, RotateError,
+    ServingCertificate, SignError,
 };
 pub use bundle::{BundleError, TrustBundle};
 pub use csr::{

@@ -16,8 +16,16 @@ use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition};
 const FILE: &str = "store.redb";
 
 const CA: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("ca");
-const ROOT_CERTIFICATE: &str = "root.crt";
-const ROOT_KEY: &str = "root.key";
+/// The root that signs, DER and PKCS #8.
+const ROOT: [&str; 2] = ["root.crt", "root.key"];
+/// During a rotation: the root that is to sign.
+const NEXT_ROOT: [&str; 2] = ["next.crt", "next.key"];
+/// During a rotation: the root that signed, without its key.
+const FORMER_ROOT: &str = "former.crt";
+/// When the rotation's next step is due; seconds after 1970, as text.
+const STEP_AT: &str = "step-at";
+/// When the last of all issued workload certificates ends, or somewhat later.
+const ISSUED_UNTIL: &str = "issued-until";
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,10 +74,28 @@ pub enum StoreError {
 }
 
 /// A self-signed root, all DER.
+#[derive(Clone)]
 pub(crate) struct StoredRoot {
     pub certificate: Vec<u8>,
     /// PKCS #8.
     pub key: Vec<u8>,
+}
+
+/// How far the replacement of the root has come.
+#[derive(Clone)]
+pub(crate) enum StoredRotation {
+    /// The next root is trusted; it signs when the step is due.
+    Announced { next: StoredRoot },
+    /// The next root signs; the former one is dropped when the step is due.
+    Retiring { former: Vec<u8> },
+}
+
+/// What the table `ca` holds.
+#[derive(Clone)]
+pub(crate) struct StoredCa {
+    pub root: StoredRoot,
+    /// With the time of its next step, in seconds after 1970.
+    pub rotation: Option<(StoredRotation, u64)>,
 }
 
 /// The open store; clones share it.
@@ -121,41 +147,97 @@ impl Store {
         &self.path
     }
 
-    /// The root, when there is one.
-    pub(crate) fn load_root(&self) -> Result<Option<StoredRoot>, StoreError> {
-        self.try_load_root().map_err(|error| self.damaged(error))
+    /// The CA, when there is one.
+    pub(crate) fn load_ca(&self) -> Result<Option<StoredCa>, StoreError> {
+        self.try_load_ca().map_err(|error| self.damaged(error))
     }
 
-    fn try_load_root(&self) -> Result<Option<StoredRoot>, redb::Error> {
+    fn try_load_ca(&self) -> Result<Option<StoredCa>, redb::Error> {
         let read = self.database.begin_read()?;
         let table = match read.open_table(CA) {
             Ok(table) => table,
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let certificate = table.get(ROOT_CERTIFICATE)?;
-        let key = table.get(ROOT_KEY)?;
-        Ok(certificate.zip(key).map(|(certificate, key)| StoredRoot {
-            certificate: certificate.value().to_vec(),
-            key: key.value().to_vec(),
+        let bytes = |key: &str| {
+            let value = table.get(key)?;
+            Ok::<_, redb::Error>(value.map(|value| value.value().to_vec()))
+        };
+        let root = |[certificate, key]: [&str; 2]| {
+            let both = bytes(certificate)?.zip(bytes(key)?);
+            Ok::<_, redb::Error>(both.map(|(certificate, key)| StoredRoot { certificate, key }))
+        };
+        let rotation = match (root(NEXT_ROOT)?, bytes(FORMER_ROOT)?) {
+            (Some(next), _) => Some(StoredRotation::Announced { next }),
+            (None, Some(former)) => Some(StoredRotation::Retiring { former }),
+            (None, None) => None,
+        };
+        let step_at = bytes(STEP_AT)?.and_then(|text| seconds(&text));
+        Ok(root(ROOT)?.map(|root| StoredCa {
+            root,
+            rotation: rotation.zip(step_at),
         }))
     }
 
-    /// Both in one transaction: there is never one without the other.
-    pub(crate) fn save_root(&self, root: &StoredRoot) -> Result<(), StoreError> {
-        self.try_save_root(root)
-            .map_err(|error| self.damaged(error))
+    /// All of it in one transaction: there is never one part without the other.
+    pub(crate) fn save_ca(&self, ca: &StoredCa) -> Result<(), StoreError> {
+        self.change_ca(|table| {
+            for key in [NEXT_ROOT[0], NEXT_ROOT[1], FORMER_ROOT, STEP_AT] {
+                table.remove(key)?;
+            }
+            let mut put = |[certificate, key]: [&str; 2], root: &StoredRoot| {
+                table.insert(certificate, &*root.certificate)?;
+                table.insert(key, &*root.key).map(drop)
+            };
+            put(ROOT, &ca.root)?;
+            if let Some((rotation, at)) = &ca.rotation {
+                match rotation {
+                    StoredRotation::Announced { next } => put(NEXT_ROOT, next)?,
+                    StoredRotation::Retiring { former } => {
+                        table.insert(FORMER_ROOT, &**former)?;
+                    }
+                }
+                table.insert(STEP_AT, at.to_string().as_bytes())?;
+            }
+            Ok(())
+        })
     }
 
-    fn try_save_root(&self, root: &StoredRoot) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
-        {
-            let mut table = write.open_table(CA)?;
-            table.insert(ROOT_CERTIFICATE, &*root.certificate)?;
-            table.insert(ROOT_KEY, &*root.key)?;
-        }
-        write.commit()?;
-        Ok(())
+    /// When the last issued certificate ends; 0 when none was issued.
+    pub(crate) fn load_issued_until(&self) -> Result<u64, StoreError> {
+        let load = || {
+            let read = self.database.begin_read()?;
+            let table = match read.open_table(CA) {
+                Ok(table) => table,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(0),
+                Err(error) => return Err(error.into()),
+            };
+            let text = table.get(ISSUED_UNTIL)?;
+            Ok(text.and_then(|text| seconds(text.value())).unwrap_or(0))
+        };
+        load().map_err(|error: redb::Error| self.damaged(error))
+    }
+
+    pub(crate) fn save_issued_until(&self, until: u64) -> Result<(), StoreError> {
+        self.change_ca(|table| {
+            table.insert(ISSUED_UNTIL, until.to_string().as_bytes())?;
+            Ok(())
+        })
+    }
+
+    fn change_ca(
+        &self,
+        change: impl FnOnce(
+            &mut redb::Table<'_, &'static str, &'static [u8]>,
+        ) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        let change = || {
+            let write = self.database.begin_write()?;
+            change(&mut write.open_table(CA)?)?;
+            write.commit()?;
+            Ok(())
+        };
+        change().map_err(|error: redb::Error| self.damaged(error))
     }
 
     pub(crate) fn damaged(&self, problem: impl std::fmt::Display) -> StoreError {
@@ -164,6 +246,10 @@ impl Store {
             problem: problem.to_string(),
         }
     }
+}
+
+fn seconds(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Refuses what others than the owner may access.

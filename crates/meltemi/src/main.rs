@@ -52,6 +52,8 @@ enum Command {
     /// Show what a workload's proxy is configured with
     #[command(visible_alias = "pc")]
     ProxyConfig(proxy_config::Args),
+    /// Show the mesh's certificate authority, and replace its root
+    Ca(ca::Args),
     /// Make, list and withdraw the tokens by which proxies elsewhere join
     Token(token::Args),
     /// Run a proxy from an Envoy bootstrap (the data plane)
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Logs(args) => logs::run(args),
         Command::ProxyConfig(args) => proxy_config::run(args),
+        Command::Ca(args) => ca::run(args),
         Command::Token(args) => token::run(args),
         Command::Proxy(args) => proxy::run(*args),
         Command::ControlPlane(args) => control_plane::run(*args),

@@ -24,8 +24,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
+
+/// How often it is looked whether a step is due in the replacement of the CA's root.
+const ROTATION_CHECK: Duration = Duration::from_secs(1);
 
 /// What a control plane is started with.
 #[derive(Clone, Debug)]
@@ -137,9 +140,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
 
     let store = Store::open(&options.state_dir)?;
     let authority = Arc::new(authority(&options, &store, trust_domain.clone())?);
-    if let Some(warning) = authority.expiry_warning(std::time::SystemTime::now()) {
+    if let Some(warning) = authority.expiry_warning(SystemTime::now()) {
         tracing::warn!("{warning}");
     }
+    let rotation = tokio::spawn(follow_rotation(authority.clone()));
     let join_tokens = JoinTokens::new(store, trust_domain.clone());
     let credentials = options
         .credentials_dir
@@ -166,6 +170,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
                 state: state.clone(),
                 editor: Arc::new(editor),
                 config: &config,
+                authority: authority.clone(),
                 // Without a TLS port there is nothing to join by.
                 join_tokens: options.tls_address.map(|_| join_tokens.clone()),
             },
@@ -173,6 +178,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
         ),
     );
     builder.abort();
+    rotation.abort();
     served.map(|_| ())
 }
 
@@ -229,6 +235,18 @@ fn authority(
         Some(directory) => Authority::plugged_in(directory, authority)?,
         None => Authority::self_signed(store, authority)?,
     })
+}
+
+/// Takes the steps of a replacement of the CA's root as they fall due.
+async fn follow_rotation(authority: Arc<Authority>) {
+    let mut ticks = tokio::time::interval(ROTATION_CHECK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = authority.advance(SystemTime::now()) {
+            tracing::error!("the replacement of the CA's root does not go on: {error}");
+        }
+    }
 }
 
 fn listen_error(at: impl ToString) -> impl FnOnce(io::Error) -> ControlPlaneError {

@@ -1,4 +1,4 @@
-//! The control plane's own certificate, renewed before it expires.
+//! The control plane's own certificate, renewed before it expires and when the CA changes.
 
 use meltemi_identity::Authority;
 use meltemi_xds::server::TlsSource;
@@ -24,22 +24,32 @@ const MARGIN: Duration = Duration::from_secs(6 * 3600);
 /// # Errors
 /// When no certificate can be made now. Later failures keep the last one and are logged.
 pub(super) fn source(authority: &Arc<Authority>) -> Result<TlsSource, String> {
-    let first = configuration(authority)?;
-    let current = Mutex::new(first);
+    let current = Mutex::new(configuration(authority)?);
     let authority = authority.clone();
     Ok(Arc::new(move || {
         let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.1 < SystemTime::now() + MARGIN {
+        let due = current.not_after < SystemTime::now() + MARGIN;
+        if due || current.generation != authority.generation() {
             match configuration(&authority) {
                 Ok(next) => *current = next,
                 Err(error) => tracing::error!("the control plane's certificate: {error}"),
             }
         }
-        current.0.clone()
+        current.config.clone()
     }))
 }
 
-fn configuration(authority: &Authority) -> Result<(Arc<ServerConfig>, SystemTime), String> {
+/// A configuration, and how long it is good.
+struct Current {
+    config: Arc<ServerConfig>,
+    not_after: SystemTime,
+    /// The authority's, when it was made.
+    generation: u64,
+}
+
+fn configuration(authority: &Authority) -> Result<Current, String> {
+    // Before what is made of it: a change in between makes another one.
+    let generation = authority.generation();
     let certificate = authority
         .serving_certificate(&NAMES.map(str::to_owned), LIFETIME)
         .map_err(|error| error.to_string())?;
@@ -59,5 +69,9 @@ fn configuration(authority: &Authority) -> Result<(Arc<ServerConfig>, SystemTime
         .with_single_cert(certificate.chain, certificate.key)
         .map_err(|error| error.to_string())?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok((Arc::new(config), certificate.not_after))
+    Ok(Current {
+        config: Arc::new(config),
+        not_after: certificate.not_after,
+        generation,
+    })
 }

@@ -1,12 +1,17 @@
 //! The certificate authority (Istio calls its own Citadel).
 
 mod plugged;
+mod rotation;
 mod sign;
 
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -17,9 +22,12 @@ use rustls_pki_types::CertificateDer;
 use tracing::info;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::store::StoredRoot;
+use crate::store::{StoredCa, StoredRoot};
 use crate::{BundleError, Store, StoreError, TrustBundle, TrustDomain};
 
+use rotation::Own;
+
+pub use rotation::{CaState, RootRole, RootState, RotateError};
 pub use sign::{Issued, ServingCertificate, SignError};
 
 /// Lifetime of the self-signed root (Istio's `CITADEL_SELF_SIGNED_CA_CERT_TTL`):
@@ -91,6 +99,16 @@ pub enum AuthorityError {
 /// never by the request, of which only the public key is taken.
 pub struct Authority {
     options: AuthorityOptions,
+    /// Whoever issues holds it for reading until the certificate is accounted for.
+    signing: RwLock<Signing>,
+    /// Counts changes of `signing`.
+    generation: AtomicU64,
+    /// Where a root of our own is kept; none for a plugged-in CA.
+    own: Option<Own>,
+}
+
+/// What certificates are signed and verified with.
+struct Signing {
     issuer: Issuer<'static, KeyPair>,
     /// Between a leaf and the root: empty when the root itself signs.
     intermediates: Vec<CertificateDer<'static>>,
@@ -106,32 +124,35 @@ impl Authority {
     /// # Errors
     /// When the store fails, or what it holds is no CA.
     pub fn self_signed(store: &Store, options: AuthorityOptions) -> Result<Self, AuthorityError> {
-        let StoredRoot { certificate, key } = match store.load_root()? {
-            Some(root) => root,
+        let ca = match store.load_ca()? {
+            Some(ca) => ca,
             None => {
                 let root = make_root(&options.trust_domain)?;
-                store.save_root(&root)?;
+                let ca = StoredCa {
+                    root,
+                    rotation: None,
+                };
+                store.save_ca(&ca)?;
                 info!(store = %store.path().display(), "made a new root certificate");
-                root
+                ca
             }
         };
-        let certificate = CertificateDer::from(certificate);
-        let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key);
-        let key = KeyPair::try_from(&key).map_err(|error| store.damaged(error))?;
-        let roots = TrustBundle::new([certificate.clone()]).map_err(|e| store.damaged(e))?;
-        let not_after = not_after(&certificate).map_err(|e| store.damaged(e))?;
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|e| store.damaged(e))?;
-        let authority = Self {
-            options,
-            issuer,
-            intermediates: Vec::new(),
-            roots,
-            not_after,
-        };
+        let signing = Signing::of(&ca).map_err(|problem| store.damaged(problem))?;
+        let own = Own::new(store.clone(), ca)?;
+        let authority = Self::new(options, signing, Some(own));
         authority
             .prove()
             .map_err(|problem| store.damaged(problem))?;
         Ok(authority)
+    }
+
+    fn new(options: AuthorityOptions, signing: Signing, own: Option<Own>) -> Self {
+        Self {
+            options,
+            signing: RwLock::new(signing),
+            generation: AtomicU64::new(1),
+            own,
+        }
     }
 
     /// An authority from files as in Istio's secret `cacerts`: `ca-cert.pem`,
@@ -150,18 +171,28 @@ impl Authority {
     }
 
     /// What verifies the certificates this authority issues.
-    pub fn roots(&self) -> &TrustBundle {
-        &self.roots
+    pub fn roots(&self) -> TrustBundle {
+        self.signing().roots.clone()
     }
 
     /// When the certificate that signs ends.
     pub fn not_after(&self) -> SystemTime {
-        self.not_after
+        self.signing().not_after
+    }
+
+    /// Another number when [`Self::roots`] or what signs have changed.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn signing(&self) -> RwLockReadGuard<'_, Signing> {
+        // A panic cannot leave it half changed: it is replaced whole.
+        self.signing.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A warning when the signing certificate ends within 90 days.
     pub fn expiry_warning(&self, now: SystemTime) -> Option<String> {
-        let left = self.not_after.duration_since(now).unwrap_or_default();
+        let left = self.not_after().duration_since(now).unwrap_or_default();
         if left > ROOT_WARNING {
             return None;
         }
@@ -172,8 +203,9 @@ impl Authority {
                 .to_owned()
         } else {
             format!(
-                "the mesh's CA certificate expires in {days} days; provide a new one before, and \
-                 add its root to the trust bundle first"
+                "the mesh's CA certificate expires in {days} days; replace it before: `meltemi ca \
+                 rotate`, or, where it is plugged in, a new one whose root is added to \
+                 root-cert.pem first"
             )
         })
     }
@@ -187,7 +219,12 @@ impl Authority {
         let [leaf, above @ ..] = &issued.chain[..] else {
             return Err("an empty chain was issued".to_owned());
         };
-        verify(&self.roots, leaf, above, webpki::KeyUsage::server_auth())
+        verify(
+            &self.signing().roots,
+            leaf,
+            above,
+            webpki::KeyUsage::server_auth(),
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Authority, AuthorityError, AuthorityOptions, not_after};
+use super::{Authority, AuthorityError, AuthorityOptions, Signing, not_after};
 use crate::TrustBundle;
 
 const CA_CERTIFICATE: &str = "ca-cert.pem";
@@ -48,13 +48,13 @@ pub(super) fn load(
     let not_after = not_after(&certificate).map_err(end)?;
     let issuer = Issuer::from_ca_cert_der(&certificate, key)
         .map_err(|error| file(&path(CA_CERTIFICATE), error.to_string()))?;
-    let authority = Authority {
-        options,
+    let signing = Signing {
         issuer,
         intermediates: kept,
         roots,
         not_after,
     };
+    let authority = Authority::new(options, signing, None);
     authority.prove().map_err(|problem| AuthorityError::Chain {
         directory: directory.to_owned(),
         problem,

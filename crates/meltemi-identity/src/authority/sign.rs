@@ -12,9 +12,9 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
-use super::Authority;
-use crate::SpiffeId;
+use super::{Authority, Signing};
 use crate::bundle::pem;
+use crate::{SpiffeId, StoreError};
 
 /// Certificates are valid from a little before now, for peers whose clocks are
 /// behind: a twelfth of their lifetime within these bounds (Istio: 2 minutes).
@@ -53,6 +53,9 @@ pub enum SignError {
     /// Signing failed.
     #[error("signing failed: {0}")]
     Sign(#[from] rcgen::Error),
+    /// It was not accounted for.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A certificate for a workload.
@@ -104,10 +107,14 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        let (chain, not_after) = self.leaf(&key, vec![name], &usages, ttl)?;
+        let signing = self.signing();
+        let (chain, not_after) = self.leaf(&signing, &key, vec![name], &usages, ttl)?;
+        if let Some(own) = &self.own {
+            own.issued(not_after, self.options.default_ttl)?;
+        }
         let mut pem_chain: Vec<String> = chain.iter().map(|certificate| pem(certificate)).collect();
         // Istio's agent takes the last element for the root(s), whole.
-        pem_chain.push(self.roots.to_pem());
+        pem_chain.push(signing.roots.to_pem());
         Ok(Issued {
             chain,
             pem_chain,
@@ -131,7 +138,7 @@ impl Authority {
             .map(|name| Ok(SanType::DnsName(name.as_str().try_into()?)))
             .collect::<Result<_, rcgen::Error>>()?;
         let usages = [ExtendedKeyUsagePurpose::ServerAuth];
-        let (chain, not_after) = self.leaf(&key, names, &usages, Some(ttl))?;
+        let (chain, not_after) = self.leaf(&self.signing(), &key, names, &usages, Some(ttl))?;
         Ok(ServingCertificate {
             chain,
             key: key.into(),
@@ -141,6 +148,7 @@ impl Authority {
 
     fn leaf(
         &self,
+        signing: &Signing,
         key: &impl PublicKeyData,
         names: Vec<SanType>,
         usages: &[ExtendedKeyUsagePurpose],
@@ -154,10 +162,10 @@ impl Authority {
             });
         }
         let now = SystemTime::now();
-        if now >= self.not_after {
+        if now >= signing.not_after {
             return Err(SignError::Expired);
         }
-        let not_after = (now + ttl).min(self.not_after);
+        let not_after = (now + ttl).min(signing.not_after);
         let mut params = CertificateParams::default();
         params.serial_number = Some(serial()?);
         params.not_before = (now - (ttl / 12).clamp(MIN_SKEW, MAX_SKEW)).into();
@@ -174,9 +182,9 @@ impl Authority {
         ];
         params.extended_key_usages = usages.to_vec();
         params.use_authority_key_identifier_extension = true;
-        let leaf = params.signed_by(key, &self.issuer)?;
+        let leaf = params.signed_by(key, &signing.issuer)?;
         let mut chain = vec![leaf.der().clone()];
-        chain.extend(self.intermediates.iter().cloned());
+        chain.extend(signing.intermediates.iter().cloned());
         Ok((chain, not_after))
     }
 }

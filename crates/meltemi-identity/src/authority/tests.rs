@@ -69,7 +69,7 @@ fn an_issued_certificate_is_verified_by_webpki_and_openssl() {
         webpki::KeyUsage::server_auth(),
     ] {
         verify(
-            authority.roots(),
+            &authority.roots(),
             &issued.chain[0],
             &issued.chain[1..],
             usage,
@@ -162,9 +162,9 @@ fn pem_request(der: &[u8]) -> String {
 #[test]
 fn the_root_survives_a_restart_and_is_private() {
     let home = tempfile::tempdir().unwrap();
-    let first = authority(home.path());
-    let second = authority(home.path());
-    assert_eq!(first.roots(), second.roots());
+    let roots = authority(home.path()).roots();
+    let authority = authority(home.path());
+    assert_eq!(authority.roots(), roots);
     let mode = |path: &str| {
         let metadata = std::fs::metadata(home.path().join(path)).unwrap();
         metadata.permissions().mode() & 0o777
@@ -175,9 +175,9 @@ fn the_root_survives_a_restart_and_is_private() {
         .unwrap()
         .collect();
     assert_eq!(left.len(), 1, "nothing temporary is left");
-    assert!(first.expiry_warning(SystemTime::now()).is_none());
-    let late = first.not_after() - Duration::from_secs(3 * 24 * 3600);
-    assert!(first.expiry_warning(late).unwrap().contains("days"));
+    assert!(authority.expiry_warning(SystemTime::now()).is_none());
+    let late = authority.not_after() - Duration::from_secs(3 * 24 * 3600);
+    assert!(authority.expiry_warning(late).unwrap().contains("days"));
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn another_ca_is_not_trusted() {
         .sign(&csr("spiffe://x/ns/a/sa/b").0, &reviews(), None)
         .unwrap();
     let usage = webpki::KeyUsage::client_auth();
-    assert!(verify(authority.roots(), &issued.chain[0], &[], usage).is_err());
+    assert!(verify(&authority.roots(), &issued.chain[0], &[], usage).is_err());
     let both = TrustBundle::new([authority.roots(), other.roots()].map(|b| b.roots()[0].clone()));
     verify(
         &both.unwrap(),

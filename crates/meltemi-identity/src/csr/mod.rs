@@ -229,6 +229,6 @@ fn refuse(error: &SignError) -> Status {
         SignError::Request(_) | SignError::Lifetime { .. } => Status::invalid_argument(text),
         SignError::TrustDomain { .. } => Status::permission_denied(text),
         SignError::Expired => Status::failed_precondition(text),
-        SignError::Sign(_) => Status::internal(text),
+        SignError::Sign(_) | SignError::Store(_) => Status::internal(text),
     }
 }

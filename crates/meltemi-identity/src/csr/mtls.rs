@@ -27,7 +27,7 @@ impl Authenticator for MutualTls {
         };
         let refuse = |problem: String| Refusal(format!("client certificate: {problem}"));
         verify(
-            self.authority.roots(),
+            &self.authority.roots(),
             leaf,
             intermediates,
             webpki::KeyUsage::client_auth(),

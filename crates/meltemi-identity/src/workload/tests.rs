@@ -116,7 +116,7 @@ async fn a_workload_gets_its_certificate_and_renews_it_at_half_of_its_life() {
         "spiffe://cluster.local/ns/default/sa/reviews"
     );
     assert_eq!(first.generation, 1);
-    assert_eq!(&first.roots, ca.authority.roots());
+    assert_eq!(first.roots, ca.authority.roots());
 
     within(identity.changed()).await.unwrap();
     let second = Arc::clone(&identity.borrow_and_update());

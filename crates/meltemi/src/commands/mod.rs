@@ -2,6 +2,7 @@
 //! 2 wrong usage; `run` and `exec` return the program's own.
 
 pub mod apply;
+pub mod ca;
 pub mod completion;
 pub mod control_plane;
 pub mod delete;

@@ -1,6 +1,7 @@
 //! The control plane's API: HTTP/1.1 with JSON over a Unix socket, for the command line.
 
 mod answer;
+mod ca;
 mod objects;
 mod proxy;
 mod status;
@@ -14,7 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use meltemi_config::{DirectorySource, Editor};
-use meltemi_identity::JoinTokens;
+use meltemi_identity::{Authority, JoinTokens};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(super) struct Context<'a> {
     pub state: Arc<State>,
     pub editor: Arc<Editor>,
     pub config: &'a DirectorySource,
+    pub authority: Arc<Authority>,
     /// `None` where nobody can join.
     pub join_tokens: Option<JoinTokens>,
 }
@@ -126,6 +128,8 @@ async fn handle(request: Request<Incoming>, context: &Context<'_>) -> Result<Ans
         (&Method::DELETE, ["v1", "objects", kind, namespace, name]) => {
             objects::delete(context, kind, namespace, name).await
         }
+        (&Method::GET, ["v1", "ca"]) => Ok(ca::state(context)),
+        (&Method::POST, ["v1", "ca", "rotate"]) => ca::rotate(context),
         (&Method::GET, ["v1", "tokens"]) => tokens::list(context),
         (&Method::POST, ["v1", "tokens"]) => tokens::create(context, &text(body).await?),
         (&Method::DELETE, ["v1", "tokens", id]) => tokens::delete(context, id),
