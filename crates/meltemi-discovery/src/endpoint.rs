@@ -55,33 +55,21 @@ pub fn translate(scope: &Scope<'_>, proxy: &Proxy) -> Vec<eds::ClusterLoadAssign
 
 /// The endpoints of a cluster whose names the proxy resolves.
 pub fn resolved_by_name(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
     cluster_name: &str,
-    service: &Service,
-    port: &Port,
+    (service, port): (&Service, &Port),
+    policy: &TrafficPolicy,
     selected: impl Fn(&BTreeMap<String, String>) -> bool,
 ) -> eds::ClusterLoadAssignment {
-    let mut groups: BTreeMap<&Locality, Vec<&Endpoint>> = BTreeMap::new();
-    for endpoint in service.endpoints(port.number) {
-        if selected(&endpoint.workload.labels) {
-            groups
-                .entry(&endpoint.workload.locality)
-                .or_default()
-                .push(endpoint);
-        }
-    }
-    let endpoints = groups
-        .into_iter()
-        .map(|(locality, endpoints)| {
-            let members = endpoints
-                .iter()
-                .map(|endpoint| lb_endpoint(endpoint, service, endpoint.workload.mutual_tls))
-                .collect();
-            group(locality, members, &endpoints)
-        })
-        .collect();
+    let endpoints = service
+        .endpoints(port.number)
+        .iter()
+        .map(|endpoint| &**endpoint);
+    let endpoints = endpoints.filter(|endpoint| selected(&endpoint.workload.labels));
     eds::ClusterLoadAssignment {
         cluster_name: cluster_name.to_owned(),
-        endpoints,
+        endpoints: localities(scope.world, proxy, service, policy, endpoints),
         ..Default::default()
     }
 }

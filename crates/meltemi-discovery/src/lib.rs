@@ -15,6 +15,7 @@ mod names;
 pub mod pb;
 pub mod proxy;
 pub mod route;
+mod rule;
 mod sds;
 mod secret;
 mod translate;
@@ -22,5 +23,6 @@ pub mod world;
 
 pub use issue::{Issue, Issues};
 pub use proxy::{Flavor, NodeError, Proxy, ProxyKind};
+pub use rule::Rule;
 pub use translate::{Resources, ShareKey, share_key, targets, translate};
 pub use world::{World, WorldOptions};

@@ -16,7 +16,7 @@ pub fn translate(scope: &Scope<'_>) -> NameTable {
             headless(service, &mut table);
             continue;
         }
-        let ips: Vec<String> = service.ips().iter().map(ToString::to_string).collect();
+        let ips: Vec<String> = service.ips(true).iter().map(ToString::to_string).collect();
         if !ips.is_empty() && ips[0] != WILDCARD {
             table.insert(service.hostname.to_string(), info(service, ips));
         }

@@ -59,7 +59,7 @@ impl Loopback {
     /// Where this workload calls a service: its cluster IP moved into the workload's own range.
     /// `None` for services without a cluster IP of the range.
     pub fn address_of(&self, service: &Service) -> Option<Ipv4Addr> {
-        service.ips().into_iter().find_map(|ip| match ip {
+        service.ips(false).into_iter().find_map(|ip| match ip {
             IpAddr::V4(ip) if ip.octets()[..2] == self.services => {
                 let [_, _, third, fourth] = ip.octets();
                 let [first, second] = self.clients;

@@ -212,6 +212,8 @@ fn normalize(value: &Value) -> Value {
                         // 64-bit integers as text, others as numbers, and runtime keys: istiod
                         // writes the character with that code point.
                         || name.as_str() == "runtime_key"
+                        // Which rule made it: Istio does not say.
+                        || name.as_str() == "meltemi"
                     )
                 })
                 .map(|(name, value)| (name.clone(), normalize(value)))

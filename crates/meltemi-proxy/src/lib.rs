@@ -21,6 +21,7 @@ mod logging;
 pub mod model;
 pub mod net;
 mod node;
+pub mod offline;
 mod options;
 mod run;
 pub mod tcp;

@@ -125,23 +125,27 @@ impl Service {
         self.endpoints.get(&port).map_or(&[], Vec::as_slice)
     }
 
-    /// The first address, a CIDR or an IP; the allocated one where none was given.
-    pub fn address(&self) -> Option<String> {
+    /// The first address, a CIDR or an IP; the allocated one where none was given. `allocated`:
+    /// the client gets to know allocated addresses, from the mesh's DNS.
+    pub fn address(&self, allocated: bool) -> Option<String> {
         self.addresses
             .first()
             .cloned()
-            .or_else(|| self.auto_address.map(|address| address.to_string()))
+            .or_else(|| Some(self.auto_address.filter(|_| allocated)?.to_string()))
     }
 
     /// Single IP addresses, given or allocated.
-    pub fn ips(&self) -> Vec<IpAddr> {
+    pub fn ips(&self, allocated: bool) -> Vec<IpAddr> {
         let given: Vec<IpAddr> = self
             .addresses
             .iter()
             .filter_map(|address| address.parse().ok())
             .collect();
         if given.is_empty() {
-            self.auto_address.into_iter().collect()
+            self.auto_address
+                .filter(|_| allocated)
+                .into_iter()
+                .collect()
         } else {
             given
         }

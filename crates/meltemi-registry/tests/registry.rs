@@ -74,7 +74,7 @@ fn ready_pods_with_the_labels_are_endpoints_on_their_named_ports() {
             .identities
             .contains("spiffe://cluster.local/ns/default/sa/sa")
     );
-    let address = service.address().unwrap();
+    let address = service.address(true).unwrap();
     assert!(address.starts_with("10.99."), "{address}");
 }
 
@@ -235,5 +235,5 @@ fn an_external_name_is_reached_by_its_name() {
     )]);
     let host = "ext.default.svc.cluster.local";
     assert_eq!(endpoints(&registry, host, 80), ["example.test:80"]);
-    assert!(registry.by_host(host)[0].address().is_some());
+    assert!(registry.by_host(host)[0].address(true).is_some());
 }

@@ -78,7 +78,9 @@ fn of_port(
 /// where the application listens beside the proxy.
 fn as_received(scope: &Scope<'_>, proxy: &Proxy, port: u16) -> cluster::Cluster {
     let name = names::inbound(port);
-    if let Some(application) = proxy.application() {
+    let localhost = scope.world.mesh.inbound_to_localhost;
+    let localhost = localhost.then_some(std::net::Ipv4Addr::LOCALHOST.into());
+    if let Some(application) = proxy.application().or(localhost) {
         let address = pb::socket_address(&application.to_string(), u32::from(port));
         return at_address(&name, scope, address);
     }

@@ -316,9 +316,11 @@ fn by_name(cluster: &mut cluster::Cluster, input: &Input<'_>) {
         })),
     });
     cluster.load_assignment = Some(crate::endpoint::resolved_by_name(
+        input.scope,
+        input.proxy,
         &cluster.name,
-        input.service,
-        input.port,
+        (input.service, input.port),
+        input.policy,
         |labels| {
             input
                 .subset

@@ -6,9 +6,9 @@ use meltemi_api::networking::{Gateway, Server, ServerTlsMode, ServerTlsSettings}
 use meltemi_registry::{Protocol, ServiceTarget, matches};
 
 use super::filters::{self, Side};
-use super::gateway_tls::terminate;
 use super::hcm::{self, Routes};
 use super::l4::{self, Chain};
+use super::server_tls::{Place, terminate};
 use super::{access_log, tcp};
 use crate::hosts;
 use crate::issue::Issues;
@@ -84,6 +84,13 @@ impl GatewayServer<'_> {
         names
     }
 
+    fn tls_place(&self) -> Place<'_> {
+        Place {
+            object: &self.gateway.key,
+            path: self.field("tls"),
+        }
+    }
+
     pub fn field(&self, name: &str) -> String {
         format!("spec.servers[{}].{name}", self.index)
     }
@@ -109,11 +116,11 @@ pub fn listeners<'w>(
 ) -> Vec<GatewayListener<'w>> {
     let mut grouped: BTreeMap<(u16, String), Vec<GatewayServer<'w>>> = BTreeMap::new();
     let world = scope.world;
-    let selected = world
+    for gateway in world
         .gateways
         .iter()
-        .filter(|gateway| matches(&gateway.spec.selector, &proxy.labels));
-    for gateway in selected {
+        .filter(|gateway| selects(gateway, proxy))
+    {
         for (index, server) in gateway.spec.servers.iter().enumerate() {
             let Some(declared) = &server.port else {
                 continue;
@@ -132,11 +139,9 @@ pub fn listeners<'w>(
                 );
                 continue;
             };
-            // The Service in front maps its port to the one the proxy listens on.
-            let port = targets
-                .iter()
-                .find(|target| target.port.number == number)
-                .map_or(number, |target| target.target_port);
+            let Some(port) = listen_port(gateway, number, proxy, targets) else {
+                continue;
+            };
             let bind = if server.bind.is_empty() {
                 names::WILDCARD.to_owned()
             } else {
@@ -150,12 +155,16 @@ pub fn listeners<'w>(
                 protocol,
             };
             let group = grouped.entry((port, bind)).or_default();
+            let shares = |first: &GatewayServer<'_>| {
+                // Nothing tells the connections of two plain TCP servers apart.
+                class(first) == class(&server) && class(first) != Class::Tcp
+            };
             match group.first() {
-                Some(first) if class(first) != class(&server) => issues.add(
+                Some(first) if !shares(first) => issues.add(
                     &gateway.key,
                     server.field("port"),
                     format!(
-                        "port {port} is served as {} for Gateway {}; plain HTTP, TLS and plain TCP cannot share a port. Use another port",
+                        "port {port} is served as {} for Gateway {}, which comes first; only plain HTTP with plain HTTP, and TLS with TLS, share a port. Use another port",
                         first.protocol,
                         first.gateway_name()
                     ),
@@ -185,6 +194,42 @@ pub fn listeners<'w>(
             }
         })
         .collect()
+}
+
+/// Names a Gateway's Services instead of a selector (host names, comma-separated): the pods of
+/// these serve it, at these Services' ports only.
+const GATEWAY_SERVICE: &str = "internal.istio.io/gateway-service";
+
+fn selects(gateway: &Named<Gateway>, proxy: &Proxy) -> bool {
+    match gateway.annotations.get(GATEWAY_SERVICE) {
+        Some(_) => gateway.namespace() == proxy.namespace,
+        None => matches(&gateway.spec.selector, &proxy.labels),
+    }
+}
+
+/// The port that the proxy listens on for a server's: the Service in front maps one to the other.
+fn listen_port(
+    gateway: &Named<Gateway>,
+    number: u16,
+    proxy: &Proxy,
+    targets: &[ServiceTarget],
+) -> Option<u16> {
+    let mut candidates = targets.iter().filter(|target| target.port.number == number);
+    match gateway.annotations.get(GATEWAY_SERVICE) {
+        Some(services) => candidates
+            .find(|target| {
+                target.service.namespace == proxy.namespace
+                    && services
+                        .split(',')
+                        .any(|service| *service == *target.service.hostname)
+            })
+            .map(|target| target.target_port),
+        None => Some(
+            candidates
+                .next()
+                .map_or(number, |target| target.target_port),
+        ),
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -263,7 +308,8 @@ fn write(
         if server.is_https() {
             chain.filter_chain_match = server_names(server.sni());
             if let Some(tls) = server.tls() {
-                let Some(socket) = terminate(scope, proxy, server, tls, true, issues) else {
+                let Some(socket) = terminate(scope, proxy, &server.tls_place(), tls, true, issues)
+                else {
                     continue;
                 };
                 chain.transport_socket = Some(socket);
@@ -283,7 +329,7 @@ fn write(
                 "AUTO_PASSTHROUGH (multi-cluster) is not supported; use PASSTHROUGH with a VirtualService. The server is not opened",
             ),
             Some(settings) if terminates(settings.mode) && !settings.https_redirect => {
-                let Some(socket) = terminate(scope, proxy, server, settings, false, issues) else {
+                let Some(socket) = terminate(scope, proxy, &server.tls_place(), settings, false, issues) else {
                     continue;
                 };
                 let mut routed = Vec::new();
@@ -309,13 +355,15 @@ fn write(
         return None;
     }
     // Where all share one network, every address is everybody's.
-    let address = match (&proxy.loopback, proxy.ips.first()) {
+    let bind = match (&proxy.loopback, proxy.ips.first()) {
         (Some(_), Some(own)) if gateway.bind == names::WILDCARD => own.to_string(),
         _ => gateway.bind.clone(),
     };
+    let (address, additional_addresses) = super::addresses(proxy, &bind, gateway.port);
     Some(listener::Listener {
         name: names::listener(&gateway.bind, gateway.port),
-        address: Some(pb::socket_address(&address, u32::from(gateway.port))),
+        address: Some(address),
+        additional_addresses,
         access_log: access_log::listener(&mesh.config),
         filter_chains: chains,
         listener_filters: if needs_sni {
@@ -387,7 +435,7 @@ fn tls_routes(
     for service in virtual_services(scope, server) {
         let allowed = server.hosts_for(&service.key.namespace);
         for (index, route) in service.spec.tls.iter().enumerate() {
-            for matching in &route.matches {
+            for (position, matching) in route.matches.iter().enumerate() {
                 let applies = service.gateway_matches(&matching.gateways, &gateway)
                     && (matching.port == 0 || matching.port == u32::from(server.number))
                     && scope.is_source(&matching.source_labels, &matching.source_namespace);
@@ -415,7 +463,10 @@ fn tls_routes(
                         sni,
                         subnets: matching.destination_subnets.clone(),
                         filters: tcp::chain(proxy, Side::Gateway, &config),
-                        metadata: None,
+                        metadata: Some(l4::rule(
+                            &service.key,
+                            format!("spec.tls[{index}].match[{position}]"),
+                        )),
                     },
                 );
             }
@@ -465,7 +516,7 @@ fn tcp_routes(
                     sni: Vec::new(),
                     subnets,
                     filters: tcp::chain(proxy, Side::Gateway, &config),
-                    metadata: None,
+                    metadata: Some(l4::rule(&service.key, format!("spec.tcp[{index}]"))),
                 },
             );
         }

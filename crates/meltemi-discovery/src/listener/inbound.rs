@@ -6,6 +6,7 @@ use meltemi_registry::{Port, Protocol, ServiceTarget};
 
 use super::filters::{self, Side};
 use super::hcm::{self, Routes};
+use super::server_tls::{Place, terminate};
 use super::{access_log, ingress, tcp};
 use crate::issue::Issues;
 use crate::names;
@@ -44,8 +45,17 @@ struct Way {
     mesh_tls: bool,
 }
 
+/// HTTPS is HTTP where its TLS ends here.
+fn layer(protocol: Protocol, own_tls: bool) -> Layer {
+    if protocol.is_http() || (own_tls && protocol == Protocol::Https) {
+        Layer::Http
+    } else {
+        Layer::Tcp
+    }
+}
+
 /// The ways into a port (Istio's, in its order).
-fn ways(protocol: Protocol, mode: MtlsMode) -> Vec<Way> {
+fn ways(protocol: Protocol, mode: MtlsMode, own_tls: bool) -> Vec<Way> {
     let way = |transport, alpn, layer, mesh_tls| Way {
         transport,
         alpn,
@@ -54,11 +64,10 @@ fn ways(protocol: Protocol, mode: MtlsMode) -> Vec<Way> {
     };
     const TLS: &str = "tls";
     const RAW: &str = "raw_buffer";
-    let layer = if protocol.is_http() {
-        Layer::Http
-    } else {
-        Layer::Tcp
-    };
+    let layer = layer(protocol, own_tls);
+    if own_tls {
+        return vec![way(TLS, &[], layer, false)];
+    }
     match (protocol.is_sniffed(), mode) {
         (true, MtlsMode::Permissive) => vec![
             way(TLS, &MESH_HTTP, Layer::Http, true),
@@ -100,6 +109,10 @@ struct Inbound<'a> {
     cluster: String,
     /// Of the service, in spans.
     host: &'a str,
+    /// In the chains' name.
+    address: String,
+    /// A Sidecar's own TLS, ended here in place of the mesh's.
+    tls: Option<core::TransportSocket>,
 }
 
 pub fn translate(
@@ -113,7 +126,7 @@ pub fn translate(
         .peer_authentications
         .workload(&proxy.namespace, &proxy.labels);
     let ports = match ingress::listeners(scope) {
-        Some(declared) => from_ingress(&declared, targets, &mtls, issues),
+        Some(declared) => from_ingress(scope, proxy, &declared, targets, &mtls, issues),
         None => from_services(targets, &mtls, issues),
     };
     if !proxy.intercepts {
@@ -162,6 +175,8 @@ fn from_services<'a>(
                 mode: mtls.at(port),
                 cluster: names::inbound(port),
                 host: &target.service.hostname,
+                address: names::WILDCARD.to_owned(),
+                tls: None,
             },
         );
     }
@@ -169,21 +184,25 @@ fn from_services<'a>(
 }
 
 fn from_ingress<'a>(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
     declared: &[ingress::Ingress<'_>],
     targets: &'a [ServiceTarget],
     mtls: &WorkloadMtls,
     issues: &mut Issues,
 ) -> BTreeMap<u16, Inbound<'a>> {
+    let address = match proxy.ips.first() {
+        Some(ip) => ip.to_string(),
+        None => names::WILDCARD.to_owned(),
+    };
     let mut ports = BTreeMap::new();
     for listener in declared {
-        for (set, name) in [(!listener.spec.bind.is_empty(), "bind")] {
-            if set {
-                issues.add(
-                    listener.sidecar,
-                    listener.field(name),
-                    "not supported; the port is served with the workload's mTLS mode through the redirection",
-                );
-            }
+        if !listener.spec.bind.is_empty() {
+            issues.add(
+                listener.sidecar,
+                listener.field("bind"),
+                "not supported; the port is served with the workload's mTLS mode through the redirection",
+            );
         }
         if !listener.is_captured() {
             issues.add(
@@ -196,20 +215,9 @@ fn from_ingress<'a>(
             number, protocol, ..
         } = listener.port;
         let mode = mtls.at(number);
-        // Istio ends such TLS where mesh mTLS is off. Who asks for it must not get plaintext.
-        let closed = listener.spec.tls.is_some() && mode == MtlsMode::Disable;
-        if listener.spec.tls.is_some() {
-            let instead = if closed {
-                "the port is closed until it is removed"
-            } else {
-                "the workload's mTLS mode is in force instead, as in Istio"
-            };
-            issues.add(
-                listener.sidecar,
-                listener.field("tls"),
-                format!("not supported; {instead}"),
-            );
-        }
+        let tls = own_tls(scope, proxy, listener, mode, issues);
+        // Who asks for TLS that cannot be had must not get plaintext.
+        let closed = listener.spec.tls.is_some() && mode == MtlsMode::Disable && tls.is_none();
         let host = targets
             .iter()
             .find(|target| target.target_port == number)
@@ -226,10 +234,47 @@ fn from_ingress<'a>(
                     names::inbound(number)
                 },
                 host,
+                address: address.clone(),
+                tls,
             },
         );
     }
     ports
+}
+
+/// The TLS that an ingress listener asks for. It is for clients outside the mesh, and so only
+/// takes effect where the port is not the mesh's.
+fn own_tls(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    listener: &ingress::Ingress<'_>,
+    mode: MtlsMode,
+    issues: &mut Issues,
+) -> Option<core::TransportSocket> {
+    let settings = listener.spec.tls.as_ref()?;
+    let mut not_in_force = |field: String, message: &str| {
+        issues.add(listener.sidecar, field, message);
+    };
+    if mode != MtlsMode::Disable {
+        not_in_force(
+            listener.field("tls"),
+            "not in force, as the port has the mesh's mTLS; set portLevelMtls of this port to DISABLE in a PeerAuthentication",
+        );
+        return None;
+    }
+    if !settings.credential_name.is_empty() || !settings.credential_names.is_empty() {
+        not_in_force(
+            listener.field("tls.credentialName"),
+            "not supported for sidecars; give files (serverCertificate, privateKey). The port is closed until then",
+        );
+        return None;
+    }
+    let place = Place {
+        object: listener.sidecar,
+        path: listener.field("tls"),
+    };
+    let http = layer(listener.port.protocol, true) == Layer::Http;
+    terminate(scope, proxy, &place, settings, http, issues)
 }
 
 fn virtual_inbound(
@@ -247,6 +292,8 @@ fn virtual_inbound(
         mode: mtls.mode,
         cluster: names::INBOUND_PASSTHROUGH.to_owned(),
         host: "",
+        address: names::WILDCARD.to_owned(),
+        tls: None,
     };
     let mut chains = vec![listener::FilterChain {
         name: "virtualInbound-blackhole".to_owned(),
@@ -275,17 +322,19 @@ fn virtual_inbound(
             mode,
             cluster: names::INBOUND_PASSTHROUGH.to_owned(),
             host: "",
+            address: names::WILDCARD.to_owned(),
+            tls: None,
         };
         chains.extend(filter_chains(scope, proxy, &inbound));
     }
     let mut listener_filters = vec![filters::original_destination()];
     listener_filters.extend(inspectors(&chains));
+    let (address, additional_addresses) =
+        super::addresses(proxy, names::WILDCARD, mesh.inbound_port);
     listener::Listener {
         name: names::VIRTUAL_INBOUND.to_owned(),
-        address: Some(pb::socket_address(
-            names::WILDCARD,
-            u32::from(mesh.inbound_port),
-        )),
+        address: Some(address),
+        additional_addresses,
         access_log: access_log::listener(&mesh.config),
         filter_chains: chains,
         listener_filters,
@@ -326,7 +375,7 @@ fn filter_chains(
     proxy: &Proxy,
     inbound: &Inbound<'_>,
 ) -> Vec<listener::FilterChain> {
-    ways(inbound.protocol, inbound.mode)
+    ways(inbound.protocol, inbound.mode, inbound.tls.is_some())
         .into_iter()
         .map(|way| filter_chain(scope, proxy, inbound, &way))
         .collect()
@@ -340,7 +389,7 @@ fn filter_chain(
 ) -> listener::FilterChain {
     let http = way.layer == Layer::Http;
     let name = match (inbound.port, http) {
-        (Some(port), _) => names::listener(names::WILDCARD, port),
+        (Some(port), _) => names::listener(&inbound.address, port),
         (None, true) => "virtualInbound-catchall-http".to_owned(),
         (None, false) => names::VIRTUAL_INBOUND.to_owned(),
     };
@@ -370,7 +419,7 @@ fn filter_chain(
         let config = tcp::to_cluster(scope, &inbound.cluster);
         tcp::chain(proxy, Side::Inbound, &config)
     };
-    let transport_socket = way.mesh_tls.then(|| {
+    let mesh_tls = way.mesh_tls.then(|| {
         let mesh = &scope.world.mesh;
         let mut domains = vec![mesh.trust_domain.clone()];
         domains.extend(mesh.config.trust_domain_aliases.iter().cloned());
@@ -390,7 +439,7 @@ fn filter_chain(
             ..Default::default()
         }),
         filters,
-        transport_socket,
+        transport_socket: mesh_tls.or_else(|| inbound.tls.clone()),
         ..Default::default()
     }
 }

@@ -66,8 +66,8 @@ impl Ingress<'_> {
     }
 }
 
-/// Reads `defaultEndpoint`: `127.0.0.1:PORT`, `[::1]:PORT`, `0.0.0.0:PORT` (as received) or
-/// `unix:///PATH`; nothing means as received.
+/// Reads `defaultEndpoint`: `127.0.0.1:PORT`, `[::1]:PORT`, `0.0.0.0:PORT` and `[::]:PORT` (the
+/// workload's own address) or `unix:///PATH`; nothing means as received.
 pub fn endpoint(proxy: &Proxy, listener: &Ingress<'_>, issues: &mut Issues) -> Endpoint {
     let text = listener.spec.default_endpoint.as_str();
     if text.is_empty() {
@@ -77,20 +77,25 @@ pub fn endpoint(proxy: &Proxy, listener: &Ingress<'_>, issues: &mut Issues) -> E
         return Endpoint::At(pb::pipe_address(path));
     }
     match text.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.ip().is_unspecified() => {
-            if address.port() != listener.port.number {
-                issues.add(
-                    listener.sidecar,
-                    listener.field("defaultEndpoint"),
-                    format!(
-                        "the instance's address with another port than {} is not supported; use 127.0.0.1:{}",
-                        listener.port.number,
-                        address.port()
-                    ),
-                );
+        // The workload's own address.
+        Ok(address) if address.ip().is_unspecified() && proxy.intercepts => {
+            let mut own = proxy.ips.iter();
+            match own.find(|ip| ip.is_ipv4() == address.is_ipv4()) {
+                Some(ip) => Endpoint::At(pb::socket_address(
+                    &ip.to_string(),
+                    u32::from(address.port()),
+                )),
+                None => Endpoint::AsReceived,
             }
-            Endpoint::AsReceived
         }
+        // Beside a proxy that binds the port the application is on its loopback.
+        Ok(address) if address.ip().is_unspecified() => match proxy.application() {
+            Some(ip) => Endpoint::At(pb::socket_address(
+                &ip.to_string(),
+                u32::from(address.port()),
+            )),
+            None => Endpoint::AsReceived,
+        },
         Ok(address) => {
             // The workload's own loopback, which it has to itself only in a network of its own.
             let ip = match &proxy.loopback {

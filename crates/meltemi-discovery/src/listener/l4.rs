@@ -1,5 +1,6 @@
 //! Filter chains of TCP and TLS routes, for one service port of a sidecar's listener.
 
+use meltemi_api::ObjectKey;
 use meltemi_registry::{Port, Service};
 
 use super::filters::Side;
@@ -7,8 +8,9 @@ use super::tcp;
 use crate::hosts;
 use crate::issue::Issues;
 use crate::names;
-use crate::pb::{self, core, listener, structs};
+use crate::pb::{self, core, listener};
 use crate::proxy::Proxy;
+use crate::rule::Rule;
 use crate::world::destination_rule;
 use crate::world::scope::{Egress, Scope};
 use crate::world::virtual_service::{MESH, ResolvedVirtualService};
@@ -152,7 +154,7 @@ fn tls(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
     for virtual_service in input.virtual_services() {
         let key = &virtual_service.key;
         for (index, route) in virtual_service.spec.tls.iter().enumerate() {
-            for matching in &route.matches {
+            for (position, matching) in route.matches.iter().enumerate() {
                 if !input.applies(
                     virtual_service,
                     &matching.gateways,
@@ -183,11 +185,7 @@ fn tls(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                         sni,
                         subnets,
                         filters: tcp::chain(input.proxy, Side::Outbound, &config),
-                        metadata: Some(structs::config_metadata(
-                            "virtual-service",
-                            &key.namespace,
-                            &key.name,
-                        )),
+                        metadata: Some(rule(key, format!("spec.tls[{index}].match[{position}]"))),
                     },
                 );
             }
@@ -252,11 +250,7 @@ fn plain(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                         subnets
                     },
                     filters: tcp::chain(input.proxy, Side::Outbound, &config),
-                    metadata: Some(structs::config_metadata(
-                        "virtual-service",
-                        &key.namespace,
-                        &key.name,
-                    )),
+                    metadata: Some(rule(key, format!("spec.tcp[{index}]"))),
                 },
             );
             if catches_all {
@@ -274,6 +268,15 @@ fn plain(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
         },
     );
     chains
+}
+
+/// The metadata of a chain that a VirtualService's field made.
+pub fn rule(virtual_service: &ObjectKey, field: String) -> core::Metadata {
+    let rule = Rule {
+        object: virtual_service.clone(),
+        field,
+    };
+    rule.metadata(virtual_service)
 }
 
 /// The first of chains with the same match counts; Envoy refuses two.

@@ -3,19 +3,20 @@
 pub mod access_log;
 pub mod filters;
 mod gateway;
-mod gateway_tls;
 mod hcm;
 mod inbound;
 pub mod ingress;
 mod l4;
 mod outbound;
+mod server_tls;
 mod tcp;
 
 pub use gateway::{GatewayListener, GatewayServer, virtual_services as gateway_virtual_services};
 pub use outbound::HttpListener;
 
 use crate::issue::Issues;
-use crate::pb::{self, listener};
+use crate::names;
+use crate::pb::{self, core, listener};
 use crate::proxy::{Proxy, ProxyKind};
 use crate::world::scope::Scope;
 use meltemi_registry::ServiceTarget;
@@ -60,6 +61,29 @@ pub fn translate<'w>(
 
 /// How long a TLS handshake or a first byte may take before a connection is given up; Istio's.
 const SOCKET_CONNECT_TIMEOUT: i64 = 15;
+
+/// The addresses of a listener: the wildcard stands for all addresses of the families that the
+/// proxy has.
+fn addresses(
+    proxy: &Proxy,
+    bind: &str,
+    port: u16,
+) -> (core::Address, Vec<listener::AdditionalAddress>) {
+    const WILDCARD_V6: &str = "::";
+    let at = |bind: &str| pb::socket_address(bind, u32::from(port));
+    let has_v6 = proxy.ips.iter().any(std::net::IpAddr::is_ipv6);
+    if bind != names::WILDCARD || !has_v6 {
+        return (at(bind), Vec::new());
+    }
+    if !proxy.ips.iter().any(std::net::IpAddr::is_ipv4) {
+        return (at(WILDCARD_V6), Vec::new());
+    }
+    let second = listener::AdditionalAddress {
+        address: Some(at(WILDCARD_V6)),
+        ..Default::default()
+    };
+    (at(bind), vec![second])
+}
 
 fn chain(filters: Vec<listener::Filter>) -> listener::FilterChain {
     listener::FilterChain {

@@ -103,7 +103,7 @@ fn add(
         Some(own) => Protocol::parse(&own.protocol).unwrap_or(port.protocol),
         None => port.protocol,
     };
-    let address = service.address();
+    let address = service.address(proxy.dns_capture);
     let range = address.as_deref().filter(|address| address.contains('/'));
     let single = address.as_deref().filter(|address| !address.contains('/'));
     let bound = egress.capture == CaptureMode::None || !proxy.intercepts;
@@ -276,12 +276,14 @@ fn write(
     if fallback.is_none() && has_matches {
         fallback = Some(pass_on(scope, proxy));
     }
+    let (address, additional_addresses) = match bind.strip_prefix("unix://") {
+        Some(path) => (pb::pipe_address(path), Vec::new()),
+        None => super::addresses(proxy, bind, port),
+    };
     listener::Listener {
         name,
-        address: Some(match bind.strip_prefix("unix://") {
-            Some(path) => pb::pipe_address(path),
-            None => pb::socket_address(bind, u32::from(port)),
-        }),
+        address: Some(address),
+        additional_addresses,
         bind_to_port: if entry.bound { None } else { pb::boolv(false) },
         filter_chains: chains,
         default_filter_chain: fallback,
@@ -324,12 +326,12 @@ fn virtual_outbound(scope: &Scope<'_>, proxy: &Proxy) -> listener::Listener {
     let mut black_hole = tcp::to_cluster(scope, names::BLACK_HOLE);
     black_hole.access_log.clear();
     let catch_all = tcp::to_cluster(scope, tcp::fallback_cluster(scope.outbound_policy));
+    let (address, additional_addresses) =
+        super::addresses(proxy, names::WILDCARD, mesh.outbound_port);
     listener::Listener {
         name: names::VIRTUAL_OUTBOUND.to_owned(),
-        address: Some(pb::socket_address(
-            names::WILDCARD,
-            u32::from(mesh.outbound_port),
-        )),
+        address: Some(address),
+        additional_addresses,
         use_original_dst: pb::boolv(true),
         access_log: access_log::listener(&mesh.config),
         filter_chains: vec![

@@ -1,7 +1,8 @@
 //! `google.protobuf.Struct` from plain Rust values, and the `istio` metadata built on it.
 
 use super::{Struct, Value, core};
-use envoy_types::pb::google::protobuf::{ListValue, value::Kind};
+use envoy_types::pb::google::protobuf::ListValue;
+pub use envoy_types::pb::google::protobuf::value::Kind;
 
 pub fn string(value: impl Into<String>) -> Value {
     Value {
@@ -55,4 +56,13 @@ pub fn config_metadata(kind: &str, namespace: &str, name: &str) -> core::Metadat
         "istio",
         structure([("config", string(config_path(kind, namespace, name)))]),
     )
+}
+
+/// A text in the metadata.
+pub fn text<'a>(metadata: &'a core::Metadata, namespace: &str, name: &str) -> Option<&'a str> {
+    let fields = &metadata.filter_metadata.get(namespace)?.fields;
+    match fields.get(name)?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text),
+        _ => None,
+    }
 }

@@ -1,5 +1,6 @@
 //! What becomes of a request: forwarded, redirected, answered.
 
+use meltemi_api::ObjectKey;
 use meltemi_api::networking::{
     Destination, HttpMatchRequest, HttpRedirect, HttpRoute, HttpRouteDestination, Percent,
     RedirectPortSelection,
@@ -8,7 +9,8 @@ use meltemi_api::networking::{
 use super::http_route::Context;
 use super::{cors, fault, hash, headers, matching, retry};
 use crate::issue::Issues;
-use crate::pb::{self, core, matcher, route, structs};
+use crate::pb::{self, core, matcher, route};
+use crate::rule::Rule;
 use crate::world::destination_rule;
 use route::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
 use route::route_action::{ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy};
@@ -18,18 +20,12 @@ pub fn translate(
     context: Context<'_, '_>,
     http: &HttpRoute,
     matching: Option<&HttpMatchRequest>,
-    field: &str,
+    rule: &Rule,
     issues: &mut Issues,
 ) -> route::Route {
     let key = &context.service.key;
-    let mut route = route::Route {
-        metadata: Some(structs::config_metadata(
-            "virtual-service",
-            &key.namespace,
-            &key.name,
-        )),
-        ..Default::default()
-    };
+    let field = rule.field.as_str();
+    let mut route = route::Route::default();
     let request = headers::request(http.headers.as_ref());
     let response = headers::response(http.headers.as_ref());
     route.request_headers_to_add = request.add;
@@ -71,7 +67,7 @@ pub fn translate(
                 .map_or(u32::from(context.port), |port| port.number);
             operation_target = format!("{}:{port}", only.destination.host);
         }
-        let action = forward(context, http, &mut route, request.authority, field, issues);
+        let action = forward(context, http, &mut route, request.authority, rule, issues);
         route.action = Some(route::route::Action::Route(action));
     }
     route.decorator = Some(route::Decorator {
@@ -79,7 +75,8 @@ pub fn translate(
         ..Default::default()
     });
     if let Some(injection) = &http.fault
-        && let Some(config) = fault::translate(injection, key, &format!("{field}.fault"), issues)
+        && let Some(config) =
+            fault::translate(injection, &rule.object, &format!("{field}.fault"), issues)
     {
         route
             .typed_per_filter_config
@@ -103,9 +100,10 @@ fn forward(
     http: &HttpRoute,
     route: &mut route::Route,
     authority: Option<String>,
-    field: &str,
+    rule: &Rule,
     issues: &mut Issues,
 ) -> route::RouteAction {
+    let field = rule.field.as_str();
     let mesh = &context.scope.world.mesh.config;
     let timeout = pb::duration(http.timeout.map(Into::into).unwrap_or_default());
     let mut action = route::RouteAction {
@@ -134,9 +132,9 @@ fn forward(
             ));
         }
     }
-    mirrors(context, http, &mut action, field, issues);
+    mirrors(context, http, &mut action, rule, issues);
     let cluster = |destination: &Destination, field: &str, issues: &mut Issues| {
-        cluster_name(context, destination, field, issues)
+        cluster_name(context, &rule.object, destination, field, issues)
     };
     if let [only] = &http.route[..] {
         let own = headers::request(only.headers.as_ref());
@@ -199,13 +197,14 @@ fn cluster_weight(weighted: &HttpRouteDestination, name: String, weight: u32) ->
 
 fn cluster_name(
     context: Context<'_, '_>,
+    owner: &ObjectKey,
     destination: &Destination,
     field: &str,
     issues: &mut Issues,
 ) -> String {
     super::cluster_name(
         context.scope,
-        &context.service.key,
+        owner,
         destination,
         context.port,
         field,
@@ -218,7 +217,7 @@ fn mirrors(
     context: Context<'_, '_>,
     http: &HttpRoute,
     action: &mut route::RouteAction,
-    field: &str,
+    rule: &Rule,
     issues: &mut Issues,
 ) {
     let mut add = |destination: &Destination, percent: f64, field: String, issues: &mut Issues| {
@@ -226,7 +225,7 @@ fn mirrors(
             return;
         }
         action.request_mirror_policies.push(RequestMirrorPolicy {
-            cluster: cluster_name(context, destination, &field, issues),
+            cluster: cluster_name(context, &rule.object, destination, &field, issues),
             runtime_fraction: Some(core::RuntimeFractionalPercent {
                 default_value: Some(pb::fraction(percent)),
                 ..Default::default()
@@ -236,6 +235,7 @@ fn mirrors(
             ..Default::default()
         });
     };
+    let field = rule.field.as_str();
     let value = |percentage: &Option<Percent>| percentage.as_ref().map(|p| p.value);
     if let Some(destination) = &http.mirror {
         let percent = value(&http.mirror_percentage)

@@ -5,6 +5,7 @@ use meltemi_api::networking::{HttpMatchRequest, HttpRoute};
 use super::{action, matching};
 use crate::issue::Issues;
 use crate::pb::route;
+use crate::rule::Rule;
 use crate::world::scope::Scope;
 use crate::world::virtual_service::ResolvedVirtualService;
 
@@ -28,13 +29,13 @@ impl Context<'_, '_> {
 /// The routes, up to the first that takes every request.
 pub fn translate(context: Context<'_, '_>, issues: &mut Issues) -> Vec<route::Route> {
     let mut routes = Vec::new();
-    for (index, http) in context.service.spec.http.iter().enumerate() {
-        let field = format!("spec.http[{index}]");
+    let service = context.service;
+    for (http, rule) in service.spec.http.iter().zip(&service.rules) {
         if http.matches.is_empty() {
-            routes.push(one(context, http, None, &field, issues));
+            routes.push(one(context, http, None, rule, issues));
             break;
         }
-        let applicable = http.matches.iter().filter(|matching| {
+        let applicable = http.matches.iter().enumerate().filter(|(_, matching)| {
             matching::applies(
                 context.scope,
                 context.service,
@@ -44,7 +45,7 @@ pub fn translate(context: Context<'_, '_>, issues: &mut Issues) -> Vec<route::Ro
             )
         });
         for matching in applicable {
-            let route = one(context, http, Some(matching), &field, issues);
+            let route = one(context, http, Some(matching), rule, issues);
             let final_one = takes_everything(&route);
             routes.push(route);
             if final_one {
@@ -58,15 +59,26 @@ pub fn translate(context: Context<'_, '_>, issues: &mut Issues) -> Vec<route::Ro
 fn one(
     context: Context<'_, '_>,
     http: &HttpRoute,
-    matching: Option<&HttpMatchRequest>,
-    field: &str,
+    matching: Option<(usize, &HttpMatchRequest)>,
+    rule: &Rule,
     issues: &mut Issues,
 ) -> route::Route {
-    let mut route = action::translate(context, http, matching, field, issues);
+    let position = matching.map(|(position, _)| position);
+    let matching = matching.map(|(_, matching)| matching);
+    let mut route = action::translate(context, http, matching, rule, issues);
     route.r#match = Some(match matching {
         Some(matching) => matching::translate(matching),
         None => matching::everything(),
     });
+    let decides = match position {
+        // A delegate's matches are merged with those that lead to it.
+        Some(position) if rule.object == context.service.key => Rule {
+            field: format!("{}.match[{position}]", rule.field),
+            ..rule.clone()
+        },
+        _ => rule.clone(),
+    };
+    route.metadata = Some(decides.metadata(&context.service.key));
     if let Some(matching) = matching {
         route.stat_prefix.clone_from(&matching.stat_prefix);
     }

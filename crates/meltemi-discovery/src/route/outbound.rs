@@ -310,7 +310,7 @@ fn domains(scope: &Scope<'_>, service: &Service, proxy: &Proxy) -> Vec<String> {
     for alias in scope.aliases(&service.hostname) {
         domains.extend(names(alias, proxy));
     }
-    for ip in service.ips() {
+    for ip in service.ips(proxy.dns_capture) {
         domains.push(match ip {
             std::net::IpAddr::V4(ip) => ip.to_string(),
             std::net::IpAddr::V6(ip) => format!("[{ip}]"),

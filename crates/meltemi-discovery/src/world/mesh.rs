@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meltemi_api::mesh::{MeshConfig, MeshOutboundTrafficPolicyMode};
+use meltemi_api::mesh::{InboundTrafficPolicyMode, MeshConfig, MeshOutboundTrafficPolicyMode};
 use meltemi_api::networking::{H2UpgradePolicy, TcpKeepalive};
 
 /// Where traffic goes that no service or route covers.
@@ -22,6 +22,8 @@ pub struct Mesh {
     pub trust_domain: String,
     pub root_namespace: String,
     pub outbound_policy: OutboundPolicy,
+    /// Redirected connections to a workload go to its localhost, not to its address.
+    pub inbound_to_localhost: bool,
     pub auto_mtls: bool,
     pub connect_timeout: Duration,
     pub protocol_detection_timeout: Duration,
@@ -62,6 +64,10 @@ impl Mesh {
                 Some(MeshOutboundTrafficPolicyMode::RegistryOnly) => OutboundPolicy::RegistryOnly,
                 _ => OutboundPolicy::AllowAny,
             },
+            inbound_to_localhost: config
+                .inbound_traffic_policy
+                .as_ref()
+                .is_some_and(|policy| policy.mode == InboundTrafficPolicyMode::Localhost),
             auto_mtls: config.enable_auto_mtls.unwrap_or(true),
             connect_timeout: duration(config.connect_timeout, 10),
             protocol_detection_timeout: duration(config.protocol_detection_timeout, 0),

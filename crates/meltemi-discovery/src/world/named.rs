@@ -1,5 +1,6 @@
 //! An object's content together with its name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meltemi_api::{Meta, ObjectKey};
@@ -10,6 +11,7 @@ pub struct Named<T> {
     pub key: ObjectKey,
     /// Sortable; empty when unknown. The oldest of conflicting objects wins.
     pub created: String,
+    pub annotations: BTreeMap<String, String>,
     pub spec: Arc<T>,
 }
 
@@ -21,6 +23,7 @@ impl<T> Named<T> {
                 .creation_timestamp
                 .map(|at| at.to_string())
                 .unwrap_or_default(),
+            annotations: meta.annotations.clone(),
             spec,
         }
     }

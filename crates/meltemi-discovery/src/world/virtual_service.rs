@@ -12,6 +12,7 @@ use meltemi_registry::Visibility;
 use super::named::Named;
 use crate::hosts;
 use crate::issue::Issues;
+use crate::rule::Rule;
 
 /// The name under which all sidecars are addressed.
 pub const MESH: &str = "mesh";
@@ -26,6 +27,8 @@ pub struct ResolvedVirtualService {
     pub visibility: Visibility,
     /// Hosts, destinations and mirrors in full; delegates replaced by their routes.
     pub spec: VirtualService,
+    /// Where each of `spec.http` stands: in this object, or in a delegate.
+    pub rules: Vec<Rule>,
 }
 
 impl ResolvedVirtualService {
@@ -96,10 +99,13 @@ pub fn resolve_all(
                 *host = hosts::resolve(host, namespace, domain);
             }
             let routes = std::mem::take(&mut spec.http);
+            let mut rules = Vec::with_capacity(routes.len());
             for (position, route) in routes.into_iter().enumerate() {
-                let field = format!("spec.http[{position}].delegate");
-                spec.http
-                    .extend(delegated(route, object, &by_name, domain, &field, issues));
+                let field = format!("spec.http[{position}]");
+                for (route, rule) in delegated(route, object, &by_name, domain, field, issues) {
+                    spec.http.push(route);
+                    rules.push(rule);
+                }
             }
             for route in &mut spec.tcp {
                 for destination in &mut route.route {
@@ -130,6 +136,7 @@ pub fn resolve_all(
                 gateways,
                 visibility: Visibility::parse(export.iter().map(String::as_str), namespace),
                 spec,
+                rules,
             })
         })
         .collect()
@@ -141,27 +148,32 @@ fn delegated(
     root: &Named<VirtualService>,
     by_name: &BTreeMap<(&str, &str), &Named<VirtualService>>,
     domain: &str,
-    field: &str,
+    field: String,
     issues: &mut Issues,
-) -> Vec<HttpRoute> {
+) -> Vec<(HttpRoute, Rule)> {
     let Some(delegate) = route.delegate.take() else {
         resolve_route(&mut route, root.namespace(), domain);
-        return vec![route];
+        let rule = Rule {
+            object: root.key.clone(),
+            field,
+        };
+        return vec![(route, rule)];
     };
+    let field = format!("{field}.delegate");
     let namespace = if delegate.namespace.is_empty() {
         root.namespace()
     } else {
         &delegate.namespace
     };
     let Some(target) = by_name.get(&(namespace, delegate.name.as_str())) else {
-        issues.add(&root.key, field, format!(
+        issues.add(&root.key, &field, format!(
             "VirtualService {namespace}/{} does not exist; create it or remove the delegate. Requests that match this route get 404",
             delegate.name
         ));
         return Vec::new();
     };
     if !target.spec.hosts.is_empty() {
-        issues.add(&root.key, field, format!(
+        issues.add(&root.key, &field, format!(
             "VirtualService {namespace}/{} has hosts and so cannot be a delegate; remove its hosts. Requests that match this route get 404",
             delegate.name
         ));
@@ -209,7 +221,11 @@ fn delegated(
         inner.matches = matches;
         resolve_route(&mut inner, target.namespace(), domain);
         merge_settings(&route, &mut inner);
-        merged.push(inner);
+        let rule = Rule {
+            object: target.key.clone(),
+            field: format!("spec.http[{position}]"),
+        };
+        merged.push((inner, rule));
     }
     merged
 }

@@ -28,6 +28,15 @@ impl Names {
         self.clusters.len()
     }
 
+    /// All names of clusters, in the order of their ids.
+    pub fn cluster_names(&self) -> Vec<Box<str>> {
+        let mut names = vec![Box::default(); self.clusters.len()];
+        for (name, id) in &self.clusters {
+            names[*id as usize] = (&**name).into();
+        }
+        names
+    }
+
     /// One more than the largest [`RouteTableId`].
     pub fn route_table_count(&self) -> usize {
         self.routes.len()

@@ -231,7 +231,9 @@ fn disabled_ports(value: proto::ListenerFilterChainMatchPredicate) -> Result<Ins
         Some(Rule::AnyMatch(true)) => ports.disabled.push(0..65_536),
         Some(Rule::AnyMatch(false)) => {}
         Some(Rule::AndMatch(_)) => return Err(Error::unsupported("and_match")),
-        Some(Rule::NotMatch(_)) => return Err(Error::unsupported("not_match")),
+        Some(Rule::NotMatch(inner)) => {
+            ports = disabled_ports(*inner).at("not_match")?.inverted();
+        }
     }
     Ok(ports)
 }

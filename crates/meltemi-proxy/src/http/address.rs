@@ -1,7 +1,7 @@
 //! Who the client is, by its address: `x-forwarded-for`, `x-forwarded-proto`, and which
 //! `x-envoy-*` headers a request may bring (Envoy's `mutateRequestHeaders`).
 
-use super::downstream::Downstream;
+use super::downstream::{Arrival, Downstream};
 use super::head::Head;
 use super::names;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -34,9 +34,9 @@ static EDGE_ONLY: [&HeaderName; 6] = [
 ];
 
 /// Applies the rules; returns the client's address.
-pub(crate) fn apply(downstream: &Downstream, head: &mut Head) -> SocketAddr {
-    let options = &downstream.manager.addresses;
-    let peer = downstream.info.facts.source;
+pub(crate) fn apply(arrival: Arrival<'_>, head: &mut Head) -> SocketAddr {
+    let options = &arrival.manager.addresses;
+    let peer = arrival.info.facts.source;
     let hops = options.trusted_hops as usize;
     let headers = &mut head.headers;
     let client;
@@ -51,14 +51,14 @@ pub(crate) fn apply(downstream: &Downstream, head: &mut Head) -> SocketAddr {
             append(headers, peer.ip());
         }
         if hops == 0 || !headers.contains_key(&names::X_FORWARDED_PROTO) {
-            let scheme = names::scheme(downstream.scheme());
+            let scheme = names::scheme(arrival.scheme());
             headers.insert(names::X_FORWARDED_PROTO.clone(), scheme);
         }
     } else {
         single = count(headers) <= 1;
         client = forwarded(headers, hops).unwrap_or(peer);
         if !headers.contains_key(&names::X_FORWARDED_PROTO) {
-            let scheme = names::scheme(downstream.scheme());
+            let scheme = names::scheme(arrival.scheme());
             headers.insert(names::X_FORWARDED_PROTO.clone(), scheme);
         }
     }

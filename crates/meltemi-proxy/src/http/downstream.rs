@@ -14,6 +14,24 @@ use std::time::Instant;
 /// Abandoned requests that a connection may have before their share matters (Envoy: 500).
 const ABANDONED: u32 = 500;
 
+/// What a request's head is read and routed by: the connection without its sockets.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub manager: &'a HttpManager,
+    pub info: &'a ConnectionInfo,
+}
+
+impl Arrival<'_> {
+    /// The scheme that the connection itself speaks.
+    pub fn scheme(&self) -> &'static str {
+        if self.info.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
+}
+
 pub(crate) struct Downstream {
     pub manager: Arc<HttpManager>,
     pub info: Arc<ConnectionInfo>,
@@ -96,12 +114,10 @@ impl Downstream {
                 .is_some_and(|limit| limit > 0 && self.served.get() >= limit)
     }
 
-    /// The scheme that the connection itself speaks.
-    pub fn scheme(&self) -> &'static str {
-        if self.info.tls.is_some() {
-            "https"
-        } else {
-            "http"
+    pub fn arrival(&self) -> Arrival<'_> {
+        Arrival {
+            manager: &self.manager,
+            info: &self.info,
         }
     }
 }

@@ -60,8 +60,12 @@ impl Exchange {
     async fn serve(&mut self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Reply> {
         let (parts, body) = request.into_parts();
         let downstream = self.downstream.clone();
-        let (mut head, refused) =
-            head::receive(&downstream, self.protocol, parts, !body.is_end_stream());
+        let (mut head, refused) = head::receive(
+            downstream.arrival(),
+            self.protocol,
+            parts,
+            !body.is_end_stream(),
+        );
         let result = match refused {
             None => self.route(&mut head, body).await,
             Some(reply) => Err(reply),
@@ -79,7 +83,7 @@ impl Exchange {
     ) -> Result<Response<ResponseBody>, Reply> {
         let downstream = self.downstream.clone();
         path::normalize(downstream.manager.path, &mut head.path)?;
-        self.client = address::apply(&downstream, head);
+        self.client = address::apply(downstream.arrival(), head);
         address::request_id(&downstream, head);
         client_cert::apply(&downstream, &mut head.headers);
         self.introduce(head, &body);
@@ -87,8 +91,9 @@ impl Exchange {
             return Err(Reply::no_path());
         }
 
-        let table = routing::table(&downstream, &self.snapshot).ok_or_else(Reply::no_route)?;
-        let matched = match routing::choose(&downstream, table, head) {
+        let table =
+            routing::table(&downstream.manager, &self.snapshot).ok_or_else(Reply::no_route)?;
+        let matched = match routing::choose(downstream.arrival(), table, head) {
             Choice::Route(matched) => matched,
             Choice::RequireTls => return Err(redirect::to_tls(head)),
             Choice::None => {
@@ -165,7 +170,7 @@ impl Exchange {
                     }
                 }
                 HttpFilter::Rbac(policies) => {
-                    rbac::check(policies, head, &downstream, self.client)?;
+                    rbac::check(policies, head, &downstream.info, self.client)?;
                 }
                 HttpFilter::Cors => {
                     if let Some(policy) = route.and_then(|route| route.cors.as_ref()) {

@@ -1,6 +1,6 @@
 //! The request's head: taken apart, checked, and freed of what is between neighbours only.
 
-use super::downstream::Downstream;
+use super::downstream::Arrival;
 use super::names;
 use super::reply::Reply;
 use crate::model::{StripPort, UnderscoreAction};
@@ -79,7 +79,7 @@ impl Head {
 
 /// Takes a received head in, and tells what is wrong with it. Order and answers are Envoy's.
 pub(crate) fn receive(
-    downstream: &Downstream,
+    arrival: Arrival<'_>,
     protocol: Protocol,
     parts: http::request::Parts,
     has_body: bool,
@@ -92,12 +92,12 @@ pub(crate) fn receive(
         ..
     } = parts;
     let uri = uri.into_parts();
-    let http1 = &downstream.manager.http1;
+    let http1 = &arrival.manager.http1;
     let mut head = Head {
         method,
         authority: HeaderValue::from_static(""),
         path: uri.path_and_query.unwrap_or(PathAndQuery::from_static("/")),
-        scheme: downstream.scheme(),
+        scheme: arrival.scheme(),
         headers,
         upgrade: None,
         expects_continue: false,
@@ -105,18 +105,18 @@ pub(crate) fn receive(
         spelling: http1.preserve_case.then(|| Box::new(extensions)),
         internal: false,
     };
-    let refused = head.check(downstream, uri.authority, has_body).err();
+    let refused = head.check(arrival, uri.authority, has_body).err();
     (head, refused)
 }
 
 impl Head {
     fn check(
         &mut self,
-        downstream: &Downstream,
+        arrival: Arrival<'_>,
         target: Option<http::uri::Authority>,
         has_body: bool,
     ) -> Result<(), Reply> {
-        let manager = &*downstream.manager;
+        let manager = arrival.manager;
         let headers = &mut self.headers;
         if self.protocol == Protocol::Http10 && !manager.http1.accept_http_10 {
             return Err(Reply::upgrade_required());
@@ -154,7 +154,7 @@ impl Head {
                 (None, _) => return Err(Reply::rejected("missing_host_header")),
             },
         };
-        self.authority = normalize_host(downstream, authority)?;
+        self.authority = normalize_host(arrival, authority)?;
         if self.method == Method::CONNECT {
             self.upgrade = Some(HeaderValue::from_static("connect"));
         } else if self.protocol == Protocol::Http11 && !has_body {
@@ -279,7 +279,7 @@ fn underscores(
 }
 
 /// One spelling of the host for routing, policy and forwarding.
-fn normalize_host(downstream: &Downstream, host: HeaderValue) -> Result<HeaderValue, Reply> {
+fn normalize_host(arrival: Arrival<'_>, host: HeaderValue) -> Result<HeaderValue, Reply> {
     let text = host
         .to_str()
         .map_err(|_| Reply::bad_request("http.invalid_authority"))?;
@@ -289,13 +289,13 @@ fn normalize_host(downstream: &Downstream, host: HeaderValue) -> Result<HeaderVa
     {
         return Err(Reply::bad_request("http.invalid_authority"));
     }
-    let options = downstream.manager.host;
+    let options = arrival.manager.host;
     let (mut name, mut port) = split_port(text);
     match options.strip_port {
         StripPort::No => {}
         StripPort::Any => port = None,
         StripPort::Matching => {
-            let own = downstream.info.facts.destination.port();
+            let own = arrival.info.facts.destination.port();
             if port.is_some_and(|port| port.parse() == Ok(own)) {
                 port = None;
             }

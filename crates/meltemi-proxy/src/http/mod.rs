@@ -23,6 +23,7 @@ mod header_ops;
 mod matching;
 mod mirror;
 mod names;
+mod offline;
 mod path;
 mod peer;
 mod rbac;
@@ -42,6 +43,9 @@ mod tests;
 mod timeouts;
 mod upgrade;
 mod upload;
+
+pub(crate) use offline::{Routed, route};
+pub use routing::Mismatch;
 
 use crate::model::HttpManager;
 use crate::net::Stream;

@@ -1,12 +1,11 @@
 //! Access control: whether the policies let a request pass. What cannot be evaluated, such
 //! as a header that is not text, denies.
 
-use super::downstream::Downstream;
 use super::head::Head;
 use super::matching::{self, Unreadable};
 use super::reply::Reply;
 use crate::model::{Rbac, RbacAction, RbacPolicy, RbacRule};
-use crate::telemetry::Flags;
+use crate::telemetry::{ConnectionInfo, Flags};
 use http::StatusCode;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 /// What rules look at.
 struct Request<'a> {
     head: &'a Head,
-    downstream: &'a Downstream,
+    connection: &'a ConnectionInfo,
     client: IpAddr,
 }
 
@@ -22,12 +21,12 @@ struct Request<'a> {
 pub(crate) fn check(
     rbac: &Rbac,
     head: &Head,
-    downstream: &Downstream,
+    connection: &ConnectionInfo,
     client: SocketAddr,
 ) -> Result<(), Reply> {
     let request = Request {
         head,
-        downstream,
+        connection,
         client: client.ip(),
     };
     let details = match (rbac.action, request.matched(rbac)) {
@@ -67,7 +66,7 @@ impl Request<'_> {
     }
 
     fn matches(&self, rule: &RbacRule) -> Result<bool, Unreadable> {
-        let connection = &self.downstream.info;
+        let connection = self.connection;
         Ok(match rule {
             RbacRule::Anything => true,
             RbacRule::All(rules) => {

@@ -1,9 +1,12 @@
 //! Choosing virtual host and route.
 
-use super::downstream::Downstream;
+use super::downstream::Arrival;
 use super::head::{Head, split_port};
 use super::{grpc, matching};
-use crate::model::{Route, RouteMatch, RouteSource, RouteTable, Snapshot, VirtualHost};
+use crate::model::{
+    HeaderMatch, HttpManager, PathMatch, QueryMatch, Route, RouteMatch, RouteSource, RouteTable,
+    Snapshot, VirtualHost,
+};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -22,10 +25,10 @@ impl Matched {
 
 /// The route table in force for this manager.
 pub(crate) fn table<'a>(
-    downstream: &'a Downstream,
+    manager: &'a HttpManager,
     snapshot: &'a Snapshot,
 ) -> Option<&'a Arc<RouteTable>> {
-    match &downstream.manager.routes {
+    match &manager.routes {
         RouteSource::Inline(table) => Some(table),
         RouteSource::Rds(id, _) => snapshot.route_table(*id),
     }
@@ -69,7 +72,7 @@ pub(crate) enum Choice {
     None,
 }
 
-pub(crate) fn choose(downstream: &Downstream, table: &Arc<RouteTable>, head: &Head) -> Choice {
+pub(crate) fn choose(arrival: Arrival<'_>, table: &Arc<RouteTable>, head: &Head) -> Choice {
     let Some(index) = virtual_host(table, head.authority_str()) else {
         return Choice::None;
     };
@@ -84,7 +87,7 @@ pub(crate) fn choose(downstream: &Downstream, table: &Arc<RouteTable>, head: &He
     }
     host.routes
         .iter()
-        .find(|route| matches(downstream, &route.matches, head))
+        .find(|route| mismatch(arrival, &route.matches, head).is_none())
         .map_or(Choice::None, |route| {
             Choice::Route(Matched {
                 table: table.clone(),
@@ -94,28 +97,51 @@ pub(crate) fn choose(downstream: &Downstream, table: &Arc<RouteTable>, head: &He
         })
 }
 
-fn matches(downstream: &Downstream, wanted: &RouteMatch, head: &Head) -> bool {
-    let tls = downstream.info.tls.as_ref();
+/// The first condition of a route that a request does not meet.
+#[derive(Clone, Copy, Debug)]
+pub enum Mismatch<'a> {
+    Path(&'a PathMatch),
+    Header(&'a HeaderMatch),
+    Query(&'a QueryMatch),
+    /// Only gRPC requests.
+    Grpc,
+    /// Only with, or only without, a client certificate.
+    ClientCertificate,
+    /// Only a share of the requests, and this was not among them.
+    Fraction,
+}
+
+/// Why a route does not take a request; `None` when it does.
+pub(crate) fn mismatch<'a>(
+    arrival: Arrival<'_>,
+    wanted: &'a RouteMatch,
+    head: &Head,
+) -> Option<Mismatch<'a>> {
+    if !matching::path(&wanted.path, wanted.case_sensitive, head) {
+        return Some(Mismatch::Path(&wanted.path));
+    }
+    let mut headers = wanted.headers.iter();
+    if let Some(matcher) = headers.find(|matcher| !matching::header(matcher, head)) {
+        return Some(Mismatch::Header(matcher));
+    }
+    if !wanted.query.is_empty() {
+        let query = head.path.query().unwrap_or("");
+        let mut matchers = wanted.query.iter();
+        if let Some(matcher) = matchers.find(|matcher| !matching::query(matcher, query)) {
+            return Some(Mismatch::Query(matcher));
+        }
+    }
+    if wanted.grpc_only && !grpc::is_grpc(&head.headers) {
+        return Some(Mismatch::Grpc);
+    }
+    let tls = arrival.info.tls.as_ref();
     // rustls lets no certificate pass that does not verify: presented is validated.
     let presented = tls.is_some_and(|tls| tls.mutual());
-    matching::path(&wanted.path, wanted.case_sensitive, head)
-        && wanted
-            .headers
-            .iter()
-            .all(|matcher| matching::header(matcher, head))
-        && (wanted.query.is_empty() || {
-            let query = head.path.query().unwrap_or("");
-            wanted
-                .query
-                .iter()
-                .all(|matcher| matching::query(matcher, query))
-        })
-        && (!wanted.grpc_only || grpc::is_grpc(&head.headers))
-        && wanted
-            .client_cert_presented
-            .is_none_or(|wanted| wanted == presented)
-        && wanted
-            .client_cert_validated
-            .is_none_or(|wanted| wanted == presented)
-        && wanted.fraction.is_none_or(matching::chance)
+    for wanted in [wanted.client_cert_presented, wanted.client_cert_validated] {
+        if wanted.is_some_and(|wanted| wanted != presented) {
+            return Some(Mismatch::ClientCertificate);
+        }
+    }
+    let fraction = wanted.fraction;
+    (!fraction.is_none_or(matching::chance)).then_some(Mismatch::Fraction)
 }

@@ -8,7 +8,7 @@ mod stats;
 pub use chain::select;
 pub use stats::ListenerStats;
 
-use crate::model::{ConnectionFacts, FilterChain, Listener, Terminal, Transport};
+use crate::model::{ConnectionFacts, FilterChain, Listener, ListenerTable, Terminal, Transport};
 use crate::net::original_dst::{canonical, original_destination};
 use crate::net::{Socket, Stream};
 use crate::telemetry::{self, ConnectionInfo, Flags};
@@ -42,7 +42,12 @@ pub async fn serve(
     };
     let source = canonical(accepted.peer);
     let destination = destination(&stream, local, accepted, &listener);
-    let listener = hand_off(listener, destination, &worker);
+    let listener = if listener.hand_off {
+        let snapshot = worker.snapshot();
+        hand_off(&listener, destination, &snapshot.listeners).clone()
+    } else {
+        listener
+    };
     let state = states.of(&listener);
     let stats = state.stats;
     stats.total.inc();
@@ -107,13 +112,16 @@ fn destination(
 /// The listener of the original destination, once: one that itself hands off or owns a
 /// socket is no target. A connection to the redirecting port itself therefore stays, and
 /// meets the black-hole chain that Istio puts there.
-fn hand_off(listener: Arc<Listener>, destination: SocketAddr, worker: &Worker) -> Arc<Listener> {
+pub(crate) fn hand_off<'a>(
+    listener: &'a Arc<Listener>,
+    destination: SocketAddr,
+    listeners: &'a ListenerTable,
+) -> &'a Arc<Listener> {
     if !listener.hand_off {
         return listener;
     }
-    let snapshot = worker.snapshot();
-    match snapshot.listeners.for_destination(destination) {
-        Some(target) if !target.bind => target.clone(),
+    match listeners.for_destination(destination) {
+        Some(target) if !target.bind => target,
         _ => listener,
     }
 }

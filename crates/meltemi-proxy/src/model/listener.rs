@@ -79,6 +79,23 @@ impl InspectorPorts {
             .iter()
             .any(|range| range.contains(&u32::from(destination_port)))
     }
+
+    /// Runs on exactly the ports on which this one does not.
+    pub fn inverted(mut self) -> Self {
+        self.disabled.sort_by_key(|range| range.start);
+        let mut disabled = Vec::new();
+        let mut next = 0;
+        for range in self.disabled {
+            if next < range.start {
+                disabled.push(next..range.start);
+            }
+            next = next.max(range.end);
+        }
+        if next < 65_536 {
+            disabled.push(next..65_536);
+        }
+        Self { disabled }
+    }
 }
 
 /// What a filter chain is chosen by. Filled in by the inspectors.
@@ -198,4 +215,22 @@ pub struct TcpProxy {
     pub max_connection_duration: Option<Duration>,
     pub hash_policy: Box<[HashPolicy]>,
     pub access_logs: Box<[AccessLog]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inverted_inspector_runs_on_the_other_ports() {
+        let ports = InspectorPorts {
+            disabled: vec![9000..9001, 80..81],
+        };
+        let inverted = ports.clone().inverted();
+        for port in [0, 79, 80, 81, 8999, 9000, 9001, 65_535] {
+            assert_ne!(ports.enabled(port), inverted.enabled(port), "{port}");
+        }
+        let everywhere = InspectorPorts::default().inverted();
+        assert!(!everywhere.enabled(0) && !everywhere.enabled(65_535));
+    }
 }

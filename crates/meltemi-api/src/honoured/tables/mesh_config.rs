@@ -22,6 +22,7 @@ pub(super) const TABLE: Table = Table {
         "spec.dnsRefreshRate",
         "spec.enableAutoMtls",
         "spec.h2UpgradePolicy",
+        "spec.inboundTrafficPolicy",
         "spec.localityLbSetting",
         "spec.outboundTrafficPolicy.mode",
         "spec.pathNormalization",

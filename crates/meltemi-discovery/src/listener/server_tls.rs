@@ -1,20 +1,34 @@
-//! The TLS that a gateway's servers end: certificates from Secrets, from files, or the gateway's
-//! own mesh identity.
+//! The TLS that a gateway's servers and a Sidecar's ingress listeners end: certificates from
+//! Secrets, from files, or the proxy's own mesh identity.
 
+use meltemi_api::ObjectKey;
 use meltemi_api::networking::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 
-use super::GatewayServer;
 use crate::issue::Issues;
 use crate::pb::{self, core, tls};
 use crate::proxy::{Flavor, Proxy};
 use crate::sds::{self, TLS_SOCKET};
 use crate::world::scope::Scope;
 
+/// Where the settings stand.
+#[derive(Debug, Clone)]
+pub struct Place<'a> {
+    pub object: &'a ObjectKey,
+    /// For example `spec.servers[0].tls`.
+    pub path: String,
+}
+
+impl Place<'_> {
+    fn field(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+}
+
 /// Restrictions on clients' certificates that the proxy does not know: without them it would
 /// let clients in that are to be kept out, so that the server is not opened at all.
 fn unenforceable(
     proxy: &Proxy,
-    server: &GatewayServer<'_>,
+    place: &Place<'_>,
     settings: &ServerTlsSettings,
     issues: &mut Issues,
 ) -> bool {
@@ -42,8 +56,8 @@ fn unenforceable(
         if set && wants_client {
             closed = true;
             issues.add(
-                &server.gateway.key,
-                server.field(&format!("tls.{name}")),
+                place.object,
+                place.field(name),
                 "not supported; the server refuses connections until it is removed",
             );
         }
@@ -55,12 +69,12 @@ fn unenforceable(
 pub fn terminate(
     scope: &Scope<'_>,
     proxy: &Proxy,
-    server: &GatewayServer<'_>,
+    place: &Place<'_>,
     settings: &ServerTlsSettings,
     http: bool,
     issues: &mut Issues,
 ) -> Option<core::TransportSocket> {
-    let key = &server.gateway.key;
+    let key = place.object;
     if settings.mode == ServerTlsMode::IstioMutual {
         let mesh = &scope.world.mesh;
         let alpn: &[&str] = if http {
@@ -71,7 +85,7 @@ pub fn terminate(
         let context = sds::mesh_server(std::slice::from_ref(&mesh.trust_domain), alpn);
         return Some(pb::transport_socket(TLS_SOCKET, &context));
     }
-    if unenforceable(proxy, server, settings, issues) {
+    if unenforceable(proxy, place, settings, issues) {
         return None;
     }
     for (set, name) in [
@@ -84,7 +98,7 @@ pub fn terminate(
         if set {
             issues.add(
                 key,
-                server.field(&format!("tls.{name}")),
+                place.field(name),
                 "not supported and not in force; remove it",
             );
         }
@@ -109,6 +123,16 @@ pub fn terminate(
         .chain(&settings.credential_names)
         .filter(|name| !name.is_empty())
         .collect();
+    if let Some(external) = secrets.iter().find(|name| name.starts_with("sds://")) {
+        issues.add(
+            key,
+            place.field("credentialName"),
+            format!(
+                "{external}: SDS servers of others are not supported, as keys would cross the network unprotected; name a Secret. The server is not opened"
+            ),
+        );
+        return None;
+    }
     if let Some(first) = secrets.first() {
         common.tls_certificate_sds_secret_configs =
             secrets.iter().map(|name| sds::kubernetes(name)).collect();
@@ -130,7 +154,7 @@ pub fn terminate(
             {
                 issues.add(
                     key,
-                    server.field("tls.credentialName"),
+                    place.field("credentialName"),
                     format!(
                         "Secret {namespace}/{name} does not exist; create it (kind Secret, type kubernetes.io/tls). Connections wait until then"
                     ),

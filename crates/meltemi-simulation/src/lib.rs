@@ -1,0 +1,20 @@
+//! What a configuration does with a call, found out without a mesh: the configuration is
+//! translated for a proxy as the control plane does it, and the call is led through the proxy's
+//! own matching code on the compiled result.
+//!
+//! Nothing is matched here; this crate asks, names what comes back in the words of the
+//! configuration, and says which object decided.
+
+mod call;
+mod effects;
+mod reasons;
+mod rule;
+mod simulation;
+mod verdict;
+
+pub use call::{BadCall, Call, Protocol, Tls};
+pub use effects::{Action, Change, Effects, Fault, HeaderChange, Mirror, Redirect, Retries};
+pub use meltemi_proxy::model::Direction;
+pub use rule::Rule;
+pub use simulation::Simulation;
+pub use verdict::{Destination, Downstream, PassedOver, Refusal, State, Verdict};
