@@ -126,7 +126,7 @@ pub(crate) fn variables(
         .into_iter()
         .map(|service| (service, service.name.clone()));
     for (service, name) in others.chain(own) {
-        let cluster_ip = service.ips().into_iter().find_map(|ip| match ip {
+        let cluster_ip = service.ips(false).into_iter().find_map(|ip| match ip {
             IpAddr::V4(ip) if range.contains(ip) => Some(ip),
             _ => None,
         });
