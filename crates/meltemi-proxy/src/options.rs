@@ -32,9 +32,11 @@ pub struct Options {
     /// `tracing` filter, e.g. `info` or `meltemi_proxy::listener=debug`.
     pub log_level: String,
     /// From the first signal to closing what is left (Istio's
-    /// `terminationDrainDuration`, 5 s); also how long a removed listener's
-    /// connections live.
+    /// `terminationDrainDuration`, 5 s).
     pub drain_time: Duration,
+    /// How long connections of a removed listener or a replaced filter chain may live on
+    /// (Envoy's `--drain-time-s`; Istio's `drainDuration`, 45 s).
+    pub listener_drain: Duration,
     /// Bound on downstream connections of the process.
     pub max_connections: u32,
     pub dns: DnsOptions,
@@ -57,6 +59,7 @@ impl Options {
             root_cert: None,
             log_level: "info".into(),
             drain_time: Duration::from_secs(5),
+            listener_drain: Duration::from_secs(45),
             max_connections: 100_000,
             dns: DnsOptions::default(),
             servers: ServerPorts::default(),

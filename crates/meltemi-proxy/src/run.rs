@@ -5,7 +5,7 @@ use crate::bootstrap::{AdminAddress, Bootstrap, BootstrapError};
 use crate::dns::{Forwarder, ResolverConfig, SharedTable, Table};
 use crate::lifecycle::{Control, until_end};
 use crate::logging::Levels;
-use crate::worker::{Group, Workers, process_start};
+use crate::worker::{Group, Workers, can_listen, process_start};
 use crate::{Options, config, dns, identity, node, telemetry};
 use arc_swap::ArcSwap;
 use meltemi_identity::Credential;
@@ -70,6 +70,10 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
             manager.authorization = Some(Arc::new(move || Some(header.clone())));
         }
     }
+    let namespace = duplicate(options.netns.as_ref())?;
+    manager.probe = Some(Arc::new(move |address| {
+        can_listen(address, namespace.as_ref().map(AsFd::as_fd))
+    }));
     let config = config::Manager::start(bootstrap, manager)?;
 
     let workers = Workers::start(
@@ -79,7 +83,7 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
             mesh: options.mesh_cidrs.clone(),
             publish: options.publish.clone(),
             max_connections: options.max_connections,
-            drain_time: options.drain_time,
+            listener_drain: options.listener_drain,
         },
         config.snapshots.clone(),
     )?;
@@ -186,6 +190,7 @@ fn command_line(options: &Options) -> serde_json::Value {
         "concurrency": options.concurrency,
         "log_level": options.log_level,
         "drain_time": format!("{}s", options.drain_time.as_secs_f64()),
+        "listener_drain_time": format!("{}s", options.listener_drain.as_secs_f64()),
         "max_connections": options.max_connections,
         "namespace": options.netns.is_some(),
         "publish": options.publish.as_ref().map(|publish| publish.address.to_string()),

@@ -14,7 +14,9 @@ use meltemi_xds::{Resource, ResourceSet, Subscription};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -87,6 +89,10 @@ impl Drop for Mesh {
 
 impl Mesh {
     fn start() -> Self {
+        Self::start_with(Options::default())
+    }
+
+    fn start_with(options: Options) -> Self {
         let home = tempfile::tempdir().unwrap();
         let socket = home.path().join("xds.sock");
         let (nacks, receiver) = mpsc::unbounded_channel();
@@ -97,7 +103,7 @@ impl Mesh {
         }));
         let shutdown = serve(&source, &socket);
         let bootstrap = Bootstrap::parse(bootstrap(&socket).as_bytes(), Format::Json).unwrap();
-        let handle = Manager::start(bootstrap, Options::default()).unwrap();
+        let handle = Manager::start(bootstrap, options).unwrap();
         Self {
             source,
             nacks: receiver,
@@ -497,4 +503,48 @@ async fn the_order_of_updates_does_not_change_the_outcome() {
     for outcome in &outcomes {
         assert_eq!(outcome, &outcomes[0]);
     }
+}
+
+#[tokio::test]
+async fn a_listener_whose_address_is_taken_is_refused_until_it_is_free() {
+    let taken = Arc::new(AtomicBool::new(true));
+    let probe = {
+        let taken = taken.clone();
+        move |address: SocketAddr| match address.port() == 81 && taken.load(Ordering::Relaxed) {
+            true => Err("the port is taken".to_owned()),
+            false => Ok(()),
+        }
+    };
+    let mut mesh = Mesh::start_with(Options {
+        probe: Some(Arc::new(probe)),
+        ..Options::default()
+    });
+    mesh.source.set(Kind::Cluster, &[]);
+    mesh.source.set(Kind::Route, &[table("r", "c")]);
+    mesh.source.set(Kind::Listener, &[listener("l", 80, "r")]);
+    mesh.live().await;
+
+    mesh.source.set(Kind::Listener, &[listener("l", 81, "r")]);
+    let nack = within(mesh.nacks.recv()).await.unwrap();
+    assert!(nack.contains("cannot bind 10.0.0.1:81"), "{nack}");
+    let details = failure(&mesh.handle, Kind::Listener, "l").unwrap();
+    assert!(details.contains("the port is taken"), "{details}");
+    let port = |handle: &Handle| handle.snapshot().listeners.all[0].addresses[0].port();
+    assert_eq!(port(&mesh.handle), 80);
+
+    taken.store(false, Ordering::Relaxed);
+    mesh.until(|handle| port(handle) == 81).await;
+    assert_eq!(failure(&mesh.handle, Kind::Listener, "l"), None);
+}
+
+#[tokio::test]
+async fn a_listener_may_take_the_address_of_one_that_goes_with_the_same_update() {
+    let mut mesh = Mesh::start();
+    mesh.source.set(Kind::Cluster, &[]);
+    mesh.source.set(Kind::Route, &[table("r", "c")]);
+    mesh.source.set(Kind::Listener, &[listener("l", 80, "r")]);
+    mesh.live().await;
+    mesh.source.set(Kind::Listener, &[listener("m", 80, "r")]);
+    mesh.until(|handle| listeners(handle) == ["m"]).await;
+    assert!(mesh.nacks.try_recv().is_err());
 }

@@ -106,7 +106,7 @@ fn redirected_connections_reach_the_listener_of_their_original_destination() {
             }],
             publish: None,
             max_connections: 100,
-            drain_time: Duration::from_millis(100),
+            listener_drain: Duration::from_millis(100),
         };
         let workers = Workers::start(group, receiver).unwrap();
         let mut applied = workers.handle().applied();

@@ -124,6 +124,10 @@ impl Ads {
         };
         let mut refused: Vec<(Arc<str>, Error)> = Vec::new();
         let mut services = BTreeSet::new();
+        // First, so that others may take their addresses (as Envoy's LDS).
+        if kind == Kind::Listener {
+            removed.iter().for_each(|name| state.remove_listener(name));
+        }
         for (index, resource) in added.into_iter().enumerate() {
             if index % STRETCH == STRETCH - 1 {
                 tokio::task::yield_now().await;
@@ -161,10 +165,9 @@ impl Ads {
         for name in &removed {
             match kind {
                 Kind::Cluster => state.remove_cluster(name),
-                Kind::Listener => state.remove_listener(name),
                 // Like Envoy, what is still referred to keeps its last good version.
                 Kind::Endpoints | Kind::Route => missing(state, kind, &Arc::from(name.as_str())),
-                Kind::Secret => {}
+                Kind::Listener | Kind::Secret => {}
             }
         }
         state.refresh_endpoints(&services);

@@ -69,6 +69,7 @@ impl State {
     /// # Errors
     /// When it cannot be honoured; the former one stays in force.
     pub fn apply_listener(&mut self, incoming: &Incoming) -> Result<(), Error> {
+        self.unbound.forget(&incoming.name);
         if let Some(entry) = self.listeners.get(&incoming.name) {
             if entry.fixed && !incoming.fixed {
                 return Err(Error::new("has the name of a static listener"));
@@ -86,6 +87,7 @@ impl State {
         let listener = compile::listener(message, incoming.hash, &mut cx)?;
         let (references, notices) = cx.finish();
         self.check_addresses(&incoming.name, &listener)?;
+        self.check_sockets(incoming, &listener)?;
         self.secrets.register(&references).at("filter_chains")?;
         // One that waits for ever makes the whole wait for ever.
         let routes_until = references
@@ -134,7 +136,8 @@ impl State {
     }
 
     pub fn remove_listener(&mut self, name: &str) {
-        if self.listeners.get(name).is_some_and(|entry| !entry.fixed) {
+        self.unbound.forget(name);
+        if self.listeners.get(name).is_none_or(|entry| !entry.fixed) {
             self.listeners.remove(name);
             self.shared.records().remove(Kind::Listener, name);
             self.dirty.listeners = true;

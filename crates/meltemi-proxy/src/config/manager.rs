@@ -7,6 +7,7 @@ use super::record::{Kind, State as RecordState};
 use super::sds::{self, Streams};
 use super::secrets::Secrets;
 use super::state::{Dirty, Incoming, Progress, Stage, State};
+use super::unbound::Unbound;
 use super::{Options, OwnSecrets, StartError};
 use crate::bootstrap::Bootstrap;
 use crate::compile::{At, Error, Names, content_hash, pb, secret};
@@ -39,6 +40,7 @@ impl Manager {
             identity,
             authorization,
             name_servers,
+            probe,
         } = options;
         let (snapshots, snapshots_receiver) = watch::channel(Arc::new(Snapshot::default()));
         let (name_table, name_table_receiver) = watch::channel(Arc::new(NameTable::default()));
@@ -66,6 +68,7 @@ impl Manager {
             clusters: BTreeMap::new(),
             endpoints: HashMap::new(),
             listeners: BTreeMap::new(),
+            unbound: Unbound::default(),
             routes: HashMap::new(),
             secrets: Secrets::new(shared.clone(), identity.is_some()),
             resolver: Arc::new(Resolver::new(name_servers)),
@@ -82,6 +85,7 @@ impl Manager {
             state.secrets.own(&identity.borrow());
         }
         static_resources(&mut state)?;
+        state.unbound.probe = probe;
         state.settle();
         let (ads, updates) = match Ads::start(&state, authorization, name_table)? {
             Some((ads, updates)) => (Some(ads), Some(updates)),

@@ -20,11 +20,13 @@ mod secrets;
 mod state;
 mod status;
 mod tables;
+mod unbound;
 
 pub use dump::Query;
 pub use handle::{Handle, Readiness};
 pub use manager::Manager;
 pub use record::{Failure, Kind, Record, State};
+pub use unbound::Probe;
 
 use crate::model::Snapshot;
 use crate::tls;
@@ -44,6 +46,8 @@ pub struct Options {
     pub authorization: Option<meltemi_xds::client::Authorization>,
     /// Name servers for DNS clusters instead of those in `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
+    /// Refuses listeners whose address is taken; `None`: the workers alone find out.
+    pub probe: Option<Probe>,
 }
 
 /// The workload's identity as it stands; replaced as a whole when it rotates.

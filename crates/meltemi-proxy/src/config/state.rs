@@ -7,6 +7,7 @@ use super::listeners::ListenerEntry;
 use super::record::{Failure, Kind, Record, State as RecordState};
 use super::routes::RouteEntry;
 use super::secrets::Secrets;
+use super::unbound::Unbound;
 use crate::compile::assignment::Assignment;
 use crate::compile::{Error, Names, Notice};
 use crate::model::{ListenerTable, Snapshot};
@@ -83,6 +84,7 @@ pub struct State {
     pub clusters: BTreeMap<Arc<str>, ClusterEntry>,
     pub endpoints: HashMap<Arc<str>, EdsEntry>,
     pub listeners: BTreeMap<Arc<str>, ListenerEntry>,
+    pub unbound: Unbound,
     pub routes: HashMap<Arc<str>, RouteEntry>,
     pub secrets: Secrets,
     pub resolver: Arc<Resolver>,
@@ -142,6 +144,7 @@ impl State {
     /// Moves what is warm into force, and publishes if anything has changed.
     pub fn settle(&mut self) {
         self.settle_clusters();
+        self.retry_unbound();
         self.settle_listeners();
         self.publish();
         self.settle_readiness();
@@ -252,6 +255,7 @@ impl State {
             .values()
             .filter_map(ClusterEntry::deadline)
             .chain(self.listeners.values().filter_map(ListenerEntry::deadline))
+            .chain(self.unbound.deadline())
             .chain(stages.into_iter().flatten().filter(|at| !live && *at > now))
             .min()
     }

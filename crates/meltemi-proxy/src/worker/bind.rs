@@ -100,13 +100,25 @@ pub(super) fn bind(
     made.map_err(|error| BindFailure {
         listener: need.listener.clone(),
         address,
-        reason: explain(&error, need),
+        reason: explain(&error, &need.key),
     })
 }
 
-fn explain(error: &io::Error, need: &Needed) -> String {
-    let port = need.key.address.port();
-    let elsewhere = |port: u16| match need.key.published {
+/// Whether the workers could listen on an address of the namespace.
+///
+/// # Errors
+/// What is wrong, and what to do.
+pub fn can_listen(address: SocketAddr, namespace: Option<BorrowedFd<'_>>) -> Result<(), String> {
+    let key = BindKey {
+        address,
+        published: None,
+    };
+    netns::run(namespace, || sockets::probe(address)).map_err(|error| explain(&error, &key))
+}
+
+fn explain(error: &io::Error, key: &BindKey) -> String {
+    let port = key.address.port();
+    let elsewhere = |port: u16| match key.published {
         Some(host) => format!("publish it elsewhere: --publish {},{port}=OTHER", host.ip()),
         None => "end that process, or give the listener another port".to_owned(),
     };
@@ -114,7 +126,7 @@ fn explain(error: &io::Error, need: &Needed) -> String {
         io::ErrorKind::AddrInUse => {
             format!("the port is taken by another process; {}", elsewhere(port))
         }
-        io::ErrorKind::PermissionDenied => match need.key.published {
+        io::ErrorKind::PermissionDenied => match key.published {
             Some(host) => format!(
                 "port {} needs privileges; {} with a port above 1023",
                 host.port(),

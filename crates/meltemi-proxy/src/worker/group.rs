@@ -27,7 +27,8 @@ pub struct Group {
     pub mesh: Vec<IpPrefix>,
     pub publish: Option<Publish>,
     pub max_connections: u32,
-    pub drain_time: Duration,
+    /// From the change of a listener to closing the connections that it left over.
+    pub listener_drain: Duration,
 }
 
 /// The running workers. Dropping it ends them and waits for their threads.
@@ -66,7 +67,7 @@ impl Workers {
                 namespace,
                 mesh: group.mesh.clone(),
                 limit: limit.clone(),
-                drain_time: group.drain_time,
+                listener_drain: group.listener_drain,
             };
             let (sender, receiver) = mpsc::unbounded_channel();
             let (started, result) = std::sync::mpsc::channel();

@@ -10,11 +10,21 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The state of every listener by name, bound or reached by hand-off.
 #[derive(Default)]
 pub struct ListenerStates {
     by_name: RefCell<HashMap<Box<str>, Rc<ListenerState>>>,
+    /// Drains that were ordered, of all and of inbound listeners: a listener's first
+    /// connection may come after them.
+    ordered: RefCell<[Option<Ordered>; 2]>,
+}
+
+/// The strictest order to drain.
+#[derive(Clone, Copy)]
+struct Ordered {
+    until: Option<Instant>,
 }
 
 /// Counters and drain signals of one listener on one worker.
@@ -40,12 +50,17 @@ impl ListenerStates {
             drain: DrainSignal::new(),
             chains: RefCell::default(),
         });
+        let [all, inbound] = *self.ordered.borrow();
+        for ordered in all.iter().chain(inbound.iter().filter(|_| state.inbound)) {
+            state.follow(*ordered);
+        }
         states.insert(name.into(), state.clone());
         state
     }
 
-    /// Drains what the snapshot no longer has: connections of a removed listener until
-    /// `time` is over, those of a replaced chain gracefully but without an end.
+    /// Drains what the snapshot no longer has: connections of a removed listener and of a
+    /// replaced filter chain come to their end, and are closed when `time` is over. Policy
+    /// that was tightened must not be outlived by a stream that never ends.
     pub fn retain(&self, snapshot: &Snapshot, time: Duration) {
         let listeners: HashMap<&str, &Arc<Listener>> = snapshot
             .listeners
@@ -55,14 +70,14 @@ impl ListenerStates {
             .collect();
         self.by_name.borrow_mut().retain(|name, state| {
             let Some(listener) = listeners.get(&**name) else {
-                state.start(Some(time));
+                state.drain.start_with_deadline(time);
                 return false;
             };
             let hashes: HashSet<u64> = chains(listener).map(|chain| chain.hash).collect();
             state.chains.borrow_mut().retain(|hash, drain| {
                 let stays = hashes.contains(hash);
                 if !stays {
-                    drain.start();
+                    drain.start_with_deadline(time);
                 }
                 stays
             });
@@ -72,9 +87,16 @@ impl ListenerStates {
 
     /// Drains everything, or inbound listeners only.
     pub fn drain(&self, time: Option<Duration>, inbound_only: bool) {
+        let place = &mut self.ordered.borrow_mut()[usize::from(inbound_only)];
+        let until = time.map(|time| Instant::now() + time);
+        let known = place.and_then(|ordered| ordered.until);
+        let ordered = Ordered {
+            until: until.into_iter().chain(known).min(),
+        };
+        *place = Some(ordered);
         for state in self.by_name.borrow().values() {
             if state.inbound || !inbound_only {
-                state.start(time);
+                state.follow(ordered);
             }
         }
     }
@@ -95,9 +117,12 @@ impl ListenerState {
             .clone()
     }
 
-    fn start(&self, time: Option<Duration>) {
-        match time {
-            Some(time) => self.drain.start_with_deadline(time),
+    fn follow(&self, ordered: Ordered) {
+        match ordered.until {
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                self.drain.start_with_deadline(left);
+            }
             None => self.drain.start(),
         }
     }

@@ -9,6 +9,7 @@ mod limit;
 mod listeners;
 mod thread;
 
+pub use bind::can_listen;
 pub use drain::DrainSignal;
 pub use group::{BindFailure, Group, Handle, Workers};
 pub use limit::ConnectionLimit;

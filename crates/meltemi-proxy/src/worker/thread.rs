@@ -42,7 +42,7 @@ pub(super) struct Plan {
     pub namespace: Option<(OwnedFd, HostSockets)>,
     pub mesh: Vec<IpPrefix>,
     pub limit: ConnectionLimit,
-    pub drain_time: Duration,
+    pub listener_drain: Duration,
 }
 
 /// Runs the worker on the calling thread until the orders end.
@@ -76,7 +76,7 @@ pub(super) fn run(
             upstreams,
             connector,
         ));
-        follow(worker, plan.limit, plan.drain_time, orders).await;
+        follow(worker, plan.limit, plan.listener_drain, orders).await;
     });
     // Connections that are left end with the runtime's tasks.
     drop(runtime);
@@ -85,7 +85,7 @@ pub(super) fn run(
 async fn follow(
     worker: Rc<Worker>,
     limit: ConnectionLimit,
-    drain_time: Duration,
+    listener_drain: Duration,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
     let states = Rc::new(ListenerStates::default());
@@ -96,7 +96,7 @@ async fn follow(
                 // The snapshot first: a connection must find its listener and clusters.
                 worker.set_snapshot((*snapshot).clone());
                 acceptors.retain(&snapshot);
-                states.retain(&snapshot, drain_time);
+                states.retain(&snapshot, listener_drain);
                 worker.upstreams.retain(&snapshot);
                 for (key, socket) in sockets {
                     let listener = snapshot.listeners.by_address.get(&key.address).cloned();

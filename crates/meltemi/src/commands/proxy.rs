@@ -52,6 +52,9 @@ pub struct Args {
     /// How long connections may finish after the first signal, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     drain_time: u64,
+    /// How long connections of removed listeners and replaced filter chains may live on
+    #[arg(long, value_name = "SECONDS", default_value_t = 45)]
+    listener_drain_time: u64,
     /// Bound on downstream connections
     #[arg(long, default_value_t = 100_000)]
     max_connections: u32,
@@ -107,6 +110,7 @@ pub fn run(args: Args) -> Outcome {
     options.root_cert = args.root_cert;
     options.log_level = args.log_level;
     options.drain_time = Duration::from_secs(args.drain_time);
+    options.listener_drain = Duration::from_secs(args.listener_drain_time);
     options.max_connections = args.max_connections;
     options.dns.listen = args.dns_listen;
     options.dns.unknown = match args.dns_unknown {

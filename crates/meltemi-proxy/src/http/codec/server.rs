@@ -3,7 +3,8 @@
 //!
 //! Draining (RFC 9110 9.6, RFC 9113 6.8): HTTP/1 answers carry `Connection: close` from
 //! then on and an idle connection closes when the drain time is over, so that a request
-//! which is on its way is still served; HTTP/2 says GOAWAY at once.
+//! which is on its way is still served; HTTP/2 says GOAWAY at once, but to a client that has
+//! asked nothing yet only with its first answer, so that it gets one.
 
 use super::cork::cork;
 use super::framing::Watch;
@@ -195,6 +196,7 @@ async fn http2(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
     let (io, cork) = cork(Io::with_prefix(stream, read));
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut timers = Timers::new(&downstream);
+    let mut goaway_owed = false;
     loop {
         let event = timers
             .next(&drain, None, |cx| {
@@ -206,7 +208,12 @@ async fn http2(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
                     downstream.stats.rq_too_many_resets.inc();
                     return Poll::Ready(Ok(()));
                 }
-                let result = connection.as_mut().poll(cx);
+                let mut result = connection.as_mut().poll(cx);
+                if goaway_owed && downstream.served.get() > 0 && result.is_pending() {
+                    goaway_owed = false;
+                    connection.as_mut().graceful_shutdown();
+                    result = connection.as_mut().poll(cx);
+                }
                 cork.release(cx);
                 result
             })
@@ -220,7 +227,10 @@ async fn http2(stream: Stream, read: Bytes, downstream: Rc<Downstream>, drain: D
             }
             Event::Drain => {
                 downstream.draining.set(true);
-                connection.as_mut().graceful_shutdown();
+                goaway_owed = downstream.served.get() == 0;
+                if !goaway_owed {
+                    connection.as_mut().graceful_shutdown();
+                }
             }
             Event::HeadBegan => {}
             Event::Timer => {
