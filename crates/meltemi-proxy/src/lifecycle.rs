@@ -1,5 +1,6 @@
 //! The process's end: signals, draining, and what the admin API may ask for.
 
+use crate::telemetry;
 use crate::worker::Handle;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -77,6 +78,7 @@ pub async fn until_end(
         }
     }
     control.0.draining.set(true);
+    telemetry::set_draining();
     workers.drain(Some(drain_time), false);
     let idle = async {
         let deadline = Instant::now() + drain_time;

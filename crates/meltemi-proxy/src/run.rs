@@ -91,6 +91,7 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
     telemetry::observe(
         config.snapshots.clone(),
         u32::try_from(options.concurrency).unwrap_or(u32::MAX),
+        config.server_status(),
     );
     if let Some(address) = options.dns.listen {
         let table: SharedTable = Arc::new(ArcSwap::from_pointee(Table::empty(zone.clone())));

@@ -535,6 +535,21 @@ async fn a_listener_whose_address_is_taken_is_refused_until_it_is_free() {
     taken.store(false, Ordering::Relaxed);
     mesh.until(|handle| port(handle) == 81).await;
     assert_eq!(failure(&mesh.handle, Kind::Listener, "l"), None);
+    // Other tests of the process count as well.
+    let stats = meltemi_proxy::telemetry::stats_text(None);
+    for name in [
+        "listener_manager.lds.update_rejected",
+        "listener_manager.lds.update_success",
+        "listener_manager.lds.update_attempt",
+        "listener_manager.listener_create_failure",
+        "listener_manager.listener_added",
+        "listener_manager.listener_modified",
+        "cluster_manager.cds.update_success",
+    ] {
+        let line = stats.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|line| line.strip_prefix(": ")?.parse::<u64>().ok());
+        assert!(value.is_some_and(|value| value > 0), "{name}: {value:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::reply::Reply;
 use super::server::Incoming;
-use super::{Admin, probe, scrape};
+use super::{Admin, merge, probe, scrape};
 use crate::telemetry;
 use http::{Method, StatusCode};
 
@@ -38,18 +38,13 @@ pub(super) fn own_metrics(request: &Incoming) -> Reply {
     }
 }
 
-/// The proxy's metrics, then the application's as they are. An application that does not
-/// answer costs its part only, and says so in a counter.
+/// The proxy's metrics and the application's. An application that does not answer costs its
+/// part only, and says so in a counter.
 async fn merged(admin: &Admin) -> Reply {
     let mut text = telemetry::prometheus();
     if let Some(target) = &admin.application_metrics {
         match scrape::application(target, admin.namespace.as_ref()).await {
-            Ok(metrics) => {
-                text.push_str(&metrics);
-                if !text.ends_with('\n') {
-                    text.push('\n');
-                }
-            }
+            Ok(metrics) => text = merge::append(&text, &metrics),
             Err(error) => {
                 telemetry::stats::Counter::new(
                     "istio_agent_scrape_failures_total{type=\"application\"}",

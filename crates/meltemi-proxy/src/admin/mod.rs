@@ -6,6 +6,7 @@
 
 mod agent;
 mod api;
+mod merge;
 mod probe;
 mod query;
 mod reply;

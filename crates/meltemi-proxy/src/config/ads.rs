@@ -64,6 +64,7 @@ impl Ads {
         if captures_dns(state) {
             client.subscribe_all(types::NAME_TABLE);
         }
+        state.counters.follow(client.status());
         let ads = Self {
             client,
             name_table,
@@ -171,6 +172,8 @@ impl Ads {
             }
         }
         state.refresh_endpoints(&services);
+        let names = refused.iter().map(|(name, _)| &**name).collect();
+        state.count_update(kind, refused.is_empty(), &services, &names);
         match kind {
             Kind::Cluster => state.progress.cds = Stage::Done,
             Kind::Listener => state.progress.lds = Stage::Done,

@@ -1,5 +1,6 @@
 //! Clusters and their endpoints: CDS, EDS, DNS.
 
+use super::counters::Updates;
 use super::dns::{Resolved, Watch};
 use super::endpoints;
 use super::record::{Kind, State as RecordState};
@@ -53,6 +54,13 @@ struct Parts {
 impl ClusterEntry {
     pub fn active(&self) -> Option<&Arc<Cluster>> {
         self.active.as_ref().map(|active| &active.cluster)
+    }
+
+    /// The latest configuration.
+    pub fn config(&self) -> Option<&Arc<ClusterConfig>> {
+        let active = self.active.as_ref().map(|active| &active.cluster.config);
+        let warming = self.warming.as_ref().map(|warming| &warming.config);
+        warming.or(active)
     }
 
     pub fn is_warming(&self) -> bool {
@@ -152,6 +160,7 @@ impl State {
                 incoming.hash,
                 options.clone(),
                 self.resolved.clone(),
+                Updates::of_cluster(config.stat_name()),
             )),
             _ => None,
         };
@@ -161,6 +170,8 @@ impl State {
             .active
             .as_ref()
             .and_then(|active| active.parts.addresses.clone());
+        let is_new = entry.active.is_none() && entry.warming.is_none();
+        self.counters.clusters.taken(is_new);
         entry.fixed = incoming.fixed;
         entry.hash = incoming.hash;
         entry.warming = Some(Warming {
@@ -181,6 +192,7 @@ impl State {
     pub fn remove_cluster(&mut self, name: &str) {
         if self.clusters.get(name).is_some_and(|entry| !entry.fixed) {
             self.clusters.remove(name);
+            self.counters.clusters.removed.inc();
             self.shared.records().remove(Kind::Cluster, name);
             self.dirty.clusters = true;
             self.references_changed = true;

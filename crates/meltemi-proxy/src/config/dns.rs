@@ -1,6 +1,7 @@
 //! Resolution of STRICT_DNS and LOGICAL_DNS clusters, by the name servers and the hosts
 //! file of the host (the main thread's namespace).
 
+use super::counters::Updates;
 use crate::dns::{Forwarder, ResolverConfig};
 use crate::model::{DnsFamily, DnsOptions};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -252,6 +253,7 @@ impl Watch {
         config_hash: u64,
         options: DnsOptions,
         results: mpsc::Sender<Resolved>,
+        updates: Updates,
     ) -> Self {
         Self(tokio::spawn(run(
             resolver,
@@ -259,6 +261,7 @@ impl Watch {
             config_hash,
             options,
             results,
+            updates,
         )))
     }
 }
@@ -269,6 +272,7 @@ async fn run(
     config_hash: u64,
     options: DnsOptions,
     results: mpsc::Sender<Resolved>,
+    updates: Updates,
 ) {
     let mut known: HashMap<Box<str>, Vec<IpAddr>> = HashMap::new();
     let mut pause = FIRST_PAUSE;
@@ -295,6 +299,11 @@ async fn run(
                     tracing::warn!(%cluster, %error, "name not resolved, keeping its last addresses");
                 }
             }
+        }
+        if failed {
+            updates.failed();
+        } else {
+            updates.taken();
         }
         if changed {
             let result = Resolved {

@@ -3,6 +3,7 @@
 use super::record::{Kind, Record, Records, State};
 use super::{Query, Snapshot, dump, status};
 use crate::bootstrap::Bootstrap;
+use crate::telemetry::{ServerState, ServerStatus};
 use meltemi_xds::nds::NameTable;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,6 +82,39 @@ impl Handle {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         status.as_ref().map(|status| status.borrow().clone())
+    }
+
+    /// Tells the statistics how far the configuration has come. Holds no handle: the manager
+    /// may end meanwhile.
+    pub fn server_status(&self) -> impl Fn() -> ServerStatus + Send + 'static {
+        let shared = self.shared.clone();
+        move || {
+            let control_plane = shared
+                .control_plane
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let connected = control_plane.as_ref().map(|status| {
+                matches!(
+                    &*status.borrow(),
+                    meltemi_xds::client::Status::Connected { .. }
+                )
+            });
+            let records = shared.records();
+            let warming = |kind| {
+                let records = records.of(kind);
+                records.filter(|r| r.state == State::Warming).count() as u64
+            };
+            ServerStatus {
+                state: match *shared.readiness.borrow() {
+                    Readiness::Live => ServerState::Live,
+                    Readiness::PreInitializing(_) => ServerState::PreInitializing,
+                    Readiness::Initializing(_) => ServerState::Initializing,
+                },
+                connected,
+                warming_clusters: warming(Kind::Cluster),
+                warming_listeners: warming(Kind::Listener),
+            }
+        }
     }
 
     /// What is known of every resource of a kind, in the order of names.

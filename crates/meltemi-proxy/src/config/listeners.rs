@@ -96,6 +96,8 @@ impl State {
             .map(|route| deadline(route.fetch_timeout))
             .try_fold(Instant::now(), |latest, until| Some(latest.max(until?)));
         let entry = self.listeners.entry(incoming.name.clone()).or_default();
+        let is_new = entry.active.is_none() && entry.warming.is_none();
+        self.counters.listeners.taken(is_new);
         entry.fixed = incoming.fixed;
         entry.hash = incoming.hash;
         entry.warming = Some(Warming {
@@ -138,7 +140,9 @@ impl State {
     pub fn remove_listener(&mut self, name: &str) {
         self.unbound.forget(name);
         if self.listeners.get(name).is_none_or(|entry| !entry.fixed) {
-            self.listeners.remove(name);
+            if self.listeners.remove(name).is_some() {
+                self.counters.listeners.removed.inc();
+            }
             self.shared.records().remove(Kind::Listener, name);
             self.dirty.listeners = true;
             self.references_changed = true;
@@ -177,6 +181,7 @@ impl State {
                 });
                 self.dirty.listeners = true;
                 self.references_changed = true;
+                self.counters.listener_create_success.inc();
                 self.shared
                     .records()
                     .set_state(Kind::Listener, name, RecordState::Active);

@@ -1,6 +1,7 @@
 //! The manager's task: what happens, in one place.
 
 use super::ads::Ads;
+use super::counters::Counters;
 use super::dns::{Resolved, Resolver};
 use super::handle::{Handle, Readiness, Shared};
 use super::record::{Kind, State as RecordState};
@@ -75,6 +76,7 @@ impl Manager {
             resolved: resolved_sender,
             dirty: Dirty::default(),
             references_changed: true,
+            counters: Counters::new(),
             progress: Progress {
                 cds: Stage::new(bootstrap.cds),
                 lds: Stage::new(bootstrap.lds),

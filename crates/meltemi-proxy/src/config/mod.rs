@@ -7,6 +7,7 @@
 
 mod ads;
 mod clusters;
+mod counters;
 mod dns;
 pub mod dump;
 mod endpoints;

@@ -1,6 +1,7 @@
 //! The manager's state and the publication of snapshots.
 
 use super::clusters::ClusterEntry;
+use super::counters::Counters;
 use super::dns::{Resolved, Resolver};
 use super::handle::{Readiness, Shared};
 use super::listeners::ListenerEntry;
@@ -93,6 +94,7 @@ pub struct State {
     /// What resources refer to may have changed since subscriptions were made of it.
     pub references_changed: bool,
     pub progress: Progress,
+    pub counters: Counters,
 }
 
 impl State {

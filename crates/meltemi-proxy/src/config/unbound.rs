@@ -61,6 +61,7 @@ impl State {
         let Some((address, reason)) = failure else {
             return Ok(());
         };
+        self.counters.listener_create_failure.inc();
         let again = Incoming {
             name: incoming.name.clone(),
             version: incoming.version.clone(),

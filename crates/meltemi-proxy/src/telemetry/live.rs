@@ -4,30 +4,70 @@
 use super::stats::Sample;
 use crate::model::{Cluster, ClusterShared, Health, Snapshot};
 use crate::worker::millis_since_start;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 type Snapshots = watch::Receiver<Arc<Snapshot>>;
 
-static SNAPSHOTS: Mutex<Option<Snapshots>> = Mutex::new(None);
-static CONCURRENCY: AtomicU32 = AtomicU32::new(0);
+static OBSERVED: Mutex<Option<Observed>> = Mutex::new(None);
+static DRAINING: AtomicBool = AtomicBool::new(false);
 
-/// Statistics speak of these snapshots from now on.
-pub fn observe(snapshots: Snapshots, workers: u32) {
-    CONCURRENCY.store(workers, Ordering::Relaxed);
-    *SNAPSHOTS.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshots);
+struct Observed {
+    snapshots: Snapshots,
+    workers: u32,
+    status: Box<dyn Fn() -> ServerStatus + Send>,
+}
+
+/// How far the process has come (`server.state`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    Live = 0,
+    Draining = 1,
+    PreInitializing = 2,
+    Initializing = 3,
+}
+
+/// What the configuration's owner knows.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerStatus {
+    pub state: ServerState,
+    /// `None` without a control plane.
+    pub connected: Option<bool>,
+    pub warming_clusters: u64,
+    pub warming_listeners: u64,
+}
+
+/// Statistics speak of these snapshots and this process from now on.
+pub fn observe(
+    snapshots: Snapshots,
+    workers: u32,
+    status: impl Fn() -> ServerStatus + Send + 'static,
+) {
+    *OBSERVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Observed {
+        snapshots,
+        workers,
+        status: Box::new(status),
+    });
+}
+
+/// The process is ending.
+pub fn set_draining() {
+    DRAINING.store(true, Ordering::Relaxed);
 }
 
 pub(super) fn samples() -> Vec<(Box<str>, Sample)> {
-    let snapshot = SNAPSHOTS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .as_ref()
-        .map(|snapshots| snapshots.borrow().clone());
+    let observed = OBSERVED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut out = Vec::new();
-    let Some(snapshot) = snapshot else {
+    let Some(observed) = &*observed else {
         return out;
+    };
+    let snapshot = observed.snapshots.borrow().clone();
+    let status = (observed.status)();
+    let draining = DRAINING.load(Ordering::Relaxed);
+    let state = match draining {
+        true => ServerState::Draining,
+        false => status.state,
     };
     let mut plain = |name: &str, value: u64| out.push((name.into(), Sample::Gauge(value)));
     let clusters = || snapshot.clusters.iter().flatten();
@@ -35,13 +75,18 @@ pub(super) fn samples() -> Vec<(Box<str>, Sample)> {
     let listeners = snapshot.listeners.all.len() as u64;
     plain("listener_manager.total_listeners_active", listeners);
     plain("listener_manager.workers_started", 1);
-    plain("server.live", 1);
-    plain("server.state", 0);
-    plain("server.uptime", millis_since_start() / 1000);
     plain(
-        "server.concurrency",
-        u64::from(CONCURRENCY.load(Ordering::Relaxed)),
+        "listener_manager.total_listeners_warming",
+        status.warming_listeners,
     );
+    plain("cluster_manager.warming_clusters", status.warming_clusters);
+    if let Some(connected) = status.connected {
+        plain("control_plane.connected_state", connected.into());
+    }
+    plain("server.live", (!draining).into());
+    plain("server.state", state as u64);
+    plain("server.uptime", millis_since_start() / 1000);
+    plain("server.concurrency", observed.workers.into());
     if let Some(bytes) = resident() {
         plain("server.memory_physical_size", bytes);
     }

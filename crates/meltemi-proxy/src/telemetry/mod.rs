@@ -12,7 +12,7 @@ pub mod stats;
 pub use expose::{prometheus, stats_json, stats_text};
 pub use flags::*;
 pub use info::*;
-pub use live::observe;
+pub use live::{ServerState, ServerStatus, observe, set_draining};
 pub use peer::set_local_workload;
 
 use crate::model::{AccessLog, HttpManager};

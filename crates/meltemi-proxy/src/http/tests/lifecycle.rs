@@ -63,6 +63,22 @@ fn http2_drains_with_goaway_after_its_streams() {
 }
 
 #[test]
+fn connections_that_come_while_draining_are_served_once() {
+    run(async {
+        let upstream = Upstream::named("up").await;
+        let mut manager = manager(routes(vec![any(to(0))]));
+        manager.timeouts.drain = Duration::from_secs(5);
+        let proxy = Proxy::start(manager, vec![cluster(cluster_config("b"), &[&upstream])]).await;
+        proxy.drain.start();
+        let mut one = proxy.connect().await;
+        assert_eq!(one.get("/").await.header("connection"), Some("close"));
+        let mut two = Client::http2(proxy.address).await;
+        assert_eq!(two.get("/").await.status, 200);
+        until(|| proxy.open.get() == 0).await;
+    });
+}
+
+#[test]
 fn idle_connections_and_used_up_ones_close() {
     run(async {
         let upstream = Upstream::named("up").await;
