@@ -1,0 +1,66 @@
+//! Running analyzers.
+
+use crate::analyzers::{ALL, REFERENCES};
+use crate::report::Report;
+use crate::{Index, Message};
+
+/// Looks at the objects of an index for one kind of mistake. One a file in `analyzers/`.
+pub trait Analyzer: Sync {
+    /// Istio's name of it where it has one: `gateway.SecretAnalyzer`.
+    fn name(&self) -> &'static str;
+
+    /// What it looks for, in one sentence.
+    fn about(&self) -> &'static str;
+
+    /// Says what it finds. Pure.
+    fn analyze(&self, index: &Index, report: &mut Report);
+
+    /// Whether it runs when nobody asks for it by name.
+    fn by_default(&self, _index: &Index) -> bool {
+        true
+    }
+}
+
+/// All analyzers, by name.
+pub fn analyzers() -> &'static [&'static dyn Analyzer] {
+    ALL
+}
+
+/// The analyzers that run when none is named.
+pub fn by_default(index: &Index) -> Vec<&'static dyn Analyzer> {
+    analyzers()
+        .iter()
+        .copied()
+        .filter(|analyzer| analyzer.by_default(index))
+        .collect()
+}
+
+/// The analyzers of references between objects, which need no positions and no documents.
+pub fn references() -> Vec<&'static dyn Analyzer> {
+    REFERENCES.to_vec()
+}
+
+/// Runs analyzers. The messages come in order of file, line and code; what two analyzers say in
+/// the same words is said once.
+pub fn analyze(index: &Index, analyzers: &[&dyn Analyzer]) -> Vec<Message> {
+    let mut messages = Vec::new();
+    for analyzer in analyzers {
+        let mut report = Report::new(analyzer.name());
+        analyzer.analyze(index, &mut report);
+        messages.extend(report.messages);
+    }
+    messages.sort_by(|a, b| key(a).cmp(&key(b)));
+    messages.dedup_by(|a, b| key(a) == key(b));
+    messages
+}
+
+fn key(message: &Message) -> impl Ord + '_ {
+    (
+        &message.cluster,
+        &message.place,
+        message.code.id,
+        &message.resource,
+        &message.field,
+        &message.text,
+    )
+}

@@ -1,0 +1,162 @@
+//! Destinations of VirtualServices: whether host and port exist, and whether a gateway's route
+//! goes past the subsets that sidecars use.
+
+use meltemi_api::networking::{Destination, VirtualService};
+use meltemi_api::{FieldPath, nearest};
+
+use crate::code::{PORT_SELECTOR_REQUIRED, REFERENCED_RESOURCE_NOT_FOUND, SUBSET_WITHOUT_EFFECT};
+use crate::hosts::Hosts;
+use crate::report::at;
+use crate::{Analyzer, Index, Report, Resource};
+
+pub struct DestinationHost;
+
+impl Analyzer for DestinationHost {
+    fn name(&self) -> &'static str {
+        "virtualservice.DestinationHostAnalyzer"
+    }
+
+    fn about(&self) -> &'static str {
+        "Checks that the hosts and ports of VirtualServices' destinations exist"
+    }
+
+    fn analyze(&self, index: &Index, report: &mut Report) {
+        let hosts = Hosts::of(index);
+        for (resource, service) in index.of::<VirtualService>() {
+            for (field, destination) in destinations(service) {
+                check(&hosts, resource, service, field, destination, report);
+            }
+            past_subsets(index, resource, service, report);
+        }
+    }
+}
+
+/// All destinations with their paths, mirrors included.
+pub fn destinations(service: &VirtualService) -> Vec<(FieldPath, &Destination)> {
+    let mut all = Vec::new();
+    for (rule, http) in service.http.iter().enumerate() {
+        let path = at!(spec.http[rule]);
+        for (route, to) in http.route.iter().enumerate() {
+            let path = path.field("route").index(route).field("destination");
+            all.push((path, &to.destination));
+        }
+        if let Some(mirror) = &http.mirror {
+            all.push((path.field("mirror"), mirror));
+        }
+        for (mirror, to) in http.mirrors.iter().enumerate() {
+            let path = path.field("mirrors").index(mirror).field("destination");
+            all.push((path, &to.destination));
+        }
+    }
+    for (rule, tls) in service.tls.iter().enumerate() {
+        for (route, to) in tls.route.iter().enumerate() {
+            all.push((
+                at!(spec.tls[rule].route[route].destination),
+                &to.destination,
+            ));
+        }
+    }
+    for (rule, tcp) in service.tcp.iter().enumerate() {
+        for (route, to) in tcp.route.iter().enumerate() {
+            all.push((
+                at!(spec.tcp[rule].route[route].destination),
+                &to.destination,
+            ));
+        }
+    }
+    all
+}
+
+fn check(
+    hosts: &Hosts<'_>,
+    resource: &Resource,
+    owner: &VirtualService,
+    field: FieldPath,
+    to: &Destination,
+    report: &mut Report,
+) {
+    let namespace = resource.namespace();
+    let Some(service) = hosts.find(namespace, &owner.export_to, &to.host) else {
+        let remedy = match nearest(&to.host, hosts.visible(namespace)) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None if to.host.matches('.').count() == 1 => {
+                format!(
+                    "a name with a dot is not completed: write {}.svc.cluster.local",
+                    to.host
+                )
+            }
+            None => {
+                "apply its Service or a ServiceEntry, or export it to this namespace".to_owned()
+            }
+        };
+        let text = format!(
+            "namespace {namespace} sees no service {:?}; requests to it fail",
+            to.host
+        );
+        return report.add(
+            &REFERENCED_RESOURCE_NOT_FOUND,
+            resource,
+            field.field("host"),
+            text,
+            remedy,
+        );
+    };
+    let numbers: Vec<String> = service
+        .ports
+        .iter()
+        .map(|port| port.number.to_string())
+        .collect();
+    match &to.port {
+        None if numbers.len() > 1 => report.add(
+            &PORT_SELECTOR_REQUIRED,
+            resource,
+            field,
+            format!(
+                "{} has the ports {}, and the destination does not say which",
+                to.host,
+                numbers.join(", ")
+            ),
+            "set port.number",
+        ),
+        Some(port) if !service.ports.iter().any(|p| p.number == port.number) => report.add(
+            &REFERENCED_RESOURCE_NOT_FOUND,
+            resource,
+            field.field("port").field("number"),
+            format!("{} has no port {}", to.host, port.number),
+            format!("use one of its ports: {}", numbers.join(", ")),
+        ),
+        _ => {}
+    }
+}
+
+/// Routes of gateways to a host as a whole, although another VirtualService splits it: its
+/// subsets count for sidecars, not for the gateway.
+fn past_subsets(index: &Index, resource: &Resource, service: &VirtualService, report: &mut Report) {
+    if service.gateways.is_empty() {
+        return;
+    }
+    for (rule, http) in service.http.iter().enumerate() {
+        for (route, to) in http.route.iter().enumerate() {
+            if !to.destination.subset.is_empty() {
+                continue;
+            }
+            let host = &to.destination.host;
+            let splitter = index.of::<VirtualService>().find(|(other, spec)| {
+                !std::ptr::eq(*other, resource)
+                    && spec.hosts.contains(host)
+                    && spec.http.iter().flat_map(|http| &http.route).any(|route| {
+                        route.destination.host == *host && !route.destination.subset.is_empty()
+                    })
+            });
+            if let Some((other, _)) = splitter {
+                report.add(
+                    &SUBSET_WITHOUT_EFFECT,
+                    resource,
+                    at!(spec.http[rule].route[route].destination),
+                    format!("the subsets that VirtualService {} chooses for {host} do not count for the gateway", other.full_name()),
+                    "repeat the subsets here, or bind one VirtualService to gateway and mesh",
+                );
+            }
+        }
+    }
+}
