@@ -1,6 +1,9 @@
 //! Running analyzers.
 
+use std::collections::HashSet;
+
 use crate::analyzers::{ALL, REFERENCES};
+use crate::code::SCHEMA_WARNING;
 use crate::report::Report;
 use crate::{Index, Message};
 
@@ -49,9 +52,38 @@ pub fn analyze(index: &Index, analyzers: &[&dyn Analyzer]) -> Vec<Message> {
         analyzer.analyze(index, &mut report);
         messages.extend(report.messages);
     }
+    messages.retain(|message| !is_ignored(message));
+    give_way(&mut messages);
     messages.sort_by(|a, b| key(a).cmp(&key(b)));
     messages.dedup_by(|a, b| key(a) == key(b));
     messages
+}
+
+/// Kubernetes' own namespaces: not a user's to mend (Istio ignores the same).
+const IGNORED: [&str; 4] = [
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    "local-path-storage",
+];
+
+fn is_ignored(message: &Message) -> bool {
+    message.resource.as_ref().is_some_and(|resource| {
+        IGNORED.contains(&resource.namespace.as_str())
+            || (resource.kind == "Namespace" && IGNORED.contains(&resource.name.as_str()))
+    })
+}
+
+/// A general warning gives way to a message with a code of its own about the same field.
+fn give_way(messages: &mut Vec<Message>) {
+    let subject = |message: &Message| (message.resource.clone(), message.field.clone());
+    let specific: HashSet<_> = messages
+        .iter()
+        .filter(|message| *message.code != SCHEMA_WARNING)
+        .map(subject)
+        .collect();
+    messages
+        .retain(|message| *message.code != SCHEMA_WARNING || !specific.contains(&subject(message)));
 }
 
 fn key(message: &Message) -> impl Ord + '_ {

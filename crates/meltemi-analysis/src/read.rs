@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use meltemi_api::mesh::MeshConfig;
 use meltemi_api::{
-    DecodeError, FieldPath, Finding, Kind, Object, Severity, Typed as _, decode, identify,
+    DecodeError, FieldPath, Finding, Kind, Object, Severity, Support, Typed as _, decode, identify,
     not_honoured, unknown_fields, validate,
 };
 use meltemi_config::yaml::{Content, Node, Position, parse};
@@ -365,6 +365,15 @@ fn findings(value: &serde_json::Value, object: &Object) -> Vec<(&'static Code, F
             _ => (&code::SCHEMA_WARNING, finding),
         })
         .collect();
+    let kind = object.meta.kind;
+    if kind.support() != Support::Honoured {
+        let finding = Finding::warning(
+            FieldPath::root().field("kind"),
+            format!("Meltemi does not support {kind} yet"),
+            "do not rely on it where Meltemi runs the mesh",
+        );
+        out.push((&code::NOT_HONOURED, finding));
+    }
     let unknown = unknown_fields(value, object);
     let without_effect = not_honoured(value, object.meta.kind)
         .into_iter()

@@ -70,7 +70,7 @@ fn filter_name(patch: &Tree<'_>) -> String {
 fn is_relative(operation: &str) -> bool {
     matches!(
         operation,
-        "REMOVE" | "REPLACE" | "INSERT_BEFORE" | "INSERT_AFTER" | "MERGE"
+        "REMOVE" | "REPLACE" | "INSERT_BEFORE" | "INSERT_AFTER"
     )
 }
 
