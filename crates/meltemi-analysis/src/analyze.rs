@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use crate::analyzers::{ALL, REFERENCES};
-use crate::code::SCHEMA_WARNING;
+use crate::code::{PORT_NAME, SCHEMA_WARNING};
 use crate::report::Report;
-use crate::{Index, Message};
+use crate::{Code, Index, Message};
 
 /// Looks at the objects of an index for one kind of mistake. One a file in `analyzers/`.
 pub trait Analyzer: Sync {
@@ -74,16 +74,20 @@ fn is_ignored(message: &Message) -> bool {
     })
 }
 
-/// A general warning gives way to a message with a code of its own about the same field.
+/// Codes for what has no better one.
+const GENERAL: [&Code; 2] = [&SCHEMA_WARNING, &PORT_NAME];
+
+/// A general message gives way to one with a code of its own about the same field.
 fn give_way(messages: &mut Vec<Message>) {
     let subject = |message: &Message| (message.resource.clone(), message.field.clone());
     let specific: HashSet<_> = messages
         .iter()
-        .filter(|message| *message.code != SCHEMA_WARNING)
+        .filter(|message| !GENERAL.contains(&message.code))
         .map(subject)
         .collect();
-    messages
-        .retain(|message| *message.code != SCHEMA_WARNING || !specific.contains(&subject(message)));
+    messages.retain(|message| {
+        !GENERAL.contains(&message.code) || !specific.contains(&subject(message))
+    });
 }
 
 fn key(message: &Message) -> impl Ord + '_ {

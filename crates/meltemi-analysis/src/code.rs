@@ -69,8 +69,6 @@ codes! {
     PORT_NAME = "IST0118" "PortNameIsNotUnderNamingConvention" Info:
         "neither name nor appProtocol says what a port speaks; it is detected per connection",
         "name it PROTOCOL or PROTOCOL-SUFFIX, or set appProtocol";
-    INVALID_REGEXP = "IST0122" "InvalidRegexp" Warning:
-        "a regular expression is wrong", "correct it; the syntax is RE2's";
     MULTIPLE_INJECTION_LABELS = "IST0123" "NamespaceMultipleInjectionLabels" Warning:
         "a namespace has labels of several ways into the mesh", "keep one";
     INVALID_ANNOTATION = "IST0125" "InvalidAnnotation" Warning:

@@ -12,7 +12,7 @@ use crate::{Index, Resource, ResourceName};
 const NAME: &str = "istio-ingressgateway";
 
 /// Workload and Service of the gateway, unless the index has them or the mesh has none. The
-/// ports are those that Istio's analysis assumes.
+/// ports are those that Istio's analysis assumes and that its installation has.
 pub fn resources(index: &Index) -> Vec<Resource> {
     if index.mesh.ingress_controller_mode == Some(IngressControllerMode::Off) {
         return Vec::new();
@@ -37,8 +37,8 @@ metadata: {{name: {name}, namespace: {namespace}}}
 spec:
   selector: {{istio: ingressgateway}}
   ports:
-  - {{name: http2, port: 80}}
-  - {{name: https, port: 443}}
+  - {{name: http2, port: 80, targetPort: 8080}}
+  - {{name: https, port: 443, targetPort: 8443}}
   - {{name: tcp, port: 31400}}
   - {{name: tls, port: 15443}}
 "

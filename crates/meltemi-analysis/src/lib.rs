@@ -19,6 +19,7 @@ mod message;
 mod read;
 mod report;
 mod resource;
+mod rules;
 mod selector;
 mod suppress;
 mod tree;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::{Index, Message, ResourceName};
+use crate::{Index, Message, Resource, ResourceName};
 
 /// Annotation with a comma-separated list of codes, or `*` (Istio's).
 pub(crate) const ANNOTATION: &str = "galley.istio.io/analyze-suppress";
@@ -61,27 +61,30 @@ pub struct Suppressions(pub Vec<Suppression>);
 impl Suppressions {
     /// Drops messages that are suppressed here or by an annotation of their object.
     pub fn filter(&self, index: &Index, messages: Vec<Message>) -> Vec<Message> {
+        let annotated: Vec<(&Resource, &String)> = index
+            .resources
+            .iter()
+            .filter_map(|resource| Some((resource, resource.annotations.get(ANNOTATION)?)))
+            .collect();
         messages
             .into_iter()
             .filter(|message| !self.0.iter().any(|one| one.covers(message)))
-            .filter(|message| !annotated(index, message))
+            .filter(|message| {
+                !annotated
+                    .iter()
+                    .any(|(resource, codes)| declines(resource, codes, message))
+            })
             .collect()
     }
 }
 
-fn annotated(index: &Index, message: &Message) -> bool {
-    let Some(name) = &message.resource else {
-        return false;
-    };
-    index.resources.iter().any(|resource| {
-        resource.name == *name
-            && resource.cluster == message.cluster
-            && resource.annotations.get(ANNOTATION).is_some_and(|codes| {
-                codes
-                    .split(',')
-                    .any(|code| code.trim() == "*" || code.trim() == message.code.id)
-            })
-    })
+/// Whether an object's annotation lists the code of a message about it.
+fn declines(resource: &Resource, codes: &str, message: &Message) -> bool {
+    message.resource.as_ref() == Some(&resource.name)
+        && message.cluster == resource.cluster
+        && codes
+            .split(',')
+            .any(|code| code.trim() == "*" || code.trim() == message.code.id)
 }
 
 /// Whether `text` is what `pattern` describes; `*` stands for any text.

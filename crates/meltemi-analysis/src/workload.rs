@@ -58,14 +58,18 @@ impl<'a> Workload<'a> {
 /// Every pod, and every template whose labels no pod of the namespace has.
 pub fn workloads(index: &Index) -> Vec<Workload<'_>> {
     let mut all: Vec<Workload<'_>> = pods(index).collect();
-    let made = all.len();
+    let mut of_namespace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (position, pod) in all.iter().enumerate() {
+        of_namespace
+            .entry(pod.namespace())
+            .or_default()
+            .push(position);
+    }
     for kind in ["Deployment", "StatefulSet"] {
         for resource in index.kind("apps", kind) {
             let template = Workload::of_template(resource);
-            let has_pod = all[..made].iter().any(|pod| {
-                pod.namespace() == template.namespace() && selects(&template.labels, &pod.labels)
-            });
-            if !has_pod {
+            let mut pods = of_namespace.get(template.namespace()).into_iter().flatten();
+            if !pods.any(|pod| selects(&template.labels, &all[*pod].labels)) {
                 all.push(template);
             }
         }

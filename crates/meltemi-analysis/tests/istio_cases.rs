@@ -39,6 +39,11 @@ const DEPARTURES: &[(&str, &str, &str)] = &[
         "IST0106",
         "fields that do not exist are errors, as for the API server",
     ),
+    (
+        "deprecation",
+        "IST0133",
+        "an object with such a field is not looked at further",
+    ),
 ];
 
 /// Code, level and resource of messages, with how often.
@@ -63,7 +68,7 @@ fn file(file: &Value, cluster: Option<&str>) -> SourceFile {
         name: Path::new(file["name"].as_str().unwrap()).into(),
         bytes: file["content"].as_str().unwrap().into(),
         cluster: cluster.map(Arc::from),
-        overlay: false,
+        layer: 0,
     }
 }
 
@@ -77,7 +82,7 @@ fn networks(file: &Value, system: &str) -> SourceFile {
         )
         .into(),
         cluster: None,
-        overlay: false,
+        layer: 0,
     }
 }
 

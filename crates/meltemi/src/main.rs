@@ -43,6 +43,8 @@ enum Command {
     Delete(delete::Args),
     /// Show what applying files would change (exit code 1: something)
     Diff(diff::Args),
+    /// Look for mistakes in files, directories or the running mesh
+    Analyze(Box<analyze::Args>),
     /// Run a command inside a workload's network
     Exec(exec::Args),
     /// Add a process to the mesh as a service
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Apply(args) => apply::run(args),
         Command::Delete(args) => delete::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Analyze(args) => analyze::run(*args),
         Command::Exec(args) => exec::run(args),
         Command::Run(args) => run::run(args),
         Command::Logs(args) => logs::run(args),

@@ -1,6 +1,8 @@
 //! Destinations of VirtualServices: whether host and port exist, and whether a gateway's route
 //! goes past the subsets that sidecars use.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use meltemi_api::networking::{Destination, VirtualService};
 use meltemi_api::{FieldPath, nearest};
 
@@ -22,11 +24,12 @@ impl Analyzer for DestinationHost {
 
     fn analyze(&self, index: &Index, report: &mut Report) {
         let hosts = Hosts::of(index);
+        let splitters = splitters(index);
         for (resource, service) in index.of::<VirtualService>() {
             for (field, destination) in destinations(service) {
                 check(&hosts, resource, service, field, destination, report);
             }
-            past_subsets(index, resource, service, report);
+            past_subsets(&splitters, resource, service, report);
         }
     }
 }
@@ -77,13 +80,14 @@ fn check(
 ) {
     let namespace = resource.namespace();
     let Some(service) = hosts.find(namespace, &owner.export_to, &to.host) else {
+        let completed = format!("{}.svc.cluster.local", to.host);
         let remedy = match nearest(&to.host, hosts.visible(namespace)) {
             Some(near) => format!("did you mean {near:?}?"),
-            None if to.host.matches('.').count() == 1 => {
-                format!(
-                    "a name with a dot is not completed: write {}.svc.cluster.local",
-                    to.host
-                )
+            None if hosts
+                .find(namespace, &owner.export_to, &completed)
+                .is_some() =>
+            {
+                format!("a name with a dot is not completed: write {completed}")
             }
             None => {
                 "apply its Service or a ServiceEntry, or export it to this namespace".to_owned()
@@ -129,31 +133,48 @@ fn check(
     }
 }
 
+/// The VirtualServices that split their own hosts into subsets, by host as it is written.
+fn splitters(index: &Index) -> BTreeMap<&str, Vec<&Resource>> {
+    let mut all: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
+    for (resource, service) in index.of::<VirtualService>() {
+        let routes = service.http.iter().flat_map(|http| &http.route);
+        let split: BTreeSet<&str> = routes
+            .map(|route| &route.destination)
+            .filter(|to| !to.subset.is_empty() && service.hosts.contains(&to.host))
+            .map(|to| to.host.as_str())
+            .collect();
+        for host in split {
+            all.entry(host).or_default().push(resource);
+        }
+    }
+    all
+}
+
 /// Routes of gateways to a host as a whole, although another VirtualService splits it: its
 /// subsets count for sidecars, not for the gateway.
-fn past_subsets(index: &Index, resource: &Resource, service: &VirtualService, report: &mut Report) {
+fn past_subsets(
+    splitters: &BTreeMap<&str, Vec<&Resource>>,
+    resource: &Resource,
+    service: &VirtualService,
+    report: &mut Report,
+) {
     if service.gateways.is_empty() {
         return;
     }
     for (rule, http) in service.http.iter().enumerate() {
         for (route, to) in http.route.iter().enumerate() {
-            if !to.destination.subset.is_empty() {
-                continue;
-            }
             let host = &to.destination.host;
-            let splitter = index.of::<VirtualService>().find(|(other, spec)| {
-                !std::ptr::eq(*other, resource)
-                    && spec.hosts.contains(host)
-                    && spec.http.iter().flat_map(|http| &http.route).any(|route| {
-                        route.destination.host == *host && !route.destination.subset.is_empty()
-                    })
-            });
-            if let Some((other, _)) = splitter {
+            let mut others = splitters.get(host.as_str()).into_iter().flatten();
+            let other = others.find(|other| !std::ptr::eq(**other, resource));
+            if let Some(other) = other.filter(|_| to.destination.subset.is_empty()) {
                 report.add(
                     &SUBSET_WITHOUT_EFFECT,
                     resource,
                     at!(spec.http[rule].route[route].destination),
-                    format!("the subsets that VirtualService {} chooses for {host} do not count for the gateway", other.full_name()),
+                    format!(
+                        "the subsets that VirtualService {} chooses for {host} do not count for the gateway",
+                        other.full_name()
+                    ),
                     "repeat the subsets here, or bind one VirtualService to gateway and mesh",
                 );
             }

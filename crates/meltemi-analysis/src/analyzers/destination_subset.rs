@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use meltemi_api::nearest;
-use meltemi_api::networking::{DestinationRule, VirtualService};
+use meltemi_api::networking::VirtualService;
 
 use super::destination_host::destinations;
 use crate::code::REFERENCED_RESOURCE_NOT_FOUND;
-use crate::hosts::{covers, fqdn, scopes};
+use crate::rules::Rules;
 use crate::{Analyzer, Index, Report};
 
 pub struct DestinationSubset;
@@ -22,24 +21,24 @@ impl Analyzer for DestinationSubset {
     }
 
     fn analyze(&self, index: &Index, report: &mut Report) {
+        let rules = Rules::of(index);
         for (resource, service) in index.of::<VirtualService>() {
             for (field, to) in destinations(service) {
                 if to.subset.is_empty() {
                     continue;
                 }
-                let subsets = subsets(index, resource.namespace(), &to.host);
+                let subsets: BTreeSet<&str> = rules
+                    .subsets(resource.namespace(), &to.host)
+                    .map(|subset| subset.name.as_str())
+                    .collect();
                 if subsets.contains(to.subset.as_str()) {
                     continue;
                 }
-                let remedy = match nearest(&to.subset, subsets.iter().copied()) {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None if subsets.is_empty() => {
-                        format!("apply a DestinationRule for {} that declares it", to.host)
-                    }
-                    None => {
-                        let known: Vec<&str> = subsets.iter().copied().collect();
-                        format!("declared are {}", known.join(", "))
-                    }
+                let remedy = if subsets.is_empty() {
+                    format!("apply a DestinationRule for {} that declares it", to.host)
+                } else {
+                    let known: Vec<&str> = subsets.into_iter().collect();
+                    format!("declared are {}", known.join(", "))
                 };
                 report.add(
                     &REFERENCED_RESOURCE_NOT_FOUND,
@@ -54,21 +53,4 @@ impl Analyzer for DestinationSubset {
             }
         }
     }
-}
-
-/// The subsets of a host that the rules which a namespace sees declare.
-pub fn subsets<'a>(index: &'a Index, namespace: &str, host: &str) -> BTreeSet<&'a str> {
-    let host = fqdn(host, namespace);
-    index
-        .of::<DestinationRule>()
-        .filter(|(rule, spec)| covers(&fqdn(&spec.host, rule.namespace()), &host))
-        .filter(|(rule, spec)| {
-            let scopes = scopes(&spec.export_to, rule.namespace());
-            rule.namespace() == namespace
-                || scopes
-                    .iter()
-                    .any(|scope| scope == "*" || scope == namespace)
-        })
-        .flat_map(|(_, spec)| spec.subsets.iter().map(|subset| subset.name.as_str()))
-        .collect()
 }

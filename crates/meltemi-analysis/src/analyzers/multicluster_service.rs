@@ -13,6 +13,18 @@ pub struct MulticlusterService;
 /// The same Service by cluster.
 type Copies<'a> = BTreeMap<&'a str, (&'a Resource, ServiceSpec)>;
 
+/// Whether two Services are alike in one respect.
+type Same = fn(&ServiceSpec, &ServiceSpec) -> bool;
+
+/// In what they may differ.
+const DIFFERENCES: [(&str, Same); 3] = [
+    ("headless in one and not in another", |a, b| {
+        is_headless(a) == is_headless(b)
+    }),
+    ("of different types", |a, b| kind(a) == kind(b)),
+    ("with different ports", |a, b| sorted(a) == sorted(b)),
+];
+
 impl Analyzer for MulticlusterService {
     fn name(&self) -> &'static str {
         "services.MultiClusterServiceAnalyzer"
@@ -40,17 +52,8 @@ impl Analyzer for MulticlusterService {
                 continue;
             };
             let rest: Vec<(&Resource, ServiceSpec)> = all.collect();
-            let differs = |same: fn(&ServiceSpec, &ServiceSpec) -> bool| {
-                rest.iter().any(|(_, other)| !same(&first, other))
-            };
-            let kinds: [(&str, fn(&ServiceSpec, &ServiceSpec) -> bool); 3] = [
-                ("headless in one and not in another", |a, b| {
-                    is_headless(a) == is_headless(b)
-                }),
-                ("of different types", |a, b| kind(a) == kind(b)),
-                ("with different ports", |a, b| sorted(a) == sorted(b)),
-            ];
-            let differences: Vec<&str> = kinds
+            let differs = |same: Same| rest.iter().any(|(_, other)| !same(&first, other));
+            let differences: Vec<&str> = DIFFERENCES
                 .into_iter()
                 .filter(|(_, same)| differs(*same))
                 .map(|(text, _)| text)

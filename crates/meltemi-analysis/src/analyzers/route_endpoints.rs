@@ -1,11 +1,12 @@
 //! Routes to subsets and Services that have no workload.
 
-use meltemi_api::networking::{Destination, DestinationRule, VirtualService};
+use meltemi_api::networking::{Destination, VirtualService};
 
 use super::destination_host::destinations;
 use super::subset_pods::is_empty;
 use crate::code::ROUTE_TO_EMPTY_SUBSET;
-use crate::hosts::{Hosts, Service, covers, fqdn};
+use crate::hosts::{Hosts, Service};
+use crate::rules::Rules;
 use crate::selector::selects;
 use crate::workload::{Workload, workloads};
 use crate::{Analyzer, Index, Report};
@@ -23,6 +24,7 @@ impl Analyzer for RouteEndpoints {
 
     fn analyze(&self, index: &Index, report: &mut Report) {
         let hosts = Hosts::of(index);
+        let rules = Rules::of(index);
         let workloads = workloads(index);
         for (resource, virtual_service) in index.of::<VirtualService>() {
             let namespace = resource.namespace();
@@ -36,7 +38,7 @@ impl Analyzer for RouteEndpoints {
                     selects_nothing(service, &workloads)
                         .then(|| (field.field("host"), to.host.clone()))
                 } else {
-                    empty_subset(index, namespace, service, to, &workloads).then(|| {
+                    empty_subset(&rules, namespace, service, to, &workloads).then(|| {
                         (
                             field.field("subset"),
                             format!("subset {} of {}", to.subset, to.host),
@@ -73,17 +75,14 @@ fn selects_nothing(service: &Service<'_>, workloads: &[Workload<'_>]) -> bool {
 }
 
 fn empty_subset(
-    index: &Index,
+    rules: &Rules<'_>,
     namespace: &str,
     service: &Service<'_>,
     to: &Destination,
     workloads: &[Workload<'_>],
 ) -> bool {
-    let host = fqdn(&to.host, namespace);
-    let mut declared = index
-        .of::<DestinationRule>()
-        .filter(|(rule, spec)| covers(&fqdn(&spec.host, rule.namespace()), &host))
-        .flat_map(|(_, spec)| &spec.subsets)
+    let mut declared = rules
+        .subsets(namespace, &to.host)
         .filter(|subset| subset.name == to.subset)
         .peekable();
     declared.peek().is_some() && declared.all(|subset| is_empty(service, subset, workloads))

@@ -14,13 +14,22 @@ pub(crate) use catalog::read_bounded;
 pub(crate) use scan::{Found, is_configuration, walk};
 pub use watch::DirectorySource;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_api::ObjectKey;
 
 use crate::load::ReadOptions;
 use crate::{ConfigError, Objects};
+
+/// The files of a directory that hold objects, by path, as a [`DirectorySource`] finds them, and
+/// what could not be looked at. A directory that does not exist has none.
+pub fn files(root: &Path) -> (Vec<Arc<Path>>, Vec<ConfigError>) {
+    let mut found = Found::default();
+    walk(root, &SourceOptions::default().exclude, &mut found);
+    (found.files.into_keys().collect(), found.problems)
+}
 
 /// A directory of YAML and JSON files, read with all its sub-directories except hidden ones.
 #[derive(Debug, Clone, PartialEq, Eq)]

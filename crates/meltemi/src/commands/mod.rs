@@ -1,6 +1,7 @@
 //! One file a command. A command returns its exit code: 0 done, 1 refused or not ready,
 //! 2 wrong usage; `run` and `exec` return the program's own.
 
+pub mod analyze;
 pub mod apply;
 pub mod ca;
 pub mod completion;

@@ -1,16 +1,16 @@
 //! From files to resources, and to what is wrong with the documents themselves.
 
+mod findings;
+mod settings;
+
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use meltemi_api::mesh::MeshConfig;
-use meltemi_api::{
-    DecodeError, FieldPath, Finding, Kind, Object, Severity, Support, Typed as _, decode, identify,
-    not_honoured, unknown_fields, validate,
-};
+use findings::findings;
+use meltemi_api::{DecodeError, FieldPath, Finding, Kind, decode, identify};
 use meltemi_config::yaml::{Content, Node, Position, parse};
-use serde_json::json;
 
 use crate::index::Platform;
 use crate::message::Place;
@@ -25,8 +25,9 @@ pub struct SourceFile {
     pub bytes: Vec<u8>,
     /// Cluster whose objects it holds, when files of several are looked at together.
     pub cluster: Option<Arc<str>>,
-    /// Whether its objects stand in for objects of the same name in files that are no overlay.
-    pub overlay: bool,
+    /// An object of a file of a higher layer stands in for those of its name in lower ones;
+    /// within one layer a second definition is a mistake.
+    pub layer: u8,
 }
 
 /// How files are read.
@@ -93,10 +94,9 @@ impl Index {
             index: Self::new(options.platform, &options.system_namespace),
             seen: HashMap::new(),
         };
-        for file in files.iter().filter(|file| file.overlay) {
-            reader.file(file);
-        }
-        for file in files.iter().filter(|file| !file.overlay) {
+        let mut files: Vec<&SourceFile> = files.iter().collect();
+        files.sort_by_key(|file| Reverse(file.layer));
+        for file in files {
             reader.file(file);
         }
         reader.settings();
@@ -114,8 +114,8 @@ type Key = (Option<Arc<str>>, String, ResourceName);
 struct Reader<'a> {
     options: &'a Options,
     index: Index,
-    /// The first definition of every object, and whether it is of an overlay.
-    seen: HashMap<Key, (usize, bool)>,
+    /// The first definition of every object, and its layer.
+    seen: HashMap<Key, (usize, u8)>,
 }
 
 impl Reader<'_> {
@@ -236,8 +236,8 @@ impl Reader<'_> {
             resource.group.clone(),
             resource.name.clone(),
         );
-        if let Some((first, overlay)) = self.seen.get(&key) {
-            if *overlay == file.overlay {
+        if let Some((first, layer)) = self.seen.get(&key) {
+            if *layer == file.layer {
                 let first = &self.index.resources[*first];
                 let at = first.position(&FieldPath::root());
                 let first = first.file.as_ref().map_or_else(String::new, |file| {
@@ -258,150 +258,9 @@ impl Reader<'_> {
             return None;
         }
         let position = self.index.push(resource);
-        self.seen.insert(key, (position, file.overlay));
+        self.seen.insert(key, (position, file.layer));
         Some(position)
     }
-
-    /// The mesh's settings: those given, else those of Istio's ConfigMap, else a MeshConfig
-    /// object's, else the defaults.
-    fn settings(&mut self) {
-        let system = self.options.system_namespace.clone();
-        let map = self.index.resources.iter().position(|resource| {
-            resource.group.is_empty()
-                && resource.name.kind == "ConfigMap"
-                && resource.name.namespace == system
-                && resource.name.name == "istio"
-        });
-        if let Some((file, text)) = self.options.mesh_config.clone() {
-            self.mesh_config(&text, &file, 0);
-        } else if let Some((file, text, line)) = map.and_then(|map| self.embedded(map, "mesh")) {
-            self.mesh_config(&text, &file, line);
-        } else {
-            let config = self.index.of::<MeshConfig>().next();
-            let config = config.map(|(_, config)| Arc::new(config.clone()));
-            self.index.mesh = config.unwrap_or_default();
-        }
-        if let Some((file, text, line)) = map.and_then(|map| self.embedded(map, "meshNetworks"))
-            && let Some(Ok(document)) = parse(text.as_bytes()).into_iter().next()
-        {
-            let name = ResourceName {
-                kind: "MeshNetworks".into(),
-                namespace: system,
-                name: "meshnetworks".into(),
-            };
-            let root = shifted(document.root, line);
-            let mut resource = Resource::new("mesh.istio.io", name, root, None);
-            resource.file = Some(file);
-            self.index.push(resource);
-        }
-    }
-
-    /// A text in a ConfigMap, its file, and the line before the text's first.
-    fn embedded(&self, map: usize, key: &str) -> Option<(Arc<Path>, String, u32)> {
-        let map = &self.index.resources[map];
-        let entry = map.tree().at(&["data", key]);
-        let text = entry.text();
-        let line = map.position(&entry.path).line;
-        (!text.is_empty())
-            .then(|| (map.file.clone(), text.to_owned(), line))
-            .and_then(|(file, text, line)| Some((file?, text, line)))
-    }
-
-    fn mesh_config(&mut self, text: &str, file: &Arc<Path>, line: u32) {
-        let mut problem = |at: Position, code, finding| {
-            self.index.problems.push(Problem {
-                code,
-                resource: None,
-                place: Place {
-                    file: Arc::clone(file),
-                    line: at.line + line,
-                    column: at.column,
-                },
-                finding,
-            });
-        };
-        let document = match parse(text.as_bytes()).into_iter().next() {
-            None => return,
-            Some(Err(error)) => {
-                let finding = Finding::error(FieldPath::root(), error.message, error.remedy);
-                return problem(error.at, &code::SCHEMA_VALIDATION_ERROR, finding);
-            }
-            Some(Ok(document)) => document,
-        };
-        let value = json!({
-            "apiVersion": Kind::MeshConfig.api_version(),
-            "kind": Kind::MeshConfig.as_str(),
-            "metadata": {"name": "istio"},
-            "spec": document.root.to_value(),
-        });
-        let inner = |path: &FieldPath| {
-            let below_spec = path.0.get(1..).unwrap_or_default();
-            document.root.position(&FieldPath(below_spec.to_vec()))
-        };
-        match decode(&value, "") {
-            Err(error) => {
-                let finding = Finding::error(error.path, error.message, error.remedy);
-                let at = inner(&finding.path);
-                problem(at, &code::SCHEMA_VALIDATION_ERROR, finding);
-            }
-            Ok(object) => {
-                for (code, finding) in findings(&value, &object) {
-                    problem(inner(&finding.path), code, finding);
-                }
-                if let Some(config) = MeshConfig::of(&object.spec) {
-                    self.index.mesh = Arc::clone(config);
-                }
-            }
-        }
-    }
-}
-
-/// What is to be said of one object without looking at others.
-fn findings(value: &serde_json::Value, object: &Object) -> Vec<(&'static Code, Finding)> {
-    let mut out: Vec<(&'static Code, Finding)> = validate(object)
-        .into_iter()
-        .map(|finding| match finding.severity {
-            Severity::Error => (&code::SCHEMA_VALIDATION_ERROR, finding),
-            _ => (&code::SCHEMA_WARNING, finding),
-        })
-        .collect();
-    let kind = object.meta.kind;
-    if kind.support() != Support::Honoured {
-        let finding = Finding::warning(
-            FieldPath::root().field("kind"),
-            format!("Meltemi does not support {kind} yet"),
-            "do not rely on it where Meltemi runs the mesh",
-        );
-        out.push((&code::NOT_HONOURED, finding));
-    }
-    let unknown = unknown_fields(value, object);
-    let without_effect = not_honoured(value, object.meta.kind)
-        .into_iter()
-        .filter(|field| field.severity == Severity::Warning && is_users(&field.path))
-        .filter(|field| !unknown.iter().any(|unknown| unknown.path == field.path));
-    out.extend(without_effect.map(|field| {
-        let finding = Finding::warning(
-            field.path,
-            "Meltemi accepts this field but does not honour it yet",
-            "do not rely on it",
-        );
-        (&code::NOT_HONOURED, finding)
-    }));
-    out.extend(unknown.iter().map(|unknown| {
-        let known = unknown.known.iter().map(String::as_str);
-        let finding = Finding::warning(
-            unknown.path.clone(),
-            format!("unknown field {:?} has no effect", unknown.name),
-            meltemi_api::did_you_mean(&unknown.name, known),
-        );
-        (&code::SCHEMA_WARNING, finding)
-    }));
-    out
-}
-
-/// Fields that a user writes; the status is the control plane's.
-fn is_users(path: &FieldPath) -> bool {
-    !matches!(path.0.first(), Some(meltemi_api::Segment::Field(name)) if name == "status")
 }
 
 fn place(file: &SourceFile, at: Position) -> Place {
@@ -446,32 +305,5 @@ fn list_items(root: Node) -> Result<Vec<Node>, Node> {
             at: root.at,
             content,
         }),
-    }
-}
-
-/// A document inside of another file: its lines begin after `line`.
-fn shifted(mut node: Node, line: u32) -> Node {
-    node.at.line += line;
-    match &mut node.content {
-        Content::List(items) => {
-            for item in items {
-                *item = shifted(std::mem::replace(item, empty()), line);
-            }
-        }
-        Content::Map(entries) => {
-            for entry in entries {
-                entry.at.line += line;
-                entry.value = shifted(std::mem::replace(&mut entry.value, empty()), line);
-            }
-        }
-        _ => {}
-    }
-    node
-}
-
-const fn empty() -> Node {
-    Node {
-        at: Position { line: 0, column: 0 },
-        content: Content::Null,
     }
 }
