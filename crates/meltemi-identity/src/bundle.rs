@@ -88,7 +88,10 @@ impl TrustBundle {
 
     /// All roots as concatenated PEM.
     pub fn to_pem(&self) -> String {
-        self.roots.iter().map(|root| pem(root)).collect()
+        self.roots
+            .iter()
+            .map(|root| pem("CERTIFICATE", root))
+            .collect()
     }
 
     /// The roots as webpki and rustls want them.
@@ -102,14 +105,14 @@ impl TrustBundle {
     }
 }
 
-/// One certificate as PEM (RFC 7468: lines of 64 characters).
-pub(crate) fn pem(der: &[u8]) -> String {
+/// One DER structure as PEM (RFC 7468: lines of 64 characters); `label` is `CERTIFICATE`,
+/// `PRIVATE KEY` ...
+pub fn pem(label: &str, der: &[u8]) -> String {
     let base64 = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut text = format!("-----BEGIN {label}-----\n");
     for line in base64.as_bytes().chunks(64) {
         text.extend(line.iter().map(|byte| char::from(*byte)));
         text.push('\n');
     }
-    text.push_str("-----END CERTIFICATE-----\n");
-    text
+    text + &format!("-----END {label}-----\n")
 }

@@ -20,7 +20,7 @@ pub use authority::{
     Authority, AuthorityError, AuthorityOptions, CaState, Issued, RootRole, RootState, RotateError,
     ServingCertificate, SignError,
 };
-pub use bundle::{BundleError, TrustBundle};
+pub use bundle::{BundleError, TrustBundle, pem};
 pub use csr::{
     Authenticator, Caller, CsrService, JoinToken, JoinTokenError, JoinTokens, LocalCredentials,
     LocalWorkload, MutualTls, Peer, PeerAddress, RateLimit, Refusal,

@@ -21,6 +21,11 @@ pub struct LocalMesh {
     /// Which command stands for which image; the first match wins.
     #[serde(default)]
     pub images: Vec<Image>,
+    /// Image of the proxies of workloads and gateways that name none
+    /// (`sidecar.istio.io/proxyImage`); without the field, Meltemi's own proxy. What it stands
+    /// for is Envoy.
+    #[serde(default)]
+    pub proxy_image: Option<String>,
     /// The gateways to run; without the field, one ingress gateway; `[]` for none.
     #[serde(default = "default_gateways")]
     pub gateways: Vec<Gateway>,
@@ -189,6 +194,7 @@ impl Default for LocalMesh {
             api_version: API_VERSION.into(),
             kind: "LocalMesh".into(),
             images: Vec::new(),
+            proxy_image: None,
             gateways: default_gateways(),
             network: Network::default(),
             dns: Dns::default(),

@@ -13,6 +13,7 @@ pub mod bootstrap;
 pub mod compile;
 pub mod config;
 pub mod dns;
+mod envoy;
 pub mod http;
 mod identity;
 mod lifecycle;

@@ -44,6 +44,8 @@ pub struct Options {
     /// Overrides of the bootstrap's `node` (`--service-node`, `--service-cluster`).
     pub service_node: Option<String>,
     pub service_cluster: Option<String>,
+    /// Envoy's binary, to serve the traffic in our place (`--envoy`).
+    pub envoy: Option<PathBuf>,
 }
 
 impl Options {
@@ -65,6 +67,7 @@ impl Options {
             servers: ServerPorts::default(),
             service_node: None,
             service_cluster: None,
+            envoy: None,
         }
     }
 }

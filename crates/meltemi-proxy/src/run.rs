@@ -6,14 +6,17 @@ use crate::dns::{Forwarder, ResolverConfig, SharedTable, Table};
 use crate::lifecycle::{Control, until_end};
 use crate::logging::Levels;
 use crate::worker::{Group, Workers, can_listen, process_start};
-use crate::{Options, config, dns, identity, node, telemetry};
+use crate::{Options, config, dns, envoy, identity, node, telemetry};
 use arc_swap::ArcSwap;
 use meltemi_identity::Credential;
+use meltemi_xds::nds::NameTable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Why a proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,8 @@ pub enum RunError {
     Config(#[from] config::StartError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error("Envoy: {0}")]
+    Envoy(String),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -44,10 +49,15 @@ pub fn run(options: Options) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(options, levels))
+    let tasks = tokio::task::LocalSet::new();
+    match options.envoy.clone() {
+        Some(program) => tasks.block_on(&runtime, envoy::serve(&program, options)),
+        None => tasks.block_on(&runtime, serve(options, levels)),
+    }
 }
 
-async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
+/// The bootstrap with what the command line overrides.
+pub(crate) fn bootstrap(options: &Options) -> Result<Bootstrap, BootstrapError> {
     let mut bootstrap = Bootstrap::read(&options.config_path)?;
     if let Some(id) = &options.service_node {
         bootstrap.node.id = id.clone();
@@ -55,14 +65,18 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
     if let Some(cluster) = &options.service_cluster {
         bootstrap.node.cluster = cluster.clone();
     }
-    telemetry::set_local_workload(&bootstrap.node.id, node::peer_info(&bootstrap));
-    let zone = node::zone(&bootstrap);
-    let admin_address = bootstrap.admin.clone();
+    Ok(bootstrap)
+}
 
+/// The workload's identity, fetched from now on, and what it shows the control plane.
+pub(crate) fn identified(
+    bootstrap: &Bootstrap,
+    options: &Options,
+) -> Result<config::Options, RunError> {
     let mut manager = config::Options::default();
     if let Some(credential) = &options.credential {
         let roots = options.root_cert.as_deref();
-        let own = identity::start(&bootstrap, credential.clone(), roots);
+        let own = identity::start(bootstrap, credential.clone(), roots);
         manager.identity = Some(own.map_err(RunError::Options)?);
         // One from a file is good for the CA only; ADS is shown the certificate.
         if let Credential::Token(token) = credential {
@@ -70,6 +84,16 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
             manager.authorization = Some(Arc::new(move || Some(header.clone())));
         }
     }
+    Ok(manager)
+}
+
+async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
+    let bootstrap = bootstrap(&options)?;
+    telemetry::set_local_workload(&bootstrap.node.id, node::peer_info(&bootstrap));
+    let zone = node::zone(&bootstrap);
+    let admin_address = bootstrap.admin.clone();
+
+    let mut manager = identified(&bootstrap, &options)?;
     let namespace = duplicate(options.netns.as_ref())?;
     manager.probe = Some(Arc::new(move |address| {
         can_listen(address, namespace.as_ref().map(AsFd::as_fd))
@@ -94,17 +118,7 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
         config.server_status(),
     );
     if let Some(address) = options.dns.listen {
-        let table: SharedTable = Arc::new(ArcSwap::from_pointee(Table::empty(zone.clone())));
-        let forwarder = Forwarder::new(ResolverConfig::read(&options.dns.resolv_conf));
-        let namespace = options.netns.as_ref().map(AsFd::as_fd);
-        dns::serve(
-            address,
-            namespace,
-            table.clone(),
-            options.dns.unknown,
-            forwarder,
-        )?;
-        tokio::task::spawn_local(follow_names(config.name_table.clone(), table, zone));
+        serve_names(&options, address, config.name_table.clone(), zone)?;
     }
 
     let control = Control::default();
@@ -162,8 +176,29 @@ fn serve_own(
     Ok(paths)
 }
 
+/// Answers the workload's DNS by the name table.
+pub(crate) fn serve_names(
+    options: &Options,
+    address: SocketAddr,
+    names: watch::Receiver<Arc<NameTable>>,
+    zone: dns::Zone,
+) -> io::Result<()> {
+    let table: SharedTable = Arc::new(ArcSwap::from_pointee(Table::empty(zone.clone())));
+    let forwarder = Forwarder::new(ResolverConfig::read(&options.dns.resolv_conf));
+    let namespace = options.netns.as_ref().map(AsFd::as_fd);
+    dns::serve(
+        address,
+        namespace,
+        table.clone(),
+        options.dns.unknown,
+        forwarder,
+    )?;
+    tokio::task::spawn_local(follow_names(names, table, zone));
+    Ok(())
+}
+
 async fn follow_names(
-    mut names: tokio::sync::watch::Receiver<Arc<meltemi_xds::nds::NameTable>>,
+    mut names: watch::Receiver<Arc<NameTable>>,
     table: SharedTable,
     zone: dns::Zone,
 ) {
@@ -180,7 +215,7 @@ async fn follow_names(
     }
 }
 
-fn duplicate(namespace: Option<&OwnedFd>) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn duplicate(namespace: Option<&OwnedFd>) -> io::Result<Option<OwnedFd>> {
     namespace.map(OwnedFd::try_clone).transpose()
 }
 

@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod nds;
+mod relay;
 mod resource;
 pub mod server;
 mod subscription;
@@ -18,6 +19,7 @@ pub mod type_url;
 mod wire;
 
 pub use client::AdsClient;
+pub use relay::AdsRelay;
 pub use resource::{Resource, ResourceSet};
-pub use server::{AdsServer, ResourceSource};
+pub use server::{AdsServer, ResourceSource, SecretServer};
 pub use subscription::Subscription;

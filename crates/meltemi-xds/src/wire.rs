@@ -78,6 +78,10 @@ pub const SOTW_PATH: &str =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 /// Name of the gRPC service.
 pub const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+/// The same two for secrets alone.
+pub const DELTA_SECRETS_PATH: &str = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets";
+pub const SOTW_SECRETS_PATH: &str = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets";
+pub const SECRET_SERVICE: &str = "envoy.service.secret.v3.SecretDiscoveryService";
 
 /// Longest error message that a client sends and a server keeps.
 const MAX_ERROR_BYTES: usize = 16 * 1024;

@@ -112,7 +112,10 @@ impl Authority {
         if let Some(own) = &self.own {
             own.issued(not_after, self.options.default_ttl)?;
         }
-        let mut pem_chain: Vec<String> = chain.iter().map(|certificate| pem(certificate)).collect();
+        let mut pem_chain: Vec<String> = chain
+            .iter()
+            .map(|certificate| pem("CERTIFICATE", certificate))
+            .collect();
         // Istio's agent takes the last element for the root(s), whole.
         pem_chain.push(signing.roots.to_pem());
         Ok(Issued {

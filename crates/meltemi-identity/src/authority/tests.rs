@@ -156,7 +156,7 @@ fn requests_without_proof_of_possession_are_refused() {
 }
 
 fn pem_request(der: &[u8]) -> String {
-    crate::bundle::pem(der).replace("CERTIFICATE", "CERTIFICATE REQUEST")
+    crate::bundle::pem("CERTIFICATE REQUEST", der)
 }
 
 #[test]

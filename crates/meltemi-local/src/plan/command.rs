@@ -2,6 +2,7 @@
 
 use crate::settings::LocalMesh;
 use k8s_openapi::api::core::v1::Container;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A container's program.
@@ -28,6 +29,45 @@ pub enum CommandError {
         /// Its image.
         image: String,
     },
+    /// Nothing says what the proxy's image means, or too much.
+    #[error(
+        "no program for the proxy's image \"{image}\": meltemi.yaml needs under `images:` an entry with Envoy's binary alone:\n  - image: \"{image}\"\n    command: [/usr/bin/envoy]"
+    )]
+    NoProxy {
+        /// The proxy's image.
+        image: String,
+    },
+}
+
+/// Envoy's binary for a workload whose proxy has an image of its own; none for Meltemi's.
+pub(crate) fn envoy(
+    annotations: &BTreeMap<String, String>,
+    settings: &LocalMesh,
+    directory: &Path,
+) -> Result<Option<PathBuf>, CommandError> {
+    let Some(image) = proxy_image(annotations, settings) else {
+        return Ok(None);
+    };
+    match settings.image(image).map(|image| image.command.as_slice()) {
+        Some([program]) if program == "meltemi" => Ok(None),
+        // A bare name is looked up in the PATH.
+        Some([program]) if program.contains('/') => Ok(Some(directory.join(program))),
+        Some([program]) => Ok(Some(program.into())),
+        _ => Err(CommandError::NoProxy {
+            image: image.to_owned(),
+        }),
+    }
+}
+
+/// The image of a workload's proxy; none for Meltemi's own.
+pub(crate) fn proxy_image<'a>(
+    annotations: &'a BTreeMap<String, String>,
+    settings: &'a LocalMesh,
+) -> Option<&'a str> {
+    let annotated = annotations.get("sidecar.istio.io/proxyImage");
+    annotated
+        .or(settings.proxy_image.as_ref())
+        .map(String::as_str)
 }
 
 /// Kubernetes' rule: `command` replaces the image's command and arguments, `args` replaces the

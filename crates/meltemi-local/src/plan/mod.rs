@@ -3,8 +3,8 @@
 mod command;
 mod env;
 
-pub(crate) use command::resolve;
 pub use command::{Command, CommandError};
+pub(crate) use command::{envoy, proxy_image, resolve};
 pub use env::EnvError;
 pub(crate) use env::{PodFacts, environment, expand};
 
@@ -287,8 +287,16 @@ fn hash_of(template: &PodTemplateSpec, settings: &LocalMesh) -> String {
             .iter()
             .chain(spec.init_containers.iter().flatten())
     });
+    let annotations = template
+        .metadata
+        .as_ref()
+        .and_then(|meta| meta.annotations.as_ref());
+    let none = BTreeMap::new();
+    let proxy = proxy_image(annotations.unwrap_or(&none), settings);
     let images: Vec<_> = containers
-        .filter_map(|container| settings.image(container.image.as_deref()?))
+        .filter_map(|container| container.image.as_deref())
+        .chain(proxy)
+        .filter_map(|image| settings.image(image))
         .collect();
     digest(json!([template, images]).to_string().as_bytes())
 }

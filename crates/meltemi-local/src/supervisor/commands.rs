@@ -29,6 +29,8 @@ pub(crate) struct Proxy<'a> {
     /// Listener ports and their ports on the host.
     pub publish: &'a [(u16, u16)],
     pub address: IpAddr,
+    /// Envoy's binary, to serve the traffic.
+    pub envoy: Option<&'a Path>,
     /// The application's own metrics: port and path.
     pub metrics: Option<(u16, String)>,
 }
@@ -39,6 +41,9 @@ pub(crate) fn proxy(ctx: &Context, settings: &LocalMesh, proxy: &Proxy<'_>) -> V
     option(&mut argv, "--config-path", proxy.bootstrap.display());
     option(&mut argv, "--credential-fd", EXTRA_FD);
     option(&mut argv, "--admin-socket", proxy.admin.display());
+    if let Some(envoy) = proxy.envoy {
+        option(&mut argv, "--envoy", envoy.display());
+    }
     match proxy.loopback {
         // No merged metrics: beside them is the order to end, for every user of the machine.
         Some(address) => {

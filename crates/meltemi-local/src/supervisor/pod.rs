@@ -62,13 +62,13 @@ impl Pod {
 
     /// Runs the pod until it is told to stop; then nothing of it is left.
     pub(crate) async fn run(self: Arc<Self>) {
-        if let Some((runners, rules)) = self.prepared() {
+        if let Some((runners, rules, envoy)) = self.prepared() {
             self.ctx.events.send(Event::PodStarting {
                 pod: self.id(),
                 address: self.place.pod,
             });
             if self.create(rules).await {
-                self.live(runners).await;
+                self.live(runners, envoy).await;
                 if let Err(error) = self.ctx.processes.sandbox().destroy(&self.plan.key()).await
                     && !matches!(error, SandboxError::Gone)
                 {
@@ -83,7 +83,7 @@ impl Pod {
     }
 
     /// Commands and rules; `None` when the configuration must change first, which is then told.
-    fn prepared(&self) -> Option<(Vec<Arc<Runner>>, RuleSet)> {
+    fn prepared(&self) -> Option<(Vec<Arc<Runner>>, RuleSet, Option<PathBuf>)> {
         let blocked = |reason: &'static str, message: String| {
             self.cell.update(|state| {
                 state.problem = Some((reason, message));
@@ -108,13 +108,21 @@ impl Pod {
                 Err(error) => return blocked("NoCommand", error),
             }
         }
+        let envoy = match plan::envoy(
+            &self.plan.annotations,
+            &self.settings,
+            &self.ctx.paths.config,
+        ) {
+            Ok(envoy) => envoy,
+            Err(error) => return blocked("NoCommand", error.to_string()),
+        };
         for message in unsupported(&self.plan, &self.ctx) {
             self.ctx.events.send(Event::Notice {
                 what: self.id(),
                 message,
             });
         }
-        Some((runners, rules))
+        Some((runners, rules, envoy))
     }
 
     /// The containers whose processes are ours to start, initial ones first.
@@ -239,7 +247,7 @@ impl Pod {
         true
     }
 
-    async fn live(&self, runners: Vec<Arc<Runner>>) {
+    async fn live(&self, runners: Vec<Arc<Runner>>, envoy: Option<PathBuf>) {
         let (proxy_ready, mut proxy) = watch::channel(false);
         let proxy_stop = CancellationToken::new();
         let mut control_plane = self.control_plane.clone();
@@ -251,6 +259,7 @@ impl Pod {
                 cell: self.cell.clone(),
                 place: self.place,
                 publish: self.publish.clone(),
+                envoy,
             })
         });
         let apps_stop = CancellationToken::new();

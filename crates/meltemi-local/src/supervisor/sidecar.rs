@@ -40,6 +40,8 @@ pub(crate) struct Sidecar {
     pub place: Place,
     /// Ports and their ports on the host.
     pub publish: Vec<(u16, u16)>,
+    /// Envoy's binary; none for Meltemi's own proxy.
+    pub envoy: Option<PathBuf>,
 }
 
 impl Sidecar {
@@ -146,6 +148,7 @@ impl Sidecar {
             dns: self.plan.kind != PodKind::Gateway,
             publish: &self.publish,
             address: self.settings.publish,
+            envoy: self.envoy.as_deref(),
             metrics: commands::application_metrics(&self.plan.annotations),
         };
         let spawn = Spawn {

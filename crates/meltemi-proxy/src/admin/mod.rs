@@ -10,10 +10,11 @@ mod merge;
 mod probe;
 mod query;
 mod reply;
-mod scrape;
+pub(crate) mod scrape;
 mod server;
 
-pub use server::{ServerError, serve_tcp, serve_unix};
+pub use reply::Reply;
+pub use server::{Incoming, ServerError, serve_tcp, serve_unix};
 
 use crate::config;
 use crate::lifecycle::Control;
@@ -77,16 +78,36 @@ impl Admin {
             }
         }
     }
+}
+
+/// What stands behind the servers: our own data plane, or one that we look after.
+pub trait Answers: 'static {
+    /// Where the servers' sockets are made; none: where the process is.
+    fn namespace(&self) -> Option<&OwnedFd>;
+
+    /// Answers a request that came to a surface; `peer` is none on a Unix socket.
+    fn answer(
+        self: Rc<Self>,
+        surface: Surface,
+        peer: Option<SocketAddr>,
+        request: Incoming,
+    ) -> impl Future<Output = Reply>;
+}
+
+impl Answers for Admin {
+    fn namespace(&self) -> Option<&OwnedFd> {
+        self.namespace.as_ref()
+    }
 
     async fn answer(
         self: Rc<Self>,
         surface: Surface,
         peer: Option<SocketAddr>,
-        request: server::Incoming,
-    ) -> reply::Reply {
+        request: Incoming,
+    ) -> Reply {
         let local = peer.is_none_or(|peer| peer.ip().to_canonical().is_loopback());
         match surface {
-            Surface::Admin if !local => reply::Reply::text(
+            Surface::Admin if !local => Reply::text(
                 http::StatusCode::FORBIDDEN,
                 "the admin API answers the machine itself only\n",
             ),

@@ -13,7 +13,7 @@ const PROMETHEUS: HeaderValue =
 /// A whole answer. Bodies are made in memory: their size is that of the configuration or of
 /// the statistics, which are bounded themselves.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub struct Reply {
     pub status: StatusCode,
     content_type: HeaderValue,
     allow: Option<HeaderValue>,
@@ -63,6 +63,17 @@ impl Reply {
                 StatusCode::METHOD_NOT_ALLOWED,
                 format!("Method {method} not allowed, {allowed} required."),
             )
+        }
+    }
+
+    /// Another server's answer, with its own content type.
+    pub fn of(answer: Response<Bytes>) -> Self {
+        let (head, body) = answer.into_parts();
+        Self {
+            status: head.status,
+            content_type: head.headers.get(CONTENT_TYPE).cloned().unwrap_or(TEXT),
+            allow: head.headers.get(ALLOW).cloned(),
+            body,
         }
     }
 

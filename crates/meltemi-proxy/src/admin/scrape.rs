@@ -16,7 +16,7 @@ const MAX: usize = 8 * 1024 * 1024;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-pub(super) async fn application(
+pub async fn application(
     target: &ApplicationMetrics,
     namespace: Option<&OwnedFd>,
 ) -> Result<String, Failure> {

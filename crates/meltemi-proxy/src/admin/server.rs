@@ -1,7 +1,7 @@
 //! HTTP/1 on a listening socket, bounded in everything.
 
 use super::reply::Reply;
-use super::{Admin, Surface};
+use super::{Answers, Surface};
 use crate::net::{netns, sockets};
 use bytes::Bytes;
 use http::StatusCode;
@@ -31,7 +31,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
-pub(super) type Incoming = http::Request<Bytes>;
+pub type Incoming = http::Request<Bytes>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -54,8 +54,8 @@ pub enum ServerError {
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn serve_tcp(
-    admin: &Rc<Admin>,
+pub fn serve_tcp<A: Answers>(
+    admin: &Rc<A>,
     surface: Surface,
     address: SocketAddr,
 ) -> Result<SocketAddr, ServerError> {
@@ -70,7 +70,7 @@ pub fn serve_tcp(
         address,
         source,
     };
-    let socket = netns::run(admin.namespace.as_ref().map(AsFd::as_fd), || {
+    let socket = netns::run(admin.namespace().map(AsFd::as_fd), || {
         sockets::probe(address)?;
         sockets::listen(address, false)
     })
@@ -101,7 +101,7 @@ pub fn serve_tcp(
 ///
 /// # Errors
 /// The path is in use, or is something else than a socket.
-pub fn serve_unix(admin: &Rc<Admin>, path: &Path) -> Result<(), ServerError> {
+pub fn serve_unix<A: Answers>(admin: &Rc<A>, path: &Path) -> Result<(), ServerError> {
     let fail = |source| ServerError::Unix {
         path: path.to_owned(),
         source,
@@ -145,8 +145,8 @@ async fn pause(error: &std::io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn connection(
-    admin: Rc<Admin>,
+async fn connection<A: Answers>(
+    admin: Rc<A>,
     surface: Surface,
     peer: Option<SocketAddr>,
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,

@@ -25,6 +25,7 @@ const MOST_NAMED: usize = 20;
 
 pub struct Ads {
     client: AdsClient,
+    pub server: Endpoint,
     name_table: watch::Sender<Arc<NameTable>>,
     subscribed: HashMap<Kind, BTreeSet<String>>,
     /// Listeners are asked for once clusters are warm, so that they find them.
@@ -51,7 +52,7 @@ impl Ads {
                 Mode::StateOfTheWorld
             },
             authorization,
-            ..ClientOptions::new(endpoint, bootstrap.node.clone())
+            ..ClientOptions::new(endpoint.clone(), bootstrap.node.clone())
         });
         *state
             .shared
@@ -67,6 +68,7 @@ impl Ads {
         state.counters.follow(client.status());
         let ads = Self {
             client,
+            server: endpoint,
             name_table,
             subscribed: HashMap::new(),
             listeners: false,

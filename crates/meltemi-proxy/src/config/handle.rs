@@ -18,6 +18,8 @@ pub struct Handle {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Istio's DNS name table (NDS); empty until it arrives.
     pub name_table: watch::Receiver<Arc<NameTable>>,
+    /// The server of the ADS stream; `None` without ADS in the bootstrap.
+    pub ads_server: Option<meltemi_xds::client::Endpoint>,
     pub(super) shared: Arc<Shared>,
     pub(super) _stop: Arc<DropGuard>,
 }

@@ -95,6 +95,7 @@ impl Manager {
         };
         let stop = CancellationToken::new();
         let (sds_events, sds_receiver) = mpsc::channel(16);
+        let ads_server = ads.as_ref().map(|ads| ads.server.clone());
         let task = Task {
             streams: Streams::new(shared.bootstrap.node.clone(), sds_events),
             state,
@@ -108,6 +109,7 @@ impl Manager {
         Ok(Handle {
             snapshots: snapshots_receiver,
             name_table: name_table_receiver,
+            ads_server,
             shared,
             _stop: Arc::new(stop.drop_guard()),
         })
@@ -162,7 +164,7 @@ fn fixed(name: &str, body: &Bytes) -> Incoming {
 }
 
 /// The name of a `Listener` or a `Cluster`, without decoding the rest of it.
-fn name_of(body: &Bytes, index: usize) -> String {
+pub fn name_of(body: &Bytes, index: usize) -> String {
     /// Both have their name in field 1.
     #[derive(Clone, PartialEq, Message)]
     struct Named {

@@ -25,7 +25,7 @@ mod unbound;
 
 pub use dump::Query;
 pub use handle::{Handle, Readiness};
-pub use manager::Manager;
+pub use manager::{Manager, name_of};
 pub use record::{Failure, Kind, Record, State};
 pub use unbound::Probe;
 

@@ -68,7 +68,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Endpoint {
     /// Opens one connection.
-    pub(super) async fn connect(&self) -> Result<Channel, String> {
+    pub(crate) async fn connect(&self) -> Result<Channel, String> {
         tokio::time::timeout(CONNECT_TIMEOUT, self.open())
             .await
             .map_err(|_| format!("{self}: no connection within {CONNECT_TIMEOUT:?}"))?
@@ -132,7 +132,7 @@ async fn tcp(address: &str) -> io::Result<TcpStream> {
 }
 
 /// An error with all its sources: tonic's own text is "transport error".
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

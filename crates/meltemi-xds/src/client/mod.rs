@@ -25,6 +25,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub(crate) use connect::chain;
 pub use connect::{Endpoint, Tls, TlsSource};
 pub use update::{Answer, DecodeError, RawResource, Update};
 

@@ -19,7 +19,9 @@ use super::protocol::TypeState;
 use super::sotw::SotwState;
 use super::stream::{MAX_TYPES, Shared, serve};
 use super::{AdsServer, PeerInfo, ResourceSource};
-use crate::wire::{DELTA_PATH, SERVICE, SOTW_PATH};
+use crate::wire::{
+    DELTA_PATH, DELTA_SECRETS_PATH, SECRET_SERVICE, SERVICE, SOTW_PATH, SOTW_SECRETS_PATH,
+};
 
 /// Largest request: the versions of [`super::MAX_NAMES`] resources fit.
 const MAX_REQUEST_BYTES: usize = 32 * 1024 * 1024;
@@ -86,8 +88,12 @@ where
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             Ok(match request.uri().path() {
-                DELTA_PATH => streaming::<S, DeltaState, B>(shared, request).await,
-                SOTW_PATH => streaming::<S, SotwState, B>(shared, request).await,
+                DELTA_PATH | DELTA_SECRETS_PATH => {
+                    streaming::<S, DeltaState, B>(shared, request).await
+                }
+                SOTW_PATH | SOTW_SECRETS_PATH => {
+                    streaming::<S, SotwState, B>(shared, request).await
+                }
                 path => Status::unimplemented(format!("no method {path}")).into_http(),
             })
         })
@@ -96,4 +102,37 @@ where
 
 impl<S> NamedService for AdsServer<S> {
     const NAME: &'static str = SERVICE;
+}
+
+/// The same source as `SecretDiscoveryService`, as Istio's agent serves a proxy its own
+/// certificate.
+pub struct SecretServer<S>(pub AdsServer<S>);
+
+impl<S> Clone for SecretServer<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S, B> tower::Service<http::Request<B>> for SecretServer<S>
+where
+    S: ResourceSource,
+    B: tonic::codegen::Body + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+impl<S> NamedService for SecretServer<S> {
+    const NAME: &'static str = SECRET_SERVICE;
 }

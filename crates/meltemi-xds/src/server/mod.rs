@@ -34,6 +34,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use grpc::SecretServer;
 pub use peer::{PeerAddress, PeerCredentials, PeerInfo};
 pub use protocol::MAX_NAMES;
 pub use serve::{TlsSource, bind_unix, serve_tcp, serve_unix};

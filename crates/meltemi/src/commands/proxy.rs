@@ -82,6 +82,9 @@ pub struct Args {
     /// Overrides node.cluster of the bootstrap
     #[arg(long)]
     service_cluster: Option<String>,
+    /// Serve the traffic by this Envoy; identity, DNS and health stay here
+    #[arg(long, value_name = "BINARY")]
+    envoy: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -123,6 +126,7 @@ pub fn run(args: Args) -> Outcome {
     options.servers.application_metrics = args.application_metrics;
     options.service_node = args.service_node;
     options.service_cluster = args.service_cluster;
+    options.envoy = args.envoy;
     meltemi_proxy::run(options)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 //! that end with the suite, waiting for conditions, running meshes and talking to them.
 #![allow(dead_code, reason = "each suite uses its own part")]
 
+pub mod envoy;
 pub mod http;
 pub mod load;
 pub mod mesh;

@@ -11,13 +11,13 @@ mod case;
 mod cases;
 mod client;
 mod compare;
-mod envoy;
 mod known;
 mod proxy;
 mod upstream;
 mod upstream_h2;
 
 use case::{Case, Group, Input};
+use common::envoy;
 use common::runner::{Arguments, Report};
 use compare::View;
 use proxy::Proxy;

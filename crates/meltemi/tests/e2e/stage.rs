@@ -12,8 +12,15 @@ use std::time::Duration;
 const NOBODY: u32 = 65534;
 const VARIABLE: &str = "MELTEMI_E2E_STAGE";
 
+/// The role in which every proxy is Envoy; played by an ordinary user where there is one.
+pub const ENVOY: &str = "envoy";
+/// The role in which some are.
+pub const MIXED: &str = "mixed";
+
 pub struct Stage {
     pub dir: PathBuf,
+    /// Whether an ordinary user can have a mesh here.
+    user: bool,
     /// Removes it at the end; none in a role's process.
     owned: Option<tempfile::TempDir>,
 }
@@ -46,6 +53,7 @@ impl Stage {
         }
         Self {
             dir,
+            user: false,
             owned: Some(owned),
         }
     }
@@ -55,6 +63,7 @@ impl Stage {
         let dir = std::env::var_os(VARIABLE).expect("the suite's main process sets it");
         Self {
             dir: dir.into(),
+            user: false,
             owned: None,
         }
     }
@@ -66,6 +75,41 @@ impl Stage {
     /// This suite's program, which has tools for use inside pods.
     pub fn tool(&self) -> PathBuf {
         self.dir.join("bin/e2e")
+    }
+
+    /// The roles that can be played here.
+    pub fn roles(&mut self, report: &mut Report) -> Vec<&'static str> {
+        let mut roles = Vec::new();
+        if is_root() {
+            roles.push("root");
+        } else {
+            report.skip("as root", "the tests run as an ordinary user");
+        }
+        match user_namespaces() {
+            Ok(()) => {
+                self.user = true;
+                roles.push("user");
+            }
+            Err(error) => report.skip(
+                "as an ordinary user",
+                &format!("user namespaces are forbidden here: {error}"),
+            ),
+        }
+        match self.bring_envoy() {
+            Ok(()) if !roles.is_empty() => roles.extend([ENVOY, MIXED]),
+            Ok(()) => {}
+            Err(reason) => report.skip("with Envoy", &reason),
+        }
+        roles
+    }
+
+    /// Where every user can run it.
+    fn bring_envoy(&self) -> Result<(), String> {
+        let found = crate::common::envoy::find()?;
+        let to = self.dir.join("bin/envoy");
+        std::fs::copy(&found, &to).map_err(|error| format!("{}: {error}", found.display()))?;
+        open(&to, 0o755);
+        Ok(())
     }
 
     /// Runs tests in a process of that role, showing what it prints. Its closing line, and
@@ -85,7 +129,7 @@ impl Stage {
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        if role == "user" && is_root() {
+        if matches!(role, "user" | ENVOY) && self.user && is_root() {
             std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
             command
                 .uid(NOBODY)
@@ -127,19 +171,8 @@ impl Drop for Stage {
     }
 }
 
-pub fn is_root() -> bool {
-    // SAFETY: it only asks.
-    unsafe { libc::geteuid() == 0 }
-}
-
-/// The roles that can be played here.
-pub fn roles(report: &mut Report) -> Vec<&'static str> {
-    let mut roles = Vec::new();
-    if is_root() {
-        roles.push("root");
-    } else {
-        report.skip("as root", "the tests run as an ordinary user");
-    }
+/// Whether an ordinary user may make one.
+fn user_namespaces() -> std::io::Result<()> {
     let mut probe = Command::new("/bin/true");
     if is_root() {
         probe.uid(NOBODY).gid(NOBODY);
@@ -151,14 +184,12 @@ pub fn roles(report: &mut Report) -> Vec<&'static str> {
             _ => Ok(()),
         });
     }
-    match probe.status() {
-        Ok(_) => roles.push("user"),
-        Err(error) => report.skip(
-            "as an ordinary user",
-            &format!("user namespaces are forbidden here: {error}"),
-        ),
-    }
-    roles
+    probe.status().map(drop)
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: it only asks.
+    unsafe { libc::geteuid() == 0 }
 }
 
 /// Whether a program is on the PATH; says what is skipped when not.

@@ -4,7 +4,7 @@
 use crate::common::http::Response;
 use crate::common::mesh::{Mesh, brief, workloads};
 use crate::common::runner::Report;
-use crate::stage::Stage;
+use crate::stage::{ENVOY, MIXED, Stage};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl World {
     pub fn up(stage: &Stage, role: &str) -> Result<Self, String> {
         let home = stage.dir.join(role).join("main");
         let dir = home.join("shop");
-        let base = base_files(&stage.dir);
+        let base = with_envoy(role, &stage.dir, base_files(&stage.dir));
         write_all(&dir, &base);
         let mesh = Mesh::up(&stage.meltemi(), &home, &dir, &[])?;
         Ok(Self {
@@ -150,6 +150,37 @@ fn base_files(stage: &Path) -> Vec<(String, String)> {
         files.push(("gateway.yaml".into(), read("samples/bookinfo/gateway.yaml")));
     }
     files
+}
+
+/// The files of a mesh in which all proxies are Envoy, or those of some workloads.
+fn with_envoy(role: &str, stage: &Path, files: Vec<(String, String)>) -> Vec<(String, String)> {
+    let change = |name: &str, text: String| match (role, name) {
+        (ENVOY, "meltemi.yaml") => format!("proxyImage: envoy\n{}", maps_envoy(&text, stage)),
+        (MIXED, "meltemi.yaml") => maps_envoy(&text, stage),
+        (MIXED, "bookinfo.yaml") => {
+            let labels = "    metadata:\n      labels:\n        app: ";
+            let annotated = "    metadata:\n      annotations: { sidecar.istio.io/proxyImage: envoy }\n      labels:\n        app: ";
+            let changed = text
+                .replace(&format!("{labels}reviews"), &format!("{annotated}reviews"))
+                .replace(&format!("{labels}details"), &format!("{annotated}details"));
+            assert_ne!(changed, text, "no workload has Envoy");
+            changed
+        }
+        _ => text,
+    };
+    let files = files.into_iter();
+    files
+        .map(|(name, text)| (name.clone(), change(&name, text)))
+        .collect()
+}
+
+fn maps_envoy(settings: &str, stage: &Path) -> String {
+    let binary = stage.join("bin/envoy");
+    let entry = format!(
+        "images:\n- image: envoy\n  command: [{}]\n",
+        binary.display()
+    );
+    settings.replacen("images:\n", &entry, 1)
 }
 
 fn write_all(dir: &Path, files: &[(String, String)]) {
