@@ -3,33 +3,16 @@
 use serde_json::Value;
 
 use crate::{
-    FieldPath, Finding, Object, Severity, Support, did_you_mean, not_honoured, unknown_fields,
-    validate,
+    FieldPath, Finding, Kind, Object, Severity, Support, did_you_mean, not_honoured,
+    unknown_fields, validate,
 };
 
 /// Validates `object`, decoded from `value`, and reports what of it is not known or not
 /// honoured yet.
 pub fn check(value: &Value, object: &Object) -> Vec<Finding> {
     let kind = object.meta.kind;
-    let at_kind = FieldPath::root().field("kind");
-    match kind.support() {
-        Support::NotYet => {
-            return vec![Finding::warning(
-                at_kind,
-                format!("{kind} is not supported yet; the object has no effect"),
-                "leave it out, or accept that it does nothing",
-            )];
-        }
-        Support::RefusedPolicy => {
-            return vec![Finding::error(
-                at_kind,
-                format!("{kind} is not supported yet, and a policy must not be ignored"),
-                "remove it; traffic it would refuse is let through until it is supported",
-            )];
-        }
-        Support::Honoured => {}
-    }
-    let mut findings = validate(object);
+    let mut findings: Vec<Finding> = support(kind).into_iter().collect();
+    findings.extend(validate(object));
     let unknown = unknown_fields(value, object);
     let is_unknown = |path: &FieldPath| unknown.iter().any(|u| u.path == *path);
     let without_effect: Vec<_> = not_honoured(value, kind)
@@ -48,8 +31,26 @@ pub fn check(value: &Value, object: &Object) -> Vec<Finding> {
         let message = "this field is accepted but has no effect yet";
         match field.severity {
             Severity::Info => Finding::info(field.path, message, "nothing to do"),
-            _ => Finding::warning(field.path, message, "do not rely on it, or leave it out"),
+            _ => Finding::notice(field.path, message, "do not rely on it, or leave it out"),
         }
     }));
     findings
+}
+
+/// What is to be said of a kind as a whole.
+fn support(kind: Kind) -> Option<Finding> {
+    let at = FieldPath::root().field("kind");
+    match kind.support() {
+        Support::Honoured => None,
+        Support::NotYet => Some(Finding::notice(
+            at,
+            format!("{kind} is not supported yet; the object has no effect"),
+            "leave it out, or accept that it does nothing",
+        )),
+        Support::RefusedPolicy => Some(Finding::unsupported(
+            at,
+            format!("{kind} is not supported yet, and a policy must not be ignored: it is refused"),
+            "remove it; traffic it would refuse is let through until it is supported",
+        )),
+    }
 }

@@ -104,6 +104,52 @@ pub fn identify(value: &Value, default_namespace: &str) -> Result<ObjectKey, Dec
     })
 }
 
+/// Most errors told of one document.
+const MAX_ERRORS: usize = 32;
+
+/// Reads a document as [`decode`] does, but tells of every field that is unknown or has the
+/// wrong type.
+///
+/// # Errors
+/// Those fields, the first 32.
+pub fn decode_all(value: &Value, default_namespace: &str) -> Result<Object, Vec<DecodeError>> {
+    let mut errors = Vec::new();
+    let mut rest = value.clone();
+    loop {
+        match decode(&rest, default_namespace) {
+            Ok(object) if errors.is_empty() => return Ok(object),
+            Ok(_) => return Err(errors),
+            Err(error) => {
+                let more = error.key.is_some() && remove(&mut rest, &error.path);
+                errors.push(error);
+                if !more || errors.len() == MAX_ERRORS {
+                    return Err(errors);
+                }
+            }
+        }
+    }
+}
+
+/// Removes a field, or the whole list that an element is in so that the paths of the others
+/// stay right; whether there was one.
+fn remove(value: &mut Value, path: &FieldPath) -> bool {
+    let fields = path.0.iter().rposition(|s| matches!(s, Segment::Field(_)));
+    let Some((Segment::Field(name), parents)) =
+        fields.and_then(|last| path.0[..=last].split_last())
+    else {
+        return false;
+    };
+    let parent = parents
+        .iter()
+        .try_fold(value, |value, segment| match segment {
+            Segment::Field(name) => value.get_mut(name),
+            Segment::Index(index) => value.get_mut(index),
+        });
+    parent
+        .and_then(Value::as_object_mut)
+        .is_some_and(|map| map.shift_remove(name).is_some())
+}
+
 fn unknown_kind(api_version: &str, kind: &str) -> DecodeError {
     let same_name = Kind::ALL.into_iter().find(|k| k.as_str() == kind);
     let remedy = match same_name {
@@ -113,15 +159,21 @@ fn unknown_kind(api_version: &str, kind: &str) -> DecodeError {
             None => "leave it out, or accept that it does nothing".to_owned(),
         },
     };
+    let path = FieldPath::root().field("kind");
+    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    if Kind::ALL
+        .into_iter()
+        .any(|kind| !kind.is_kubernetes() && kind.group() == group)
+    {
+        // A misspelt policy must not be left out.
+        let message = format!("there is no kind {kind} in {api_version}");
+        return DecodeError::new(None, path, message, remedy);
+    }
+    let message =
+        format!("{kind} of {api_version} is not a kind that Meltemi supports; it is left out");
     DecodeError {
-        key: None,
-        path: FieldPath::root().field("kind"),
-        message: format!(
-            "{kind} of {api_version} is not a kind that Meltemi supports; it is left out"
-        )
-        .into(),
-        remedy: remedy.into(),
         unknown_kind: true,
+        ..DecodeError::new(None, path, message, remedy)
     }
 }
 
@@ -159,22 +211,50 @@ pub fn decode(value: &Value, default_namespace: &str) -> Result<Object, DecodeEr
     let mut value = value.clone();
     drop_nulls(&mut value);
     if !key.kind.is_kubernetes() {
-        refuse_unknown_top_level(&value, &key)?;
+        refuse_unknown(&value, FieldPath::root(), &TOP_LEVEL, &key)?;
+        if let Some(metadata) = value.get("metadata") {
+            let at = FieldPath::root().field("metadata");
+            refuse_unknown(metadata, at, &METADATA, &key)?;
+        }
     }
     let meta = meta(&value, &key)?;
     let spec = spec(value, &key)?;
     Ok(Object { meta, spec })
 }
 
-fn refuse_unknown_top_level(value: &Value, key: &ObjectKey) -> Result<(), DecodeError> {
-    const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+const TOP_LEVEL: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+/// Kubernetes' `ObjectMeta`, whose type drops what it does not know.
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+fn refuse_unknown(
+    value: &Value,
+    at: FieldPath,
+    known: &[&str],
+    key: &ObjectKey,
+) -> Result<(), DecodeError> {
     for name in value.as_object().into_iter().flat_map(|m| m.keys()) {
-        if !KNOWN.contains(&name.as_str()) {
+        if !known.contains(&name.as_str()) {
             return Err(DecodeError::new(
                 Some(key.clone()),
-                FieldPath::root().field(name),
+                at.field(name),
                 format!("unknown field {name:?}"),
-                did_you_mean(name, KNOWN),
+                did_you_mean(name, known.iter().copied()),
             ));
         }
     }

@@ -10,19 +10,33 @@ use crate::FieldPath;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The object is refused; its last good version stays in force.
+    /// The object is wrong and refused; its last good version stays in force.
     Error,
+    /// The object is right, but Meltemi cannot do it yet, and ignoring it would be dangerous:
+    /// it is refused too.
+    Unsupported,
     /// The object is taken; something in it will not do what it says.
     Warning,
+    /// The object is right and taken; Meltemi cannot do something in it yet.
+    Notice,
     /// The object is taken; something in it is of no consequence here.
     Info,
+}
+
+impl Severity {
+    /// Whether the object is refused.
+    pub const fn refuses(self) -> bool {
+        matches!(self, Self::Error | Self::Unsupported)
+    }
 }
 
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Error => "error",
+            Self::Unsupported => "unsupported",
             Self::Warning => "warning",
+            Self::Notice => "notice",
             Self::Info => "info",
         })
     }
@@ -52,6 +66,20 @@ impl Finding {
     /// A reason to be careful.
     pub fn warning(path: FieldPath, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(Severity::Warning, path, message, remedy)
+    }
+
+    /// A reason to refuse an object that is right.
+    pub fn unsupported(
+        path: FieldPath,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::new(Severity::Unsupported, path, message, remedy)
+    }
+
+    /// Something that has no effect yet.
+    pub fn notice(path: FieldPath, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Severity::Notice, path, message, remedy)
     }
 
     /// Something worth knowing.

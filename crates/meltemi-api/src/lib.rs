@@ -26,7 +26,7 @@ mod typed;
 mod validate;
 
 pub use check::check;
-pub use decode::{DecodeError, decode, identify};
+pub use decode::{DecodeError, decode, decode_all, identify};
 pub use field_path::{FieldPath, Segment};
 pub use finding::{Finding, Severity};
 pub use honoured::{NotHonoured, UnknownField, not_honoured, unknown_fields};

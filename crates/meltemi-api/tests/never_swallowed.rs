@@ -42,7 +42,7 @@ fn fields_without_effect_are_reported_by_path() {
 }
 
 #[test]
-fn a_deployments_harmless_rest_is_info_and_the_unknown_is_a_warning() {
+fn a_deployments_harmless_rest_is_info_and_the_unknown_is_told() {
     let deployment = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -76,7 +76,7 @@ fn a_deployments_harmless_rest_is_info_and_the_unknown_is_a_warning() {
     assert_eq!(find(format!("{container}.resources")).0, Severity::Info);
     assert_eq!(
         find("spec.template.spec.hostNetwork".into()).0,
-        Severity::Warning
+        Severity::Notice
     );
     let unknown = find(format!("{container}.comand"));
     assert!(
@@ -98,7 +98,7 @@ fn policies_are_refused_and_other_kinds_reported() {
     for kind in ["AuthorizationPolicy", "RequestAuthentication"] {
         assert_eq!(
             said(&object("security.istio.io/v1", kind))[0].0,
-            Severity::Error
+            Severity::Unsupported
         );
     }
     for (group, kind) in [
@@ -107,7 +107,7 @@ fn policies_are_refused_and_other_kinds_reported() {
         ("extensions.istio.io/v1alpha1", "WasmPlugin"),
         ("networking.k8s.io/v1", "Ingress"),
     ] {
-        assert_eq!(said(&object(group, kind))[0].0, Severity::Warning, "{kind}");
+        assert_eq!(said(&object(group, kind))[0].0, Severity::Notice, "{kind}");
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// One thing that is wrong with a file or with an object in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub struct ConfigError {
-    /// How bad it is: an error leaves the object's last good version in force.
+    /// How bad it is.
     pub severity: Severity,
     /// Istio's message code where it has one.
     pub code: Option<&'static str>,
@@ -68,7 +68,7 @@ impl ConfigError {
 
     /// Whether it refuses the object.
     pub fn is_error(&self) -> bool {
-        self.severity == Severity::Error
+        self.severity.refuses()
     }
 }
 

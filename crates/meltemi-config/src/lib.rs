@@ -10,6 +10,7 @@ mod editor;
 mod error;
 mod file;
 mod load;
+pub mod offline;
 mod references;
 pub mod source;
 mod store;

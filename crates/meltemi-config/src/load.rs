@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use meltemi_api::{
-    DecodeError, FieldPath, Kind, Meta, Object, ObjectKey, Origin, Severity, Spec, check, decode,
-    identify,
+    DecodeError, FieldPath, Kind, Meta, Object, ObjectKey, Origin, Severity, Spec, check,
+    decode_all, identify,
 };
 use serde_json::Value;
 
@@ -58,6 +58,8 @@ pub(crate) struct Definition {
     pub line: u32,
     /// It shares its document with others (a `List`), or was derived from another object.
     pub shared: bool,
+    /// Its kind, when Meltemi does not know it.
+    pub unknown_kind: Option<String>,
 }
 
 /// Reads a file.
@@ -68,6 +70,7 @@ pub(crate) fn load(file: &Arc<Path>, bytes: &[u8], options: &ReadOptions) -> Vec
             Ok(document) => {
                 let reader = Reader {
                     file,
+                    bytes,
                     options,
                     range: document.range,
                 };
@@ -79,6 +82,7 @@ pub(crate) fn load(file: &Arc<Path>, bytes: &[u8], options: &ReadOptions) -> Vec
                 line: error.at.line,
                 range: error.range,
                 shared: false,
+                unknown_kind: None,
                 problems: vec![ConfigError {
                     severity: Severity::Error,
                     code: None,
@@ -98,6 +102,7 @@ pub(crate) fn load(file: &Arc<Path>, bytes: &[u8], options: &ReadOptions) -> Vec
 
 struct Reader<'a> {
     file: &'a Arc<Path>,
+    bytes: &'a [u8],
     options: &'a ReadOptions,
     range: Range<usize>,
 }
@@ -117,11 +122,9 @@ impl Reader<'_> {
     }
 
     fn push(&self, definition: Definition, node: &Node, out: &mut Vec<Definition>) {
-        let mesh = definition
-            .object
-            .as_ref()
-            .and_then(|object| mesh_text(object))
-            .map(|text| self.mesh_config(&text, node));
+        let mesh: Vec<Definition> = mesh_texts(definition.object.as_deref())
+            .map(|(kind, entry, text)| self.mesh_wide(kind, entry, text, node))
+            .collect();
         out.push(definition);
         out.extend(mesh);
     }
@@ -136,12 +139,23 @@ impl Reader<'_> {
             range: self.range.clone(),
             line: root.at.line,
             shared: false,
+            unknown_kind: None,
         };
         if let Some(key) = &definition.key {
             self.ignore_foreign_status(&mut value, key, root, &mut problems);
         }
-        match decode(&value, &self.options.default_namespace) {
-            Err(error) => problems.push(self.decode_problem(error, root, definition.key.clone())),
+        match decode_all(&value, &self.options.default_namespace) {
+            Err(errors) => {
+                if errors.iter().any(|error| error.unknown_kind) {
+                    let kind = value.get("kind").and_then(Value::as_str);
+                    definition.unknown_kind = kind.map(str::to_owned);
+                }
+                let key = &definition.key;
+                let told = errors
+                    .into_iter()
+                    .map(|error| self.decode_problem(error, root, key.clone()));
+                problems.extend(told);
+            }
             Ok(mut object) => {
                 let key = object.key();
                 problems.extend(check(&value, &object).into_iter().map(|finding| {
@@ -227,17 +241,17 @@ impl Reader<'_> {
     }
 
     /// Istio's ConfigMap `istio` holds the mesh's settings as text.
-    fn mesh_config(&self, text: &str, node: &Node) -> Definition {
-        let text_path = FieldPath::root().field("data").field("mesh");
+    fn mesh_wide(&self, kind: Kind, entry: &str, text: &str, node: &Node) -> Definition {
+        let text_path = FieldPath::root().field("data").field(entry);
         let at = node.position(&text_path);
-        let key = ObjectKey::new(Kind::MeshConfig, ROOT_NAMESPACE, "istio");
+        let block = is_block(self.bytes, at);
+        let key = ObjectKey::new(kind, ROOT_NAMESPACE, "istio");
         let wrong =
             |field: FieldPath, inner: Position, message: String, remedy: String| ConfigError {
                 severity: Severity::Error,
                 code: None,
                 file: Some(Arc::clone(self.file)),
-                // A block scalar's text starts in the line after its key.
-                line: at.line + inner.line,
+                line: at.line + if block { inner.line } else { 0 },
                 column: at.column,
                 object: Some(key.clone()),
                 field,
@@ -251,6 +265,7 @@ impl Reader<'_> {
             range: self.range.clone(),
             line: at.line,
             shared: true,
+            unknown_kind: None,
         };
         let root = match parse(text.as_bytes()).into_iter().next() {
             None => Node {
@@ -265,20 +280,21 @@ impl Reader<'_> {
             }
         };
         let value = serde_json::json!({
-            "apiVersion": Kind::MeshConfig.api_version(),
-            "kind": Kind::MeshConfig.as_str(),
+            "apiVersion": kind.api_version(),
+            "kind": kind.as_str(),
             "metadata": {"name": key.name, "namespace": key.namespace},
             "spec": root.to_value(),
         });
         let inner = |path: &FieldPath| {
             root.position(&FieldPath(path.0.get(1..).unwrap_or_default().to_vec()))
         };
-        match decode(&value, ROOT_NAMESPACE) {
-            Err(e) => {
-                let at = inner(&e.path);
-                definition
-                    .problems
-                    .push(wrong(e.path, at, e.message.into(), e.remedy.into()));
+        match decode_all(&value, ROOT_NAMESPACE) {
+            Err(errors) => {
+                let told = errors.into_iter().map(|e| {
+                    let at = inner(&e.path);
+                    wrong(e.path, at, e.message.into(), e.remedy.into())
+                });
+                definition.problems.extend(told);
             }
             Ok(mut object) => {
                 for finding in check(&value, &object) {
@@ -301,41 +317,55 @@ impl Reader<'_> {
     }
 }
 
-/// The items of a `v1 List`.
-fn list_items(root: &Node) -> Option<&[Node]> {
-    let Content::Map(entries) = &root.content else {
-        return None;
+/// Whether the text after a key is written as a block, whose lines follow the key's.
+fn is_block(bytes: &[u8], key: Position) -> bool {
+    let rest = || {
+        let before = |number: u32| usize::try_from(number).ok()?.checked_sub(1);
+        let line = bytes.split(|b| *b == b'\n').nth(before(key.line)?)?;
+        let line = std::str::from_utf8(line).ok()?;
+        let (start, _) = line.char_indices().nth(before(key.column)?)?;
+        line[start..]
+            .split_once(": ")
+            .map(|(_, rest)| rest.trim_start())
     };
-    let get = |name: &str| {
-        entries
-            .iter()
-            .find(|e| e.key == name)
-            .map(|e| &e.value.content)
-    };
-    match (get("apiVersion"), get("kind"), get("items")) {
-        (Some(Content::Text(version)), Some(Content::Text(kind)), Some(Content::List(items)))
-            if version == "v1" && kind == "List" =>
-        {
-            Some(items)
-        }
+    rest().is_some_and(|rest| rest.starts_with(['|', '>']))
+}
+
+fn child<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    match &node.content {
+        Content::Map(entries) => entries.iter().find(|e| e.key == name).map(|e| &e.value),
         _ => None,
     }
 }
 
-fn mesh_text(object: &Object) -> Option<String> {
-    let Object {
-        meta: Meta {
-            name, namespace, ..
-        },
-        spec: Spec::ConfigMap(map),
-    } = object
-    else {
-        return None;
-    };
-    if name != "istio" || namespace != ROOT_NAMESPACE {
-        return None;
+/// The items of a `v1 List`.
+fn list_items(root: &Node) -> Option<&[Node]> {
+    let is = |name: &str, text: &str| matches!(child(root, name).map(|node| &node.content), Some(Content::Text(is)) if is == text);
+    match child(root, "items").map(|node| &node.content) {
+        Some(Content::List(items)) if is("apiVersion", "v1") && is("kind", "List") => Some(items),
+        _ => None,
     }
-    map.data.as_ref()?.get("mesh").cloned()
+}
+
+/// What Istio's ConfigMap says of the mesh: kind, entry, text.
+fn mesh_texts(
+    object: Option<&Object>,
+) -> impl Iterator<Item = (Kind, &'static str, &str)> + use<'_> {
+    let data = match object {
+        Some(Object {
+            meta: Meta {
+                name, namespace, ..
+            },
+            spec: Spec::ConfigMap(map),
+        }) if name == "istio" && namespace == ROOT_NAMESPACE => map.data.as_ref(),
+        _ => None,
+    };
+    [
+        (Kind::MeshConfig, "mesh"),
+        (Kind::MeshNetworks, "meshNetworks"),
+    ]
+    .into_iter()
+    .filter_map(move |(kind, entry)| Some((kind, entry, data?.get(entry)?.as_str())))
 }
 
 /// Changes with the content; the same in every process (`DefaultHasher::new` has fixed keys).

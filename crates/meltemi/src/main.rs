@@ -43,6 +43,9 @@ enum Command {
     Delete(delete::Args),
     /// Show what applying files would change (exit code 1: something)
     Diff(diff::Args),
+    /// Say what is wrong with files, without a mesh (exit code 1: something is)
+    #[command(visible_alias = "v")]
+    Validate(validate::Args),
     /// Look for mistakes in files, directories or the running mesh
     Analyze(Box<analyze::Args>),
     /// Run a command inside a workload's network
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Apply(args) => apply::run(args),
         Command::Delete(args) => delete::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Validate(args) => validate::run(args),
         Command::Analyze(args) => analyze::run(*args),
         Command::Exec(args) => exec::run(args),
         Command::Run(args) => run::run(args),

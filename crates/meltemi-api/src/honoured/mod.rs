@@ -19,7 +19,7 @@ use crate::{FieldPath, Kind, Severity};
 pub struct NotHonoured {
     /// Where.
     pub path: FieldPath,
-    /// Warning, or info when it is of no consequence here.
+    /// Notice, or info when it is of no consequence here.
     pub severity: Severity,
 }
 
@@ -47,7 +47,7 @@ fn walk(value: &Value, path: &FieldPath, pattern: &str, table: &Table, out: &mut
         Verdict::Honoured => return,
         Verdict::Inside => None,
         Verdict::Harmless => Some(Severity::Info),
-        Verdict::NotHonoured => Some(Severity::Warning),
+        Verdict::NotHonoured => Some(Severity::Notice),
     };
     if let Some(severity) = severity {
         if !is_empty(value) {

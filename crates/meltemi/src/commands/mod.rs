@@ -20,6 +20,7 @@ pub mod sandbox;
 pub mod status;
 pub mod token;
 pub mod up;
+pub mod validate;
 
 use anyhow::Context;
 use std::future::Future;

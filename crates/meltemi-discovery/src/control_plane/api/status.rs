@@ -111,7 +111,7 @@ fn warnings(state: &State, current: &Current) -> Vec<String> {
         .iter()
         .chain(current.references.iter());
     let mut warnings: Vec<String> = findings
-        .filter(|finding| finding.severity == Severity::Warning)
+        .filter(|finding| finding.severity != Severity::Info)
         .map(ToString::to_string)
         .collect();
     let issues = issues(state).into_iter();
