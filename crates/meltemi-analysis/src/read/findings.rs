@@ -28,7 +28,7 @@ pub fn findings(value: &serde_json::Value, object: &Object) -> Vec<(&'static Cod
     let unknown = unknown_fields(value, object);
     let without_effect = not_honoured(value, object.meta.kind)
         .into_iter()
-        .filter(|field| field.severity == Severity::Warning && is_users(&field.path))
+        .filter(|field| field.severity == Severity::Notice && is_users(&field.path))
         .filter(|field| !unknown.iter().any(|unknown| unknown.path == field.path));
     out.extend(without_effect.map(|field| {
         let finding = Finding::warning(
