@@ -115,10 +115,16 @@ impl Fabric {
         Ok(workload)
     }
 
-    /// Cuts a workload off. Its namespace goes when its last process and descriptor go.
+    /// Cuts a workload off. Its namespace goes when its last process and descriptor go, and the
+    /// link with it: that it has gone already is fine.
     pub fn detach(&self, address: Ipv4Addr) -> Result<(), CaptureError> {
-        self.hub
-            .run(|| Links::open()?.remove(&port_name(address)))?
+        let removed = self
+            .hub
+            .run(|| Links::open()?.remove(&port_name(address)))?;
+        match removed {
+            Err(error) if error.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            other => other,
+        }
     }
 
     /// The hub's namespace.

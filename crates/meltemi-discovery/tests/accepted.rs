@@ -1,0 +1,431 @@
+//! What we send, real Envoy takes: every captured scenario, one after the other as a running
+//! proxy would see them, over both variants of ADS, with secrets by SDS. Nothing may be
+//! refused, and everything must come into force.
+//!
+//! Envoy runs in a network namespace of its own, so that listeners can have their ports.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod common;
+#[path = "../../meltemi/tests/common/envoy.rs"]
+mod envoy;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
+use envoy_types::pb::envoy::config::core::v3::{DataSource, Node};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
+use http_body_util::{BodyExt, Empty};
+use meltemi_api::Object;
+use meltemi_discovery::{Flavor, Resources};
+use meltemi_xds::server::{AdsServerOptions, Nack, PeerInfo, bind_unix, serve_unix};
+use meltemi_xds::{
+    AdsServer, Resource, ResourceSet, ResourceSource, SecretServer, Subscription, type_url,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+const SCENARIOS: [&str; 7] = [
+    "bookinfo",
+    "routing",
+    "strict",
+    "egress",
+    "traffic-policy",
+    "gateway-tls",
+    "policy",
+];
+const PROXIES: [&str; 5] = [
+    "productpage-v1",
+    "reviews-v1",
+    "ratings-v1",
+    "ingressgateway",
+    "egressgateway",
+];
+/// For one configuration to be in force.
+const LIMIT: Duration = Duration::from_secs(60);
+
+type Sets = BTreeMap<&'static str, ResourceSet>;
+
+#[test]
+fn envoy_takes_every_scenario() {
+    let Some(cluster) = common::captured_cluster() else {
+        return;
+    };
+    let envoy = match envoy::find() {
+        Ok(path) => path,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    if let Err(error) = isolated(Path::new("/bin/true")).and_then(|mut probe| probe.status()) {
+        return println!("skipped: network namespaces are forbidden here: {error}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    for proxy in PROXIES {
+        for delta in [true, false] {
+            runtime.block_on(all_scenarios(&envoy, &cluster, proxy, delta));
+        }
+    }
+}
+
+async fn all_scenarios(envoy: &Path, cluster: &[Object], name: &str, delta: bool) {
+    let mut proxy = common::captured_proxy(name);
+    proxy.flavor = Flavor::Envoy;
+    let source = Source::new();
+    let home = tempfile::tempdir().unwrap();
+    let shutdown = CancellationToken::new();
+    let server = AdsServer::new(
+        source.clone(),
+        AdsServerOptions {
+            shutdown: shutdown.clone(),
+            ..Default::default()
+        },
+    );
+    let listener = bind_unix(&home.path().join("xds")).unwrap();
+    let routes = Routes::new(server.clone()).add_service(SecretServer(server));
+    let serving = tokio::spawn(serve_unix(listener, routes, shutdown.clone()));
+    let certificates = certificates(home.path());
+    let mut running = None;
+    for scenario in SCENARIOS {
+        let place = format!(
+            "{scenario}, {name}, {}",
+            if delta { "delta" } else { "state of the world" }
+        );
+        let resources = common::translated(&objects(cluster, scenario, &certificates), &proxy);
+        source.set(sets(&resources));
+        let running = running.get_or_insert_with(|| {
+            let admin = home.path().join("admin");
+            Running::start(envoy, home.path(), admin, &proxy.id, delta)
+        });
+        let begun = Instant::now();
+        loop {
+            let refused = source.refusals();
+            assert!(refused.is_empty(), "{place}: {refused:#?}");
+            let missing = match running.dump().await {
+                Ok(dump) => missing(&dump, &resources),
+                Err(error) => Some(error),
+            };
+            let Some(missing) = missing else { break };
+            assert!(
+                begun.elapsed() < LIMIT && running.lives(),
+                "{place}: {missing}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    drop(running);
+    shutdown.cancel();
+    serving.await.unwrap().unwrap();
+}
+
+fn objects(cluster: &[Object], scenario: &str, certificates: &Path) -> Vec<Object> {
+    let directory = common::shared("istiod-xds").unwrap();
+    let mut objects = cluster.to_vec();
+    let config = std::fs::read_to_string(directory.join(scenario).join("config.yaml")).unwrap();
+    // Envoy refuses names of files that it cannot read.
+    let files = certificates.display().to_string();
+    objects.extend(common::objects(&config.replace("/etc/certs", &files)));
+    if !matches!(scenario, "bookinfo" | "gateway-tls") {
+        objects.extend(common::read(&directory.join("bookinfo/config.yaml")));
+    }
+    objects
+}
+
+/// Files as an application would mount them.
+fn certificates(home: &Path) -> PathBuf {
+    let (certificate, key) = pair();
+    let directory = home.join("certs");
+    std::fs::create_dir(&directory).unwrap();
+    for (name, content) in [
+        ("c.pem", certificate),
+        ("k.pem", key),
+        ("ca.pem", certificate),
+    ] {
+        std::fs::write(directory.join(name), content).unwrap();
+    }
+    directory
+}
+
+/// What is not in force yet, by Envoy's own dump.
+fn missing(dump: &Value, wanted: &Resources) -> Option<String> {
+    let text = dump.to_string();
+    for bad in [
+        "\"error_state\"",
+        "dynamic_warming_clusters",
+        "\"warming_state\"",
+    ] {
+        if text.contains(bad) {
+            return Some(format!("{bad} in the dump"));
+        }
+    }
+    let names = |list: &str, at: &str| -> BTreeSet<String> {
+        let configs = dump["configs"].as_array().into_iter().flatten();
+        configs
+            .flat_map(|config| config[list].as_array().into_iter().flatten())
+            .filter_map(|one| one.pointer(at)?.as_str().map(str::to_owned))
+            .collect()
+    };
+    let clusters = wanted.clusters.iter().map(|c| c.name.clone()).collect();
+    let listeners = wanted.listeners.iter().map(|l| l.name.clone()).collect();
+    let routes = wanted.routes.iter().map(|r| r.name.clone()).collect();
+    for (kind, found, wanted) in [
+        (
+            "clusters",
+            names("dynamic_active_clusters", "/cluster/name"),
+            clusters,
+        ),
+        (
+            // Removed ones are listed for as long as they drain.
+            "listeners",
+            names("dynamic_listeners", "/active_state/listener/name"),
+            listeners,
+        ),
+        (
+            "routes",
+            names("dynamic_route_configs", "/route_config/name"),
+            routes,
+        ),
+    ] {
+        let wanted: BTreeSet<String> = wanted;
+        let lacking: Vec<_> = wanted.difference(&found).collect();
+        if !lacking.is_empty() {
+            return Some(format!("{kind} not in force: {lacking:?}"));
+        }
+        // Routes of a removed listener live for as long as it drains.
+        let left: Vec<_> = found.difference(&wanted).collect();
+        if kind != "routes" && !left.is_empty() {
+            return Some(format!("{kind} still in force: {left:?}"));
+        }
+    }
+    None
+}
+
+fn sets(resources: &Resources) -> Sets {
+    fn set<M: prost::Message + prost::Name>(
+        messages: &[M],
+        name: impl Fn(&M) -> &str,
+    ) -> ResourceSet {
+        messages
+            .iter()
+            .map(|message| Resource::encode(name(message), message))
+            .collect()
+    }
+    let secrets: Vec<tls::Secret> = resources.secrets.iter().cloned().chain(own()).collect();
+    BTreeMap::from([
+        (type_url::CLUSTER, set(&resources.clusters, |c| &c.name)),
+        (
+            type_url::ENDPOINT,
+            set(&resources.endpoints, |e| &e.cluster_name),
+        ),
+        (type_url::LISTENER, set(&resources.listeners, |l| &l.name)),
+        (type_url::ROUTE, set(&resources.routes, |r| &r.name)),
+        (type_url::SECRET, set(&secrets, |s| &s.name)),
+    ])
+}
+
+/// A certificate that is its own root, and its key.
+fn pair() -> &'static (String, String) {
+    static MADE: std::sync::OnceLock<(String, String)> = std::sync::OnceLock::new();
+    MADE.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(["mesh.test".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    })
+}
+
+/// A workload's certificate and the mesh's root.
+fn own() -> [tls::Secret; 2] {
+    let (certificate, key) = pair();
+    let inline = |text: &String| {
+        Some(DataSource {
+            specifier: Some(Specifier::InlineString(text.clone())),
+            ..Default::default()
+        })
+    };
+    let secret = |name: &str, content| tls::Secret {
+        name: name.to_owned(),
+        r#type: Some(content),
+    };
+    [
+        secret(
+            "default",
+            tls::secret::Type::TlsCertificate(tls::TlsCertificate {
+                certificate_chain: inline(certificate),
+                private_key: inline(key),
+                ..Default::default()
+            }),
+        ),
+        secret(
+            "ROOTCA",
+            tls::secret::Type::ValidationContext(tls::CertificateValidationContext {
+                trusted_ca: inline(certificate),
+                ..Default::default()
+            }),
+        ),
+    ]
+}
+
+#[derive(Clone)]
+struct Source(Arc<Inner>);
+
+struct Inner {
+    sets: Mutex<Sets>,
+    version: watch::Sender<u64>,
+    refusals: Mutex<Vec<String>>,
+}
+
+impl Source {
+    fn new() -> Self {
+        Self(Arc::new(Inner {
+            sets: Mutex::default(),
+            version: watch::Sender::new(0),
+            refusals: Mutex::default(),
+        }))
+    }
+
+    fn set(&self, sets: Sets) {
+        *self.0.sets.lock().unwrap() = sets;
+        self.0.version.send_modify(|version| *version += 1);
+    }
+
+    fn refusals(&self) -> Vec<String> {
+        self.0.refusals.lock().unwrap().clone()
+    }
+}
+
+impl ResourceSource for Source {
+    type Proxy = ();
+
+    fn connect(&self, _: &Node, _: &PeerInfo) -> Result<(), tonic::Status> {
+        Ok(())
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.0.version.subscribe()
+    }
+
+    fn resources(&self, _: &(), type_url: &str, _: &Subscription) -> ResourceSet {
+        let sets = self.0.sets.lock().unwrap();
+        sets.get(type_url).cloned().unwrap_or_default()
+    }
+
+    fn on_nack(&self, _: &(), nack: &Nack<'_>) {
+        let refusal = format!("{}: {}", type_url::short_name(nack.type_url), nack.message);
+        self.0.refusals.lock().unwrap().push(refusal);
+    }
+}
+
+/// An Envoy that is killed when dropped.
+struct Running {
+    process: std::process::Child,
+    admin: PathBuf,
+}
+
+impl Running {
+    fn start(envoy: &Path, home: &Path, admin: PathBuf, id: &str, delta: bool) -> Self {
+        let cluster = |name: &str| {
+            json!({
+                "name": name,
+                "connect_timeout": "1s",
+                "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
+                    {"endpoint": {"address": {"pipe": {"path": home.join("xds")}}}},
+                ]}]},
+                "typed_extension_protocol_options": {
+                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                        "explicit_http_config": {"http2_protocol_options": {}},
+                    },
+                },
+            })
+        };
+        let ads = json!({"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"});
+        let bootstrap = json!({
+            "node": {"id": id, "cluster": "test"},
+            "admin": {"address": {"pipe": {"path": admin}}},
+            "dynamic_resources": {
+                "cds_config": ads,
+                "lds_config": ads,
+                "ads_config": {
+                    "api_type": if delta { "DELTA_GRPC" } else { "GRPC" },
+                    "transport_api_version": "V3",
+                    "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+                },
+            },
+            "static_resources": {"clusters": [cluster("xds-grpc"), cluster("sds-grpc")]},
+        });
+        let file = home.join("bootstrap.json");
+        std::fs::write(&file, bootstrap.to_string()).unwrap();
+        let mut command = isolated(envoy).unwrap();
+        command
+            .arg("-c")
+            .arg(file)
+            .args(["--concurrency", "1", "--disable-hot-restart"])
+            .args(["--log-level", "off"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self {
+            process: command.spawn().unwrap(),
+            admin,
+        }
+    }
+
+    fn lives(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
+    async fn dump(&self) -> Result<Value, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let stream = tokio::net::UnixStream::connect(&self.admin)
+            .await
+            .map_err(|error| text(&error))?;
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+            .await
+            .map_err(|error| text(&error))?;
+        let connection = tokio::spawn(connection);
+        let request = http::Request::get("/config_dump")
+            .header("host", "envoy")
+            .body(Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let answer = sender.send_request(request).await;
+        let body = answer.map_err(|error| text(&error))?.into_body().collect();
+        let body = body.await.map_err(|error| text(&error))?.to_bytes();
+        connection.abort();
+        serde_json::from_slice(&body).map_err(|error| text(&error))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A command in a network namespace of its own.
+fn isolated(program: &Path) -> std::io::Result<std::process::Command> {
+    use std::os::unix::process::CommandExt;
+    let mut command = std::process::Command::new(program);
+    // SAFETY: system calls only between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            let mut flags = libc::CLONE_NEWNET;
+            if libc::geteuid() != 0 {
+                flags |= libc::CLONE_NEWUSER;
+            }
+            if libc::unshare(flags) != 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
+            {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    Ok(command)
+}
