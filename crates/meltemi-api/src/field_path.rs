@@ -54,6 +54,26 @@ impl FieldPath {
     }
 }
 
+impl std::str::FromStr for FieldPath {
+    type Err = std::convert::Infallible;
+
+    /// Reads what [`fmt::Display`] writes of plain names; text that is none is a name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut path = Self::root();
+        for part in text.split('.').filter(|part| !part.is_empty()) {
+            let (name, indices) = part.split_once('[').unwrap_or((part, ""));
+            path.0.push(Segment::Field(name.to_owned()));
+            for index in indices.split(['[', ']']).filter(|index| !index.is_empty()) {
+                path.0.push(match index.parse() {
+                    Ok(index) => Segment::Index(index),
+                    Err(_) => Segment::Field(index.to_owned()),
+                });
+            }
+        }
+        Ok(path)
+    }
+}
+
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name

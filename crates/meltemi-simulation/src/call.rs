@@ -6,9 +6,11 @@ use http::header::HOST;
 use meltemi_proxy::model::Direction;
 use meltemi_proxy::offline::{self, ClientHello};
 use meltemi_proxy::telemetry;
+use serde::{Deserialize, Serialize};
 
 /// What is spoken inside the connection (inside TLS, where there is TLS).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     #[default]
     Http,
@@ -19,7 +21,8 @@ pub enum Protocol {
 }
 
 /// The client's TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tls {
     #[default]
     Plaintext,

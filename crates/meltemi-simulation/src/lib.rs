@@ -7,14 +7,23 @@
 
 mod call;
 mod effects;
+mod explain;
+mod journey;
+mod mesh;
+mod pods;
 mod reasons;
 mod rule;
 mod simulation;
+pub mod suite;
+mod upstream;
 mod verdict;
 
 pub use call::{BadCall, Call, Protocol, Tls};
 pub use effects::{Action, Change, Effects, Fault, HeaderChange, Mirror, Redirect, Retries};
+pub use explain::{Evidence, Explanation, Part};
+pub use journey::{BadRequest, Hop, Journey, Request, Role};
 pub use meltemi_proxy::model::Direction;
+pub use mesh::{Mesh, NoWorkload};
 pub use rule::Rule;
-pub use simulation::Simulation;
+pub use simulation::{Endpoint, Simulation};
 pub use verdict::{Destination, Downstream, PassedOver, Refusal, State, Verdict};

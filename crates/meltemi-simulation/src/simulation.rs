@@ -1,6 +1,7 @@
 //! A proxy's whole configuration, asked about calls.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use meltemi_discovery::pb::{cluster, core, endpoint, listener};
 use meltemi_discovery::{Issue, Proxy, Resources, World, translate};
@@ -11,7 +12,16 @@ use crate::call::{BadCall, Call, Tls};
 use crate::effects::{self, Action, Redirect};
 use crate::reasons;
 use crate::rule::Rule;
+use crate::upstream;
 use crate::verdict::{Destination, Downstream, PassedOver, Refusal, State, Verdict};
+
+/// An endpoint, and what a proxy speaks to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    pub ip: IpAddr,
+    pub port: u16,
+    pub tls: Tls,
+}
 
 /// What one proxy is configured with.
 pub struct Simulation {
@@ -100,13 +110,39 @@ impl Simulation {
             }
             Outcome::Relayed(proxy) => {
                 let clusters = proxy.clusters.iter();
-                verdict.action = Some(Action::Forward {
-                    clusters: clusters.map(|(id, weight)| self.to(*id, *weight)).collect(),
-                });
+                let clusters: Vec<_> = clusters.map(|(id, weight)| self.to(*id, *weight)).collect();
+                verdict.refusal = no_cluster(&clusters);
+                verdict.action = Some(Action::Forward { clusters });
             }
             Outcome::Request(request) => self.request(&request, &mut verdict),
         }
         Ok(verdict)
+    }
+
+    /// The endpoints of a cluster that have an IP address, in the order of their localities.
+    pub fn endpoints(&self, cluster: &str) -> Vec<Endpoint> {
+        let message = self.resources.clusters.iter().find(|c| c.name == cluster);
+        let Some(message) = message else {
+            return Vec::new();
+        };
+        let mut assignments = self.resources.endpoints.iter();
+        let assignment = assignments
+            .find(|assignment| assignment.cluster_name == cluster)
+            .or(message.load_assignment.as_ref());
+        let groups = assignment
+            .iter()
+            .flat_map(|assignment| &assignment.endpoints);
+        groups
+            .flat_map(|group| &group.lb_endpoints)
+            .filter_map(|endpoint| {
+                let address = upstream::address(endpoint)?;
+                Some(Endpoint {
+                    ip: address.ip(),
+                    port: address.port(),
+                    tls: upstream::tls(message, endpoint),
+                })
+            })
+            .collect()
     }
 
     fn request(&self, request: &Request<'_>, verdict: &mut Verdict) {
@@ -160,9 +196,11 @@ impl Simulation {
             verdict.effects = effects::effects(message, route.fault.as_deref());
         }
         verdict.action = match &route.action {
-            model::Action::Forward(forward) => Some(Action::Forward {
-                clusters: self.choice(&forward.cluster),
-            }),
+            model::Action::Forward(forward) => {
+                let clusters = self.choice(&forward.cluster);
+                verdict.refusal = no_cluster(&clusters);
+                Some(Action::Forward { clusters })
+            }
             model::Action::Redirect(redirect) => Some(Action::Redirect(redirection(redirect))),
             model::Action::Direct(answer) => Some(Action::Respond {
                 status: answer.status.as_u16(),
@@ -199,6 +237,12 @@ impl Simulation {
             rule,
         }
     }
+}
+
+/// Where nothing that the call could go to exists.
+fn no_cluster(clusters: &[Destination]) -> Option<Refusal> {
+    let none = clusters.iter().all(|to| to.state == State::Unknown);
+    none.then_some(Refusal::NoCluster)
 }
 
 fn filter_chain(

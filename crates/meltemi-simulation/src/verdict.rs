@@ -114,8 +114,12 @@ pub struct PassedOver {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "code", content = "detail")]
 pub enum Refusal {
+    /// The client's DNS knows no such name.
+    NoSuchHost,
     /// The proxy does not listen there.
     NoListener,
+    /// The only cluster that the call may go to does not exist.
+    NoCluster,
     NoFilterChain,
     /// The client speaks plaintext where TLS is wanted.
     TlsError,
@@ -137,7 +141,9 @@ impl Refusal {
     /// Istio's name of it.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::NoSuchHost => "no_such_host",
             Self::NoListener => "no_listener",
+            Self::NoCluster => "no_cluster",
             Self::NoFilterChain => "no_filter_chain",
             Self::TlsError => "tls_error",
             Self::MtlsError => "mtls_error",
@@ -154,6 +160,8 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoSuchHost => f.write_str("the name does not resolve"),
+            Self::NoCluster => f.write_str("the route leads to what does not exist (503)"),
             Self::NoListener => f.write_str("the proxy does not listen at this address and port"),
             Self::NoFilterChain => {
                 f.write_str("the listener has no filter chain for such a connection")

@@ -48,6 +48,10 @@ enum Command {
     Validate(validate::Args),
     /// Look for mistakes in files, directories or the running mesh
     Analyze(Box<analyze::Args>),
+    /// Say what becomes of a call, and which rule decides (exit code 1: it does not come through)
+    Explain(explain::Args),
+    /// Run unit tests of mesh configuration
+    Test(test::Args),
     /// Run a command inside a workload's network
     Exec(exec::Args),
     /// Add a process to the mesh as a service
@@ -87,6 +91,8 @@ fn main() -> ExitCode {
         Command::Diff(args) => diff::run(args),
         Command::Validate(args) => validate::run(args),
         Command::Analyze(args) => analyze::run(*args),
+        Command::Explain(args) => explain::run(args),
+        Command::Test(args) => test::run(args),
         Command::Exec(args) => exec::run(args),
         Command::Run(args) => run::run(args),
         Command::Logs(args) => logs::run(args),

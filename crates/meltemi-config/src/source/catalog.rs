@@ -153,7 +153,7 @@ impl Catalog {
     }
 }
 
-fn read_file(path: &Arc<Path>, size: u64, directory: &Directory) -> LoadedFile {
+pub(super) fn read_file(path: &Arc<Path>, size: u64, directory: &Directory) -> LoadedFile {
     let trust = directory.read.trust;
     match read_bounded(path, size) {
         Ok(bytes) => {

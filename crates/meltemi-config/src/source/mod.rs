@@ -7,10 +7,12 @@
 
 mod catalog;
 mod last_good;
+mod once;
 mod scan;
 mod watch;
 
 pub(crate) use catalog::read_bounded;
+pub use once::read_once;
 pub(crate) use scan::{Found, is_configuration, walk};
 pub use watch::DirectorySource;
 

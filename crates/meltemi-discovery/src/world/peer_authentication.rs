@@ -7,6 +7,7 @@ use meltemi_api::security::{MutualTlsMode, PeerAuthentication};
 use meltemi_registry::matches;
 
 use super::named::Named;
+use crate::rule::Rule;
 
 /// The mode in force; never "unset".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,8 +24,8 @@ pub enum MtlsMode {
 #[derive(Debug, Default)]
 pub struct PeerAuthentications {
     root_namespace: String,
-    /// Without selector, by namespace: the oldest one's mode counts.
-    namespaces: BTreeMap<String, MutualTlsMode>,
+    /// Without selector, by namespace: the oldest one counts.
+    namespaces: BTreeMap<String, Named<PeerAuthentication>>,
     /// With selector, oldest first.
     workloads: Vec<Named<PeerAuthentication>>,
 }
@@ -48,7 +49,7 @@ impl PeerAuthentications {
                 index
                     .namespaces
                     .entry(object.namespace().to_owned())
-                    .or_insert_with(|| mode_of(&object.spec));
+                    .or_insert_with(|| object.clone());
             }
         }
         index
@@ -56,11 +57,60 @@ impl PeerAuthentications {
 
     /// The namespace's mode, inherited from the mesh; permissive when nobody says.
     pub fn namespace(&self, namespace: &str) -> MtlsMode {
-        let own = self.namespaces.get(namespace).copied();
-        let root = self.namespaces.get(&self.root_namespace).copied();
-        own.and_then(decided)
-            .or_else(|| root.and_then(decided))
-            .unwrap_or(MtlsMode::Permissive)
+        self.of_namespace(namespace)
+            .map_or(MtlsMode::Permissive, |(mode, _)| mode)
+    }
+
+    fn of_namespace(&self, namespace: &str) -> Option<(MtlsMode, &Named<PeerAuthentication>)> {
+        [namespace, &self.root_namespace]
+            .into_iter()
+            .find_map(|namespace| {
+                let policy = self.namespaces.get(namespace)?;
+                Some((decided(mode_of(&policy.spec))?, policy))
+            })
+    }
+
+    fn of_workload(
+        &self,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Option<&Named<PeerAuthentication>> {
+        self.workloads.iter().find(|policy| {
+            policy.namespace() == namespace
+                && policy
+                    .spec
+                    .selector
+                    .as_ref()
+                    .is_some_and(|selector| matches(&selector.match_labels, labels))
+        })
+    }
+
+    /// Which policy decides about a workload's port; `None` where nobody says.
+    pub fn rule(
+        &self,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+        port: u16,
+    ) -> Option<Rule> {
+        let own = self.of_workload(namespace, labels).and_then(|policy| {
+            let at_port = policy.spec.port_level_mtls.get(&port);
+            let field = match at_port.and_then(|mtls| decided(mtls.mode)) {
+                Some(_) => format!("spec.portLevelMtls.{port}"),
+                None => {
+                    decided(mode_of(&policy.spec))?;
+                    "spec.mtls".to_owned()
+                }
+            };
+            Some((policy, field))
+        });
+        let (policy, field) = own.or_else(|| {
+            let (_, policy) = self.of_namespace(namespace)?;
+            Some((policy, "spec.mtls".to_owned()))
+        })?;
+        Some(Rule {
+            object: policy.key.clone(),
+            field,
+        })
     }
 
     /// The workload's policies: the mode of all its ports, and that of single ones.
@@ -69,14 +119,7 @@ impl PeerAuthentications {
             mode: self.namespace(namespace),
             ports: BTreeMap::new(),
         };
-        let applicable = self.workloads.iter().find(|policy| {
-            policy.namespace() == namespace
-                && policy
-                    .spec
-                    .selector
-                    .as_ref()
-                    .is_some_and(|selector| matches(&selector.match_labels, labels))
-        });
+        let applicable = self.of_workload(namespace, labels);
         if let Some(policy) = applicable {
             if let Some(mode) = decided(mode_of(&policy.spec)) {
                 effective.mode = mode;

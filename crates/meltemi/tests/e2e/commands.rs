@@ -10,6 +10,7 @@ pub const TESTS: &[Test<World>] = tests![
     a_wrong_object_is_refused_with_its_place_and_a_remedy,
     a_broken_file_is_told_and_the_last_good_version_stays,
     a_field_that_is_not_honoured_is_named,
+    explain_names_the_rule_of_the_running_mesh,
     proxy_config_shows_what_the_proxy_has,
     logs_show_the_application_and_the_proxy,
     usage_errors_exit_with_2,
@@ -74,6 +75,29 @@ fn apply_get_diff_and_delete_agree(world: &World) {
     assert!(gone.code == 1 && gone.stderr.contains("shown"), "{gone}");
     let twice = mesh.cli(&["delete", "virtualservice", "shown"]);
     assert_eq!(twice.code, 1, "{twice}");
+}
+
+fn explain_names_the_rule_of_the_running_mesh(world: &World) {
+    world.reset();
+    let mesh = &world.mesh;
+    mesh.apply_text(VIRTUAL_SERVICE);
+    let explain = |url: &str| mesh.cli(&["explain", "reviews", url, "-o", "json"]);
+    let answer = explain("http://ratings:9080/ratings/0")
+        .expect_success("explain")
+        .json();
+    assert_eq!(answer["evidence"][0]["rule"]["name"], "shown", "{answer:#}");
+    let place = answer["evidence"][0]["place"].as_str().unwrap_or_default();
+    assert!(place.contains(".yaml:"), "{answer:#}");
+    let server = &answer["call"]["hops"][1];
+    assert_eq!(
+        (&server["role"], &server["tls"]),
+        (&"server".into(), &"mtls".into()),
+        "{answer:#}"
+    );
+    let nowhere = explain("http://rating:9080/");
+    assert_eq!(nowhere.code, 1, "{nowhere}");
+    mesh.cli(&["delete", "virtualservice", "shown"])
+        .expect_success("delete");
 }
 
 fn a_dry_run_writes_nothing(world: &World) {
