@@ -90,12 +90,15 @@ pub fn run(file: &Path, filter: &str) -> Result<Report, SuiteError> {
     })
 }
 
+/// A mesh, or what is wrong with its configuration.
+type Loaded = Result<Mesh, Vec<String>>;
+
 struct Runner<'a> {
     file: &'a Path,
     shared: Vec<Source>,
     client: Option<Client>,
     /// By the test's own configuration: most tests have none.
-    meshes: Vec<(Vec<Source>, Rc<Result<Mesh, Vec<String>>>)>,
+    meshes: Vec<(Vec<Source>, Rc<Loaded>)>,
 }
 
 impl Runner<'_> {
@@ -134,7 +137,7 @@ impl Runner<'_> {
     }
 
     /// The mesh of the file's configuration and a test's own.
-    fn mesh(&mut self, own: &[Source]) -> Rc<Result<Mesh, Vec<String>>> {
+    fn mesh(&mut self, own: &[Source]) -> Rc<Loaded> {
         if let Some((_, known)) = self.meshes.iter().find(|(known, _)| known == own) {
             return Rc::clone(known);
         }
