@@ -182,7 +182,7 @@ fn a_request_that_no_route_takes_is_told_why_each_does_not() {
     assert_eq!(
         reasons,
         [
-            "header end-user is missing",
+            "header end-user is not jason",
             "the path does not begin with /broken"
         ]
     );
