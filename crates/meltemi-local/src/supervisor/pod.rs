@@ -33,6 +33,9 @@ const PORT_POLL: Duration = Duration::from_millis(100);
 /// Bound on one such look.
 const PORT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What a workload lacks whose proxy is Envoy.
+const WITH_ENVOY: &str = "its proxy is Envoy: it reaches the mesh only, not what lies outside, and has Envoy's metrics but not Istio's (istio_requests_total)";
+
 pub(crate) struct Pod {
     pub ctx: Arc<Context>,
     pub plan: Arc<PodPlan>,
@@ -116,7 +119,8 @@ impl Pod {
             Ok(envoy) => envoy,
             Err(error) => return blocked("NoCommand", error.to_string()),
         };
-        for message in unsupported(&self.plan, &self.ctx) {
+        let beyond = envoy.is_some().then(|| WITH_ENVOY.to_owned());
+        for message in unsupported(&self.plan, &self.ctx).into_iter().chain(beyond) {
             self.ctx.events.send(Event::Notice {
                 what: self.id(),
                 message,

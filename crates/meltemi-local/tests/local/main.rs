@@ -41,28 +41,32 @@ fn main() -> ExitCode {
             .for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
-    let mut failed = Vec::new();
+    let begun = std::time::Instant::now();
+    let (mut passed, mut failed) = (0, Vec::new());
     for (name, _) in tests()
         .into_iter()
         .filter(|(name, _)| wanted.is_none_or(|wanted| name.contains(wanted)))
     {
         for role in fixture::roles(name) {
-            let passed = fixture::run_as(role, name);
-            println!(
-                "test {name} ({role}) ... {}",
-                if passed { "ok" } else { "FAILED" }
-            );
-            if !passed {
-                failed.push(name);
+            if fixture::run_as(role, name) {
+                println!("test {name} ({role}) ... ok");
+                passed += 1;
+            } else {
+                println!("test {name} ({role}) ... FAILED");
+                failed.push(format!("{name} ({role})"));
             }
         }
     }
-    if failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        eprintln!("failed: {}", failed.join(", "));
-        ExitCode::FAILURE
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join(", "));
     }
+    println!(
+        "test result: {}. {passed} passed; {} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s",
+        if failed.is_empty() { "ok" } else { "FAILED" },
+        failed.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    ExitCode::from(u8::from(!failed.is_empty()))
 }
 
 fn tests() -> Vec<Test> {
