@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::analyzers::{ALL, REFERENCES};
+use meltemi_api::{Kind, ObjectKey, Severity};
+use meltemi_config::{ConfigError, Objects};
+
+use crate::analyzers::{ALL, WHILE_RUNNING};
 use crate::code::{PORT_NAME, SCHEMA_WARNING};
 use crate::report::Report;
-use crate::{Code, Index, Message};
+use crate::{Code, Index, Message, Platform, Suppressions};
 
 /// Looks at the objects of an index for one kind of mistake. One a file in `analyzers/`.
 pub trait Analyzer: Sync {
@@ -38,9 +41,34 @@ pub fn by_default(index: &Index) -> Vec<&'static dyn Analyzer> {
         .collect()
 }
 
-/// The analyzers of references between objects, which need no positions and no documents.
-pub fn references() -> Vec<&'static dyn Analyzer> {
-    REFERENCES.to_vec()
+/// What is wrong with objects that are in force, for a control plane to say at every change:
+/// by the analyzers that need neither documents nor workloads. All of them are warnings there,
+/// since nothing is refused.
+pub fn while_running(objects: &Objects) -> Vec<ConfigError> {
+    let index = Index::of_objects(objects, Platform::Local);
+    let messages = analyze(&index, WHILE_RUNNING);
+    let messages = Suppressions::default().filter(&index, messages);
+    messages.into_iter().map(warning).collect()
+}
+
+fn warning(message: Message) -> ConfigError {
+    let object = message.resource.and_then(|resource| {
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == resource.kind)?;
+        Some(ObjectKey::new(kind, resource.namespace, resource.name))
+    });
+    ConfigError {
+        severity: Severity::Warning,
+        code: Some(message.code.id),
+        line: message.place.as_ref().map_or(0, |place| place.line),
+        column: message.place.as_ref().map_or(0, |place| place.column),
+        file: message.place.map(|place| place.file),
+        object,
+        field: message.field,
+        message: message.text,
+        remedy: message.remedy,
+    }
 }
 
 /// Runs analyzers. The messages come in order of file, line and code; what two analyzers say in

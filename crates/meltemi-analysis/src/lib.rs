@@ -25,7 +25,7 @@ mod suppress;
 mod tree;
 mod workload;
 
-pub use analyze::{Analyzer, analyze, analyzers, by_default, references};
+pub use analyze::{Analyzer, analyze, analyzers, by_default, while_running};
 pub use code::{Code, codes};
 pub use index::{Index, Platform};
 pub use level::Level;

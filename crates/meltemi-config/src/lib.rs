@@ -1,5 +1,5 @@
 //! Configuration on disk: YAML with positions, the versioned store of objects, the watched
-//! directories it comes from, edits to them, and references between objects.
+//! directories it comes from, and edits to them.
 //!
 //! Nothing here knows about proxies; `meltemi-registry` and `meltemi-discovery` read the store.
 
@@ -12,7 +12,6 @@ mod file;
 mod load;
 pub mod offline;
 mod places;
-mod references;
 pub mod source;
 mod store;
 pub mod yaml;
@@ -21,6 +20,5 @@ pub use editor::{Action, Applied, Editor, Outcome, to_yaml};
 pub use error::ConfigError;
 pub use load::{ReadOptions, Trust};
 pub use places::line_of;
-pub use references::references;
 pub use source::{Directory, DirectorySource, Published, SourceOptions, read_once};
 pub use store::{Change, ChangeKind, Objects, ROOT_NAMESPACE};

@@ -8,6 +8,7 @@ mod authorization;
 mod ca_certificates;
 mod conditions;
 mod conflicting_hosts;
+mod delegate;
 mod deployment_services;
 mod deprecation;
 mod destination_host;
@@ -84,6 +85,7 @@ pub const ALL: &[&dyn Analyzer] = &[
     &telemetry_provider::TelemetryProvider,
     &telemetry_selector::TelemetrySelector,
     &conflicting_hosts::ConflictingHosts,
+    &delegate::Delegates,
     &destination_host::DestinationHost,
     &destination_subset::DestinationSubset,
     &virtual_service_gateway::VirtualServiceGateway,
@@ -94,10 +96,14 @@ pub const ALL: &[&dyn Analyzer] = &[
     &webhook::Webhook,
 ];
 
-/// Those that look at references between typed objects only.
-pub const REFERENCES: &[&dyn Analyzer] = &[
+/// Those that look at typed configuration only: what they say does not change while workloads
+/// come and go.
+pub const WHILE_RUNNING: &[&dyn Analyzer] = &[
+    &ca_certificates::CaCertificates,
     &conflicting_hosts::ConflictingHosts,
     &destination_host::DestinationHost,
     &destination_subset::DestinationSubset,
+    &opaque_port::OpaquePort,
+    &retries::Retries,
     &virtual_service_gateway::VirtualServiceGateway,
 ];

@@ -2,7 +2,8 @@
 
 use super::state::{Current, State, objects};
 use crate::world::World;
-use meltemi_config::{Published, references};
+use meltemi_analysis::while_running;
+use meltemi_config::Published;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ fn build(state: &State, published: &Arc<Published>) -> Option<Current> {
     match world {
         Ok(world) => Some(Current {
             world: Arc::new(world),
-            references: references(&published.objects).into(),
+            findings: while_running(&published.objects).into(),
             published: published.clone(),
         }),
         Err(_) => {

@@ -4,7 +4,8 @@ use super::Options;
 use super::proxies::Proxies;
 use super::translations::Translations;
 use crate::world::{World, WorldOptions};
-use meltemi_config::{ConfigError, Published, references};
+use meltemi_analysis::while_running;
+use meltemi_config::{ConfigError, Published};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -26,7 +27,7 @@ pub(super) struct Current {
     pub world: Arc<World>,
     pub published: Arc<Published>,
     /// What only all objects together show, such as a host that no service has.
-    pub references: Arc<[ConfigError]>,
+    pub findings: Arc<[ConfigError]>,
 }
 
 impl State {
@@ -41,7 +42,7 @@ impl State {
             current: Mutex::new(Current {
                 world,
                 published: first.clone(),
-                references: references(&first.objects).into(),
+                findings: while_running(&first.objects).into(),
             }),
             generation: watch::Sender::new(1),
         }

@@ -11,6 +11,7 @@ pub const TESTS: &[Test<World>] = tests![
     a_broken_file_is_told_and_the_last_good_version_stays,
     a_field_that_is_not_honoured_is_named,
     explain_names_the_rule_of_the_running_mesh,
+    analyze_looks_at_the_running_mesh,
     proxy_config_shows_what_the_proxy_has,
     logs_show_the_application_and_the_proxy,
     usage_errors_exit_with_2,
@@ -190,6 +191,33 @@ fn a_field_that_is_not_honoured_is_named(world: &World) {
         output.stderr.contains("timeuot") && output.stderr.contains("timeout"),
         "{output}"
     );
+}
+
+fn analyze_looks_at_the_running_mesh(world: &World) {
+    world.reset();
+    let mesh = &world.mesh;
+    let before = mesh.cli(&["analyze"]);
+    assert_eq!(before.code, 0, "{before}");
+    let wrong = VIRTUAL_SERVICE.replace("host: ratings", "host: rating");
+    let added = mesh.cli_with_input(&["analyze", "--use-mesh", "-"], &wrong);
+    assert!(
+        added.code == 79 && added.stdout.contains("(VirtualService default/shown -:7)"),
+        "{added}"
+    );
+    let applied = mesh.apply_text(&wrong);
+    assert!(applied.stderr.contains("[IST0101]"), "{applied}");
+    let after = mesh.cli(&["analyze", "-o", "json"]);
+    assert_eq!(after.code, 79, "{after}");
+    let message = &after.json()[0];
+    assert_eq!(
+        message["origin"], "VirtualService default/shown",
+        "{message:#}"
+    );
+    assert_eq!(message["field"], "spec.http[0].route[0].destination.host");
+    assert_eq!(message["remedy"], "did you mean \"ratings\"?");
+    mesh.cli(&["delete", "virtualservice", "shown"])
+        .expect_success("delete");
+    assert_eq!(mesh.cli(&["analyze"]).code, 0);
 }
 
 fn proxy_config_shows_what_the_proxy_has(world: &World) {

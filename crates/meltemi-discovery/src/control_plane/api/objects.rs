@@ -61,7 +61,7 @@ fn describe(object: &Object, current: &Current, issues: &[Issue]) -> Value {
         own.map(ToString::to_string).collect()
     };
     let mut warnings = about(&current.published.warnings);
-    warnings.extend(about(&current.references));
+    warnings.extend(about(&current.findings));
     let issues: Vec<String> = issues
         .iter()
         .filter(|issue| issue.object == key)
@@ -109,7 +109,7 @@ pub(super) async fn apply(
         .published
         .warnings
         .iter()
-        .chain(current.references.iter())
+        .chain(current.findings.iter())
     {
         let text = warning.to_string();
         if warning

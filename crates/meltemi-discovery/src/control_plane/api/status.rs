@@ -109,7 +109,7 @@ fn warnings(state: &State, current: &Current) -> Vec<String> {
         .published
         .warnings
         .iter()
-        .chain(current.references.iter());
+        .chain(current.findings.iter());
     let mut warnings: Vec<String> = findings
         .filter(|finding| finding.severity != Severity::Info)
         .map(ToString::to_string)
