@@ -170,9 +170,7 @@ codes! {
         "ServiceEntries give one host and port different protocols", "use one protocol";
     NOT_HONOURED = "MEL0001" "FieldNotHonoured" Warning:
         "a field that Istio has and Meltemi does not honour yet", "do not rely on it";
-    UNKNOWN_KIND = "MEL0002" "UnknownKind" Warning:
-        "a kind or version that does not exist in Istio's group", "correct kind or apiVersion";
-    DUPLICATE_OBJECT = "MEL0003" "DuplicateObject" Error:
+    DUPLICATE_OBJECT = "MEL0002" "DuplicateObject" Error:
         "an object is defined twice; the first definition counts", "keep one";
     ROUTE_TO_EMPTY_SUBSET = "MEL0101" "RouteToEmptySubset" Error:
         "a route leads to a subset or Service without workloads; its requests get 503",

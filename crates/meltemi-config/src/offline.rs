@@ -6,7 +6,7 @@ use std::sync::Arc;
 use meltemi_api::ObjectKey;
 
 use crate::load::{ReadOptions, Trust, load};
-use crate::source::{Found, SourceOptions, read_bounded, walk};
+use crate::source::{self, read_bounded};
 use crate::{ConfigError, yaml};
 
 /// A document, or an element of a list.
@@ -52,18 +52,17 @@ pub fn files(path: &Path) -> Result<Vec<Arc<Path>>, Box<ConfigError>> {
     if !path.is_dir() {
         return Ok(vec![Arc::from(path)]);
     }
-    let mut found = Found::default();
-    walk(path, &SourceOptions::default().exclude, &mut found);
-    if let Some(problem) = found.problems.into_iter().next() {
+    let (files, problems) = source::files(path);
+    if let Some(problem) = problems.into_iter().next() {
         return Err(Box::new(problem));
     }
-    if found.files.is_empty() {
+    if files.is_empty() {
         let remedy = "name a directory that holds some";
         let message = "has no .yaml, .yml or .json file";
         let error = ConfigError::of_file(Arc::from(path), message, remedy);
         return Err(Box::new(error));
     }
-    Ok(found.files.into_keys().collect())
+    Ok(files)
 }
 
 /// Reads a file; one that is too long is read far enough to be refused.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::code::UNKNOWN_SERVICE_REGISTRY;
-use crate::{Analyzer, Index, Report};
+use crate::{Analyzer, Index, Report, Resource, Tree};
 
 pub struct MeshNetworks;
 
@@ -36,9 +36,12 @@ impl Analyzer for MeshNetworks {
             }
         }
         for networks in index.kind("mesh.istio.io", "MeshNetworks") {
-            for (name, network) in networks.tree().get("networks").entries() {
+            for (name, network) in settings(networks).get("networks").entries() {
                 for endpoint in network.get("endpoints").items() {
-                    let registry = endpoint.get("fromRegistry");
+                    let registry = match endpoint.get("from_registry") {
+                        written if written.exists() => written,
+                        _ => endpoint.get("fromRegistry"),
+                    };
                     if registry.exists() && !known.contains(registry.text()) {
                         report.add(
                             &UNKNOWN_SERVICE_REGISTRY,
@@ -55,4 +58,10 @@ impl Analyzer for MeshNetworks {
             }
         }
     }
+}
+
+/// The settings themselves: a document of Istio's ConfigMap, or the spec of an object.
+fn settings(resource: &Resource) -> Tree<'_> {
+    let spec = resource.tree().get("spec");
+    if spec.exists() { spec } else { resource.tree() }
 }

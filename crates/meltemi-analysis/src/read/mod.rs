@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use findings::findings;
-use meltemi_api::{DecodeError, FieldPath, Finding, Kind, decode, identify};
+use meltemi_api::{FieldPath, Finding, Kind, decode_all, identify};
 use meltemi_config::yaml::{Content, Node, Position, parse};
 
 use crate::index::Platform;
@@ -155,24 +154,14 @@ impl Reader<'_> {
         };
         if let Some((group, name)) = self.foreign(&root) {
             self.add(Resource::new(group, name, root, None), file);
-        } else if !error.unknown_kind || is_istio(&root) {
-            self.unreadable(error, &root, file);
+        } else if !error.unknown_kind {
+            self.index.problems.push(Problem {
+                code: &code::SCHEMA_VALIDATION_ERROR,
+                resource: None,
+                place: place(file, root.position(&error.path)),
+                finding: Finding::error(error.path, error.message, error.remedy),
+            });
         }
-    }
-
-    /// A document that is no object, or is of a kind that does not exist in a group of Istio's.
-    fn unreadable(&mut self, error: DecodeError, root: &Node, file: &SourceFile) {
-        let code = if error.unknown_kind {
-            &code::UNKNOWN_KIND
-        } else {
-            &code::SCHEMA_VALIDATION_ERROR
-        };
-        self.index.problems.push(Problem {
-            code,
-            resource: None,
-            place: place(file, root.position(&error.path)),
-            finding: Finding::error(error.path, error.message, error.remedy),
-        });
     }
 
     fn object(
@@ -183,15 +172,13 @@ impl Reader<'_> {
         value: &serde_json::Value,
         file: &SourceFile,
     ) {
-        let decoded = decode(value, &self.options.default_namespace);
-        let findings = match &decoded {
-            Err(error) => vec![(
-                &code::SCHEMA_VALIDATION_ERROR,
-                Finding::error(error.path.clone(), &*error.message, &*error.remedy),
-            )],
-            Ok(object) => findings(value, object),
+        let (object, findings) = match decode_all(value, &self.options.default_namespace) {
+            Err(errors) => (None, findings::of_errors(errors)),
+            Ok(object) => {
+                let findings = findings::of_object(value, &object);
+                (Some(Arc::new(object)), findings)
+            }
         };
-        let object = decoded.ok().map(Arc::new);
         let at = root.at;
         let resource = Resource::new(kind.group(), name, root, object);
         let Some(position) = self.add(resource, file) else {
@@ -280,12 +267,6 @@ fn group_of(root: &Node) -> Option<&str> {
         Content::Text(text) => Some(text.rsplit_once('/').map_or("", |(group, _)| group)),
         _ => None,
     }
-}
-
-/// Whether the document is of one of the groups of Istio's that Meltemi knows.
-fn is_istio(root: &Node) -> bool {
-    let mut known = Kind::ALL.into_iter().map(Kind::group);
-    group_of(root).is_some_and(|group| group.ends_with(".istio.io") && known.any(|k| k == group))
 }
 
 /// The items of a `v1 List`, else the document itself.

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use meltemi_api::mesh::MeshConfig;
-use meltemi_api::{FieldPath, Finding, Kind, Typed as _, decode};
+use meltemi_api::{FieldPath, Finding, Kind, Object, Typed as _, decode_all};
 use meltemi_config::yaml::{Content, Node, Position, parse};
 use serde_json::json;
 
-use super::findings::findings;
-use super::{Problem, Reader};
+use super::{Problem, Reader, findings};
 use crate::message::Place;
-use crate::{Resource, ResourceName, code};
+use crate::{Code, Resource, ResourceName, code};
 
 impl Reader<'_> {
     /// The mesh's settings: those given, else those of Istio's ConfigMap, else a MeshConfig
@@ -24,88 +23,111 @@ impl Reader<'_> {
                 && resource.name.namespace == system
                 && resource.name.name == "istio"
         });
-        if let Some((file, text)) = self.options.mesh_config.clone() {
-            self.mesh_config(&text, &file, 0);
-        } else if let Some((file, text, line)) = map.and_then(|map| self.embedded(map, "mesh")) {
-            self.mesh_config(&text, &file, line);
-        } else {
-            let config = self.index.of::<MeshConfig>().next();
-            let config = config.map(|(_, config)| Arc::new(config.clone()));
-            self.index.mesh = config.unwrap_or_default();
+        let given = self.options.mesh_config.clone();
+        let given = given.map(|(file, text)| Embedded {
+            file,
+            text,
+            line: 0,
+        });
+        let config = given.or_else(|| self.embedded(map?, "mesh"));
+        let networks = map.and_then(|map| self.embedded(map, "meshNetworks"));
+        self.index.mesh = match config {
+            Some(config) => self
+                .read_embedded(Kind::MeshConfig, &config)
+                .and_then(|(_, object)| MeshConfig::of(&object.spec).cloned()),
+            None => {
+                let first = self.index.of::<MeshConfig>().next();
+                first.map(|(_, config)| Arc::new(config.clone()))
+            }
         }
-        if let Some((file, text, line)) = map.and_then(|map| self.embedded(map, "meshNetworks"))
-            && let Some(Ok(document)) = parse(text.as_bytes()).into_iter().next()
+        .unwrap_or_default();
+        if let Some(networks) = networks
+            && let Some((root, _)) = self.read_embedded(Kind::MeshNetworks, &networks)
         {
             let name = ResourceName {
-                kind: "MeshNetworks".into(),
+                kind: Kind::MeshNetworks.as_str().to_owned(),
                 namespace: system,
                 name: "meshnetworks".into(),
             };
-            let root = shifted(document.root, line);
-            let mut resource = Resource::new("mesh.istio.io", name, root, None);
-            resource.file = Some(file);
+            let mut resource = Resource::new(Kind::MeshNetworks.group(), name, root, None);
+            resource.file = Some(networks.file);
             self.index.push(resource);
         }
     }
 
-    /// A text in a ConfigMap, its file, and the line before the text's first.
-    fn embedded(&self, map: usize, key: &str) -> Option<(Arc<Path>, String, u32)> {
+    /// A text in a ConfigMap.
+    fn embedded(&self, map: usize, key: &str) -> Option<Embedded> {
         let map = &self.index.resources[map];
         let entry = map.tree().at(&["data", key]);
         let text = entry.text();
-        let line = map.position(&entry.path).line;
-        (!text.is_empty())
-            .then(|| (map.file.clone(), text.to_owned(), line))
-            .and_then(|(file, text, line)| Some((file?, text, line)))
+        (!text.is_empty()).then_some(Embedded {
+            file: map.file.clone()?,
+            text: text.to_owned(),
+            line: map.position(&entry.path).line,
+        })
     }
 
-    fn mesh_config(&mut self, text: &str, file: &Arc<Path>, line: u32) {
-        let mut problem = |at: Position, code, finding| {
-            self.index.problems.push(Problem {
-                code,
-                resource: None,
-                place: Place {
-                    file: Arc::clone(file),
-                    line: at.line + line,
-                    column: at.column,
-                },
-                finding,
-            });
-        };
-        let document = match parse(text.as_bytes()).into_iter().next() {
-            None => return,
-            Some(Err(error)) => {
+    /// A text's document and object; what is wrong with them is remembered.
+    fn read_embedded(&mut self, kind: Kind, embedded: &Embedded) -> Option<(Node, Object)> {
+        let root = match parse(embedded.text.as_bytes()).into_iter().next()? {
+            Ok(document) => shifted(document.root, embedded.line),
+            Err(error) => {
                 let finding = Finding::error(FieldPath::root(), error.message, error.remedy);
-                return problem(error.at, &code::SCHEMA_VALIDATION_ERROR, finding);
+                let at = Position {
+                    line: error.at.line + embedded.line,
+                    ..error.at
+                };
+                self.embedded_problem(embedded, at, &code::SCHEMA_VALIDATION_ERROR, finding);
+                return None;
             }
-            Some(Ok(document)) => document,
         };
         let value = json!({
-            "apiVersion": Kind::MeshConfig.api_version(),
-            "kind": Kind::MeshConfig.as_str(),
+            "apiVersion": kind.api_version(),
+            "kind": kind.as_str(),
             "metadata": {"name": "istio"},
-            "spec": document.root.to_value(),
+            "spec": root.to_value(),
         });
-        let inner = |path: &FieldPath| {
-            let below_spec = path.0.get(1..).unwrap_or_default();
-            document.root.position(&FieldPath(below_spec.to_vec()))
-        };
-        match decode(&value, "") {
-            Err(error) => {
-                let finding = Finding::error(error.path, error.message, error.remedy);
-                let at = inner(&finding.path);
-                problem(at, &code::SCHEMA_VALIDATION_ERROR, finding);
-            }
+        let (object, found) = match decode_all(&value, "") {
+            Err(errors) => (None, findings::of_errors(errors)),
             Ok(object) => {
-                for (code, finding) in findings(&value, &object) {
-                    problem(inner(&finding.path), code, finding);
-                }
-                if let Some(config) = MeshConfig::of(&object.spec) {
-                    self.index.mesh = Arc::clone(config);
-                }
+                let found = findings::of_object(&value, &object);
+                (Some(object), found)
             }
+        };
+        for (code, finding) in found {
+            let below_spec = finding.path.0.get(1..).unwrap_or_default().to_vec();
+            let at = root.position(&FieldPath(below_spec));
+            self.embedded_problem(embedded, at, code, finding);
         }
+        Some((root, object?))
     }
+
+    fn embedded_problem(
+        &mut self,
+        embedded: &Embedded,
+        at: Position,
+        code: &'static Code,
+        finding: Finding,
+    ) {
+        self.index.problems.push(Problem {
+            code,
+            resource: None,
+            place: Place {
+                file: Arc::clone(&embedded.file),
+                line: at.line,
+                column: at.column,
+            },
+            finding,
+        });
+    }
+}
+
+/// A document that is a text in another one, or a file of its own.
+struct Embedded {
+    file: Arc<Path>,
+    text: String,
+    /// Line before its first.
+    line: u32,
 }
 
 /// A document inside of another file: its lines begin after `line`.

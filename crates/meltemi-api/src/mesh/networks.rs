@@ -1,5 +1,6 @@
 //! MeshNetworks: which endpoints are in which network, and how one network is entered from
-//! another.
+//! another. It is written as text into Istio's ConfigMap, where protobuf's own field names are
+//! read as well as the camel-case ones.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +24,10 @@ message! {
     /// Endpoints: one of the two (Istio: `Network.NetworkEndpoints`).
     pub struct NetworkEndpoints {
         /// By address range.
+        #[serde(alias = "from_cidr")]
         pub from_cidr: Option<String>,
         /// All of one cluster's registry.
+        #[serde(alias = "from_registry")]
         pub from_registry: Option<String>,
     }
 
@@ -32,6 +35,7 @@ message! {
     /// `Network.IstioNetworkGateway`).
     pub struct NetworkGateway {
         /// Service, fully qualified.
+        #[serde(alias = "registry_service_name")]
         pub registry_service_name: Option<String>,
         /// Address or name.
         pub address: Option<String>,
