@@ -99,7 +99,8 @@ fn rule(matches: impl IntoIterator<Item = Match>, verdict: Verdict) -> Rule {
 }
 
 impl Program {
-    pub(crate) fn of(rules: &RuleSet) -> Self {
+    /// The rules as nftables has them; what [`RuleSet::apply`] installs.
+    pub fn of(rules: &RuleSet) -> Self {
         let mut chains = vec![
             Chain {
                 name: "proxy",

@@ -1,10 +1,6 @@
 //! What of a workload's traffic goes through its sidecar: Istio's interception settings as data.
 
 use crate::cidr::{Cidr, CidrError};
-use crate::error::CaptureError;
-use crate::netns::Netns;
-use crate::nft;
-use crate::program::Program;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -193,18 +189,6 @@ impl RuleSet {
             rules.exclude_inbound_ports.extend(ports(&name, text)?);
         }
         Ok(rules)
-    }
-
-    /// The rules as nftables text has them; what [`apply`](Self::apply) installs.
-    pub fn program(&self) -> Program {
-        Program::of(self)
-    }
-
-    /// Puts the rules in force in `namespace`, in one transaction that replaces earlier ones:
-    /// there is no moment without rules, and after an error the old ones stand.
-    pub fn apply(&self, namespace: &Netns) -> Result<(), CaptureError> {
-        let program = self.program();
-        namespace.run(|| nft::replace(&program))?
     }
 }
 

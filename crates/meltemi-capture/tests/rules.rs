@@ -1,6 +1,6 @@
 //! Annotations to rules, as text: no privilege needed.
 
-use meltemi_capture::RuleSet;
+use meltemi_capture::{Program, RuleSet};
 use std::collections::BTreeMap;
 
 fn annotations(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -54,7 +54,7 @@ fn the_standard_rules_read_as_istios() {
 }
 ";
     let rules = RuleSet::standard(vec!["10.98.0.0/16".parse().unwrap()]);
-    assert_eq!(rules.program().to_string(), expected);
+    assert_eq!(Program::of(&rules).to_string(), expected);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn annotations_become_rules() {
         Vec::new(),
     )
     .unwrap();
-    let text = rules.program().to_string();
+    let text = Program::of(&rules).to_string();
     for line in [
         "tcp dport 3306 counter packets 0 bytes 0 return",
         "udp dport 3306 counter packets 0 bytes 0 return",
@@ -108,7 +108,7 @@ fn empty_lists_capture_nothing() {
         Vec::new(),
     )
     .unwrap();
-    let text = rules.program().to_string();
+    let text = Program::of(&rules).to_string();
     assert!(!text.contains("15001") && !text.contains("15006"), "{text}");
 }
 

@@ -4,7 +4,9 @@ mod expr;
 
 use crate::error::CaptureError;
 use crate::netlink::{ACK, APPEND, CREATE, Message, Socket};
+use crate::netns::Netns;
 use crate::program::{Chain, Hook, Program, TABLE};
+use crate::rules::RuleSet;
 
 const SUBSYSTEM: u16 = libc::NFNL_SUBSYS_NFTABLES as u16;
 const INET: u8 = libc::NFPROTO_INET as u8;
@@ -20,6 +22,18 @@ const NFTA_HOOK_PRIORITY: u16 = 2;
 const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
+
+impl RuleSet {
+    /// Puts the rules in force in `namespace`, in one transaction that replaces earlier ones:
+    /// there is no moment without rules, and after an error the old ones stand.
+    ///
+    /// # Errors
+    /// The step that the kernel refused.
+    pub fn apply(&self, namespace: &Netns) -> Result<(), CaptureError> {
+        let program = Program::of(self);
+        namespace.run(|| replace(&program))?
+    }
+}
 
 /// `struct nfgenmsg`.
 fn head(family: u8, resource: u16) -> [u8; 4] {
@@ -43,7 +57,7 @@ fn table(step: &str, kind: libc::c_int) -> Message {
 }
 
 /// Replaces our table in the calling thread's namespace by `program`, all or nothing.
-pub(crate) fn replace(program: &Program) -> Result<(), CaptureError> {
+fn replace(program: &Program) -> Result<(), CaptureError> {
     let mut socket = Socket::open(libc::NETLINK_NETFILTER, "netfilter").map_err(|error| {
         error.needs("the kernel needs nftables (CONFIG_NF_TABLES; modprobe nf_tables)")
     })?;
