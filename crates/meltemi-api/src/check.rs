@@ -49,8 +49,8 @@ fn support(kind: Kind) -> Option<Finding> {
         )),
         Support::RefusedPolicy => Some(Finding::unsupported(
             at,
-            format!("{kind} is not supported yet, and a policy must not be ignored: it is refused"),
-            "remove it; traffic it would refuse is let through until it is supported",
+            format!("{kind} is not supported yet: it is not enforced, and traffic that it would refuse passes"),
+            "remove it, and do not rely on it",
         )),
     }
 }

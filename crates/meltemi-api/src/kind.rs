@@ -11,7 +11,7 @@ pub enum Support {
     Honoured,
     /// Recognised and reported; leaving it out does not weaken security.
     NotYet,
-    /// Recognised and refused: ignoring a policy would let through what it forbids.
+    /// Recognised and an error: nothing enforces it, which nobody may overlook.
     RefusedPolicy,
 }
 

@@ -151,3 +151,47 @@ fn an_object_reads_back_as_it_was_written() {
     assert_eq!(read.to_value(), object);
     assert_eq!(decode(&read.to_value(), "default").unwrap().spec, read.spec);
 }
+
+#[test]
+fn what_a_pod_is_run_with_is_honoured_for_init_containers_and_stateful_sets_too() {
+    let set = json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "s"},
+        "spec": {
+            "serviceName": "s",
+            "ordinals": {"start": 3},
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": {"app": "s"}},
+            "template": {
+                "metadata": {"labels": {"app": "s"}},
+                "spec": {
+                    "securityContext": {"runAsUser": 1000, "runAsGroup": 1000},
+                    "initContainers": [{
+                        "name": "i",
+                        "image": "i",
+                        "command": ["true"],
+                        "restartPolicy": "Always",
+                    }],
+                    "containers": [{
+                        "name": "c",
+                        "image": "c",
+                        "securityContext": {"runAsGroup": 7},
+                        "lifecycle": {
+                            "preStop": {"sleep": {"seconds": 1}},
+                            "postStart": {"exec": {"command": ["true"]}},
+                        },
+                    }],
+                },
+            },
+        },
+    });
+    let paths: Vec<String> = said(&set).into_iter().map(|(_, path, _)| path).collect();
+    assert_eq!(
+        paths,
+        [
+            "spec.template.spec.initContainers[0].restartPolicy",
+            "spec.template.spec.containers[0].lifecycle.postStart",
+        ]
+    );
+}

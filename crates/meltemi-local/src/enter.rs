@@ -3,9 +3,10 @@
 //!
 //! Joining a user namespace needs a single-threaded process: call before a runtime starts.
 
+use crate::loopback::BIND_ADDRESS;
 use crate::sandbox::Ended;
 use crate::sandbox::confine::{Failure, confine, soften};
-use crate::sandbox::process::{default_signals, exec, fork_exec};
+use crate::sandbox::process::{NotStarted, default_signals, exec, fork_exec};
 use crate::sandbox::sweep::end_descendants;
 use crate::supervisor::RunRequest;
 use crate::supervisor::entrance::{Admission, EnterReply, EnterRequest};
@@ -47,6 +48,8 @@ pub struct Admitted {
     pub pod: String,
     /// Its address.
     pub address: Ipv4Addr,
+    /// Where the program is to listen, in a mesh without namespaces (`BIND_ADDRESS`).
+    pub bind: Option<String>,
 }
 
 /// Why the program did not run.
@@ -58,9 +61,15 @@ pub enum EnterError {
     /// The mesh refuses; the text says why.
     #[error("{0}")]
     Refused(String),
-    /// A step on the way in failed, the program's start for example.
+    /// A step on the way in failed.
     #[error("{0}")]
     Failed(String),
+    /// There is no such program in the pod.
+    #[error("{0}")]
+    NotFound(String),
+    /// The program cannot be run.
+    #[error("{0}")]
+    NotExecutable(String),
     /// The mesh was stopped while the program ran, and the program with it.
     #[error("the mesh was stopped, and the program with it")]
     Stopped,
@@ -96,16 +105,21 @@ pub fn enter(
     let reply = wire::receive::<EnterReply>(socket.as_fd()).map_err(unreachable)?;
     let (reply, fds) = reply.ok_or_else(|| unreachable(io::ErrorKind::UnexpectedEof.into()))?;
     let mut admission = reply.map_err(EnterError::Refused)?;
+    admitted(&Admitted {
+        namespace: admission.namespace.clone(),
+        pod: admission.pod.clone(),
+        address: admission.address,
+        bind: admission
+            .place
+            .iter()
+            .find(|(name, _)| name == BIND_ADDRESS)
+            .map(|(_, value)| value.clone()),
+    });
     if own_environment {
         take_own_environment(&mut admission);
     } else if let Ok(term) = std::env::var("TERM") {
         admission.env.push(("TERM".into(), term));
     }
-    admitted(&Admitted {
-        namespace: admission.namespace.clone(),
-        pod: admission.pod.clone(),
-        address: admission.address,
-    });
     let namespaces = Namespaces::of(fds)?;
     supervise(&admission, namespaces.as_ref(), argv, &socket)
 }
@@ -196,13 +210,17 @@ fn supervise(
     }
     let child = fork_exec(|| match join(admission, namespaces, terminal.is_some()) {
         Ok(env) => exec(argv, &env, Some(&admission.cwd)),
-        Err(failure) => failure,
+        Err(failure) => failure.into(),
     });
     let child = match child {
         Ok(child) => child,
-        Err(message) => {
+        Err(failure) => {
             give_back(&terminal);
-            return Err(EnterError::Failed(message));
+            return Err(match failure {
+                NotStarted::Failed(text) => EnterError::Failed(text),
+                NotStarted::NotFound(text) => EnterError::NotFound(text),
+                NotStarted::NotExecutable(text) => EnterError::NotExecutable(text),
+            });
         }
     };
     if namespaces.is_none() {

@@ -14,6 +14,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -23,8 +24,11 @@ use tokio::sync::watch;
 pub enum RunError {
     #[error("{0}")]
     Options(String),
-    #[error(transparent)]
-    Bootstrap(#[from] BootstrapError),
+    #[error("{path}: {source}")]
+    Bootstrap {
+        path: PathBuf,
+        source: BootstrapError,
+    },
     #[error(transparent)]
     Config(#[from] config::StartError),
     #[error(transparent)]
@@ -57,8 +61,12 @@ pub fn run(options: Options) -> Result<(), RunError> {
 }
 
 /// The bootstrap with what the command line overrides.
-pub(crate) fn bootstrap(options: &Options) -> Result<Bootstrap, BootstrapError> {
-    let mut bootstrap = Bootstrap::read(&options.config_path)?;
+pub(crate) fn bootstrap(options: &Options) -> Result<Bootstrap, RunError> {
+    let mut bootstrap =
+        Bootstrap::read(&options.config_path).map_err(|source| RunError::Bootstrap {
+            path: options.config_path.clone(),
+            source,
+        })?;
     if let Some(id) = &options.service_node {
         bootstrap.node.id = id.clone();
     }

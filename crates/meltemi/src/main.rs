@@ -106,7 +106,7 @@ fn main() -> ExitCode {
         Command::Sample(args) => sample::run(args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", output::chain(&error));
         ExitCode::from(error.downcast_ref::<Usage>().map_or(1, |_| 2))
     })
 }

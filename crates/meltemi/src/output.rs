@@ -44,6 +44,18 @@ pub fn write(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// An error with its causes, each said once: some errors repeat theirs.
+pub fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 /// Columns aligned as kubectl's: upper-case heads, three blanks between.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
@@ -125,6 +137,13 @@ mod tests {
             text,
             "STATE   NAME\n\u{1b}[32mok\u{1b}[0m      x\nstale   y\n"
         );
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let cause = std::io::Error::other("no such thing");
+        let error = anyhow::Error::new(cause).context("cannot do it: no such thing");
+        assert_eq!(chain(&error.context("a")), "a: cannot do it: no such thing");
     }
 
     #[test]

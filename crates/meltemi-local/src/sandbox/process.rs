@@ -2,8 +2,10 @@
 
 use super::confine::{Failure, confine, soften};
 use super::protocol::{EXTRA_FD, NETNS_FD, Role};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 use std::ffi::CString;
 use std::fs::File;
@@ -11,37 +13,81 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
+/// Why a process did not become its program.
+#[derive(Debug)]
+pub(crate) enum NotStarted {
+    /// A step before failed.
+    Failed(String),
+    /// There is no such program.
+    NotFound(String),
+    /// There is one that cannot be run.
+    NotExecutable(String),
+}
+
+impl NotStarted {
+    /// The step and its error.
+    pub fn message(self) -> String {
+        match self {
+            Self::Failed(text) | Self::NotFound(text) | Self::NotExecutable(text) => text,
+        }
+    }
+
+    /// Shells' exit codes for the latter two.
+    fn code(&self) -> libc::c_int {
+        match self {
+            Self::Failed(_) => 1,
+            Self::NotExecutable(_) => NOT_EXECUTABLE,
+            Self::NotFound(_) => NOT_FOUND,
+        }
+    }
+}
+
+impl From<Failure> for NotStarted {
+    fn from((step, error): Failure) -> Self {
+        Self::Failed(format!("{step}: {error}"))
+    }
+}
+
+/// Exit codes by which a child tells its parent, and shells their users.
+const NOT_EXECUTABLE: libc::c_int = 126;
+const NOT_FOUND: libc::c_int = 127;
+
 /// Forks and runs `child`, which ends in exec; returns once exec succeeded, or with the step
 /// that failed. The caller must be single-threaded.
-pub(crate) fn fork_exec(child: impl FnOnce() -> Failure) -> Result<Pid, String> {
+pub(crate) fn fork_exec(child: impl FnOnce() -> NotStarted) -> Result<Pid, NotStarted> {
+    let own = |step: &str, error: io::Error| NotStarted::from((step.to_owned(), error));
     let (mut report, outcome) = {
         let (read, write) =
-            pipe2(OFlag::O_CLOEXEC).map_err(|error| format!("make a pipe: {error}"))?;
+            pipe2(OFlag::O_CLOEXEC).map_err(|error| own("make a pipe", error.into()))?;
         (File::from(read), File::from(write))
     };
     // SAFETY: the process is single-threaded, so the child may allocate and lock like any other.
-    match unsafe { fork() }.map_err(|error| format!("fork: {error}"))? {
+    match unsafe { fork() }.map_err(|error| own("fork", error.into()))? {
         ForkResult::Child => {
             drop(report);
-            let (step, error) = child();
+            let failure = child();
+            let code = failure.code();
             let mut outcome = outcome;
             // Nobody is left to tell if this fails; the exit code remains.
-            let _ = write!(outcome, "{step}: {error}");
+            let _ = write!(outcome, "{}", failure.message());
             // SAFETY: ends the child at once, without running the parent's destructors.
-            unsafe { libc::_exit(127) }
+            unsafe { libc::_exit(code) }
         }
         ForkResult::Parent { child } => {
             drop(outcome);
             let mut text = String::new();
             report
                 .read_to_string(&mut text)
-                .map_err(|error| format!("start a process: {error}"))?;
+                .map_err(|error| own("start a process", error))?;
             if text.is_empty() {
                 return Ok(child);
             }
-            // It has exited or is about to; leave no zombie behind.
-            let _ = nix::sys::wait::waitpid(child, None);
-            Err(text)
+            // It has exited or is about to.
+            Err(match nix::sys::wait::waitpid(child, None) {
+                Ok(WaitStatus::Exited(_, NOT_FOUND)) => NotStarted::NotFound(text),
+                Ok(WaitStatus::Exited(_, NOT_EXECUTABLE)) => NotStarted::NotExecutable(text),
+                _ => NotStarted::Failed(text),
+            })
         }
     }
 }
@@ -65,7 +111,7 @@ pub(crate) fn become_process(
     env: &[(String, String)],
     cwd: Option<&Path>,
     fds: Vec<OwnedFd>,
-) -> Failure {
+) -> NotStarted {
     let failed = |step: &str| {
         let step = step.to_owned();
         move |error: nix::errno::Errno| (step, io::Error::from(error))
@@ -106,7 +152,7 @@ pub(crate) fn become_process(
     };
     match prepared() {
         Ok(env) => exec(argv, &env, cwd),
-        Err(failure) => failure,
+        Err(failure) => failure.into(),
     }
 }
 
@@ -152,17 +198,14 @@ pub(crate) fn default_signals() {
 }
 
 /// Replaces the process. Returns only when that fails.
-pub(crate) fn exec(argv: &[String], env: &[(String, String)], cwd: Option<&Path>) -> Failure {
+pub(crate) fn exec(argv: &[String], env: &[(String, String)], cwd: Option<&Path>) -> NotStarted {
     let Some(program) = argv.first() else {
-        return ("run".into(), io::Error::other("the command is empty"));
+        return NotStarted::Failed("the command is empty".into());
     };
     if let Some(cwd) = cwd
         && let Err(error) = nix::unistd::chdir(cwd)
     {
-        return (
-            format!("change to directory {}", cwd.display()),
-            error.into(),
-        );
+        return NotStarted::Failed(format!("change to directory {}: {error}", cwd.display()));
     }
     let path = env
         .iter()
@@ -181,12 +224,11 @@ pub(crate) fn exec(argv: &[String], env: &[(String, String)], cwd: Option<&Path>
             .collect(),
     );
     let (Ok(arguments), Ok(variables)) = (arguments, variables) else {
-        return (
-            format!("run {program}"),
-            io::Error::other("an argument or variable contains a NUL byte"),
-        );
+        return NotStarted::Failed(format!(
+            "run {program}: an argument or variable contains a NUL byte"
+        ));
     };
-    let mut failure = io::Error::from_raw_os_error(libc::ENOENT);
+    let mut failure = None;
     for candidate in candidates(program, path) {
         let Ok(file) = CString::new(candidate.as_os_str().as_encoded_bytes()) else {
             continue;
@@ -194,10 +236,21 @@ pub(crate) fn exec(argv: &[String], env: &[(String, String)], cwd: Option<&Path>
         let Err(error) = nix::unistd::execve(&file, &arguments, &variables);
         // A directory of the PATH that lacks the program, or may not be searched, is no news.
         if candidate.symlink_metadata().is_ok() {
-            failure = error.into();
+            failure = Some((candidate, error));
         }
     }
-    (format!("run {program}"), failure)
+    match failure {
+        // The file is there: what is missing is what its first line or its header names.
+        Some((file, Errno::ENOENT)) => NotStarted::NotExecutable(format!(
+            "run {}: its interpreter does not exist",
+            file.display()
+        )),
+        Some((file, error)) => {
+            NotStarted::NotExecutable(format!("run {}: {}", file.display(), error.desc()))
+        }
+        None if program.contains('/') => NotStarted::NotFound(format!("run {program}: not found")),
+        None => NotStarted::NotFound(format!("run {program}: not found in PATH ({path})")),
+    }
 }
 
 fn candidates(program: &str, path: &str) -> Vec<PathBuf> {

@@ -1,6 +1,6 @@
 //! The sandbox's loop: requests from the supervisor, deaths of children.
 
-use super::process::{Place, become_process, fork_exec};
+use super::process::{NotStarted, Place, become_process, fork_exec};
 use super::protocol::{Answer, Capabilities, Ended, Envelope, Reply, Request, Role, Spawn};
 use super::sweep::end_descendants;
 use crate::wire;
@@ -268,8 +268,9 @@ impl Server {
             (_, Some(workload)) => Place::Workload(self.workload(workload)?.netns.as_fd()),
             (_, None) => return Err("an application or sidecar needs a workload".into()),
         };
-        let pid =
-            fork_exec(|| become_process(&role, place, &argv, &env, cwd.as_deref(), fds))?.as_raw();
+        let pid = fork_exec(|| become_process(&role, place, &argv, &env, cwd.as_deref(), fds))
+            .map_err(NotStarted::message)?
+            .as_raw();
         self.children.insert(pid);
         Ok(pid)
     }

@@ -7,6 +7,7 @@ use crate::events::Event;
 use crate::sandbox::{Role, Spawn};
 use crate::settings::LocalMesh;
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -60,7 +61,8 @@ pub(crate) async fn run(
         };
         ready.send_replace(false);
         restarts += 1;
-        let why = format!("{why}; its log: {}", log.display());
+        let told = last_error(&log).map_or_else(String::new, |told| format!(" ({told})"));
+        let why = format!("{why}{told}; its log: {}", log.display());
         ctx.events.send(Event::Restarting {
             what: "control-plane".into(),
             why,
@@ -70,6 +72,14 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// The error that its process ended with, where it wrote one.
+fn last_error(log: &Path) -> Option<String> {
+    let text = std::fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().rfind(|line| !line.trim().is_empty())?;
+    line.strip_prefix("error: ").map(str::to_owned)
 }
 
 /// Waits until both sockets accept, says so, and then stays.

@@ -76,14 +76,20 @@ impl Format {
     }
 }
 
+/// Place and problem, without the excerpt that follows.
+fn first_line(error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
 impl Bootstrap {
     /// Reads a bootstrap file.
     ///
     /// # Errors
     /// When it cannot be read or is no valid bootstrap; the error names the field.
     pub fn read(path: &Path) -> Result<Self, BootstrapError> {
-        let content = std::fs::read(path)
-            .map_err(|error| BootstrapError::Read(path.display().to_string(), error))?;
+        let content = std::fs::read(path).map_err(BootstrapError::Read)?;
         Self::parse(&content, Format::of(path, &content))
     }
 
@@ -97,7 +103,7 @@ impl Bootstrap {
             Format::Json => split::text(parse::utf8(content)?)?,
             Format::Yaml => {
                 let value: serde_json::Value = serde_saphyr::from_str(parse::utf8(content)?)
-                    .map_err(|error| BootstrapError::Yaml(error.to_string()))?;
+                    .map_err(|error| BootstrapError::Yaml(first_line(&error)))?;
                 split::text(&value.to_string())?
             }
         };

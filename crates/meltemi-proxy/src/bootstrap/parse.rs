@@ -14,8 +14,8 @@ use std::time::Duration;
 /// Why a bootstrap is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    #[error("cannot read {0}")]
-    Read(String, #[source] std::io::Error),
+    #[error("cannot read it: {0}")]
+    Read(#[source] std::io::Error),
     #[error("the bootstrap is not UTF-8")]
     Encoding,
     #[error("the bootstrap is not valid YAML: {0}")]

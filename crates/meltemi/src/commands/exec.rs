@@ -1,9 +1,8 @@
 //! `meltemi exec WORKLOAD -- CMD`: a program inside a workload's network.
 
-use super::Outcome;
+use super::{Outcome, entered};
 use crate::mesh::MeshArgs;
 use meltemi_local::enter::{Target, enter};
-use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,6 +29,5 @@ pub fn run(args: Args) -> Outcome {
         name: pod.name,
         container: args.container,
     };
-    let code = enter(&mesh.run, target, &args.command, |_| {})?;
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    entered(enter(&mesh.run, target, &args.command, |_| {}))
 }

@@ -25,6 +25,7 @@ pub mod up;
 pub mod validate;
 
 use anyhow::Context;
+use meltemi_local::enter::EnterError;
 use std::future::Future;
 
 pub type Outcome = anyhow::Result<std::process::ExitCode>;
@@ -60,6 +61,23 @@ pub fn log_to_stderr(filter: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .try_init();
+}
+
+/// What became of a program in a pod, with a shell's exit codes.
+pub fn entered(outcome: Result<i32, EnterError>) -> Outcome {
+    let code = match outcome {
+        Ok(code) => u8::try_from(code).unwrap_or(1),
+        Err(error @ (EnterError::NotFound(_) | EnterError::NotExecutable(_))) => {
+            eprintln!("error: {error}");
+            if matches!(error, EnterError::NotFound(_)) {
+                127
+            } else {
+                126
+            }
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(std::process::ExitCode::from(code))
 }
 
 /// A duration of the command line: `500ms`, `10s`, `5m`, `24h`; a bare number is seconds.

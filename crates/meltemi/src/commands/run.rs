@@ -1,10 +1,9 @@
 //! `meltemi run --service NAME --port P -- CMD`: a process of yours as a workload.
 
-use super::Outcome;
+use super::{Outcome, entered};
 use crate::mesh::MeshArgs;
 use meltemi_local::enter::{Target, enter};
 use meltemi_local::supervisor::RunRequest;
-use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -42,19 +41,23 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 pub fn run(args: Args) -> Outcome {
     let mesh = args.mesh.find()?;
+    let port = args.port;
     let request = RunRequest {
         service: args.service,
         namespace: args.namespace,
-        port: args.port,
+        port,
         labels: args.labels.into_iter().collect(),
         service_account: args.service_account,
         plain: args.no_sidecar,
     };
-    let code = enter(&mesh.run, Target::Run(request), &args.command, |admitted| {
+    let outcome = enter(&mesh.run, Target::Run(request), &args.command, |admitted| {
         eprintln!(
             "running as {}/{} at {}",
             admitted.namespace, admitted.pod, admitted.address
         );
-    })?;
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+        if let (Some(bind), Some(port)) = (&admitted.bind, port) {
+            eprintln!("in loopback mode it must listen at $BIND_ADDRESS, {bind}:{port}");
+        }
+    });
+    entered(outcome)
 }

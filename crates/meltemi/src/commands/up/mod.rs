@@ -6,12 +6,13 @@ mod sample;
 
 use super::{Outcome, Usage, duration, log_to_stderr};
 use anyhow::{Context, bail};
+use meltemi_identity::{Authority, AuthorityOptions};
 use meltemi_local::events::{Event, Events};
 use meltemi_local::running::Mode;
 use meltemi_local::supervisor::{Options, up};
 use report::Report;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,6 +82,7 @@ pub fn run(args: Args) -> Outcome {
     if let Some(port) = args.port {
         available(port)?;
     }
+    let cacerts = args.cacerts.as_deref().map(plugged_in).transpose()?;
     if args.detach {
         return detach::run(&args, &dir);
     }
@@ -97,9 +99,7 @@ pub fn run(args: Args) -> Outcome {
             .control_plane_args
             .extend(["--cert-ttl".to_owned(), seconds]);
     }
-    if let Some(cacerts) = &args.cacerts {
-        let cacerts = std::fs::canonicalize(cacerts)
-            .with_context(|| format!("--cacerts {}", cacerts.display()))?;
+    if let Some(cacerts) = cacerts {
         let cacerts = cacerts.to_string_lossy().into_owned();
         options
             .control_plane_args
@@ -126,6 +126,14 @@ fn keep_descriptors_private() {
             libc::CLOSE_RANGE_CLOEXEC,
         );
     }
+}
+
+/// A CA that the control plane would refuse keeps the mesh from starting.
+fn plugged_in(cacerts: &Path) -> anyhow::Result<PathBuf> {
+    let absolute = std::fs::canonicalize(cacerts)
+        .with_context(|| format!("--cacerts {}", cacerts.display()))?;
+    Authority::plugged_in(&absolute, AuthorityOptions::default()).context("--cacerts")?;
+    Ok(absolute)
 }
 
 /// An explicit port must be free: another one would be a surprise.
