@@ -3,7 +3,7 @@
 //! Whoever starts a workload writes `HEX.json` into the directory of
 //! credentials, HEX being the SHA-256 of a random token, and hands the token to
 //! the workload's proxy. The first process that presents the token is its owner
-//! from then on: `HEX.bound` records process id and start time, and the kernel
+//! from then on: `HEX.bound` records which process that is, and the kernel
 //! tells us who is calling (`SO_PEERCRED`). A copied token is of no use to any
 //! other process.
 //!
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::warn;
 
-use super::{Authenticator, Caller, Peer, PeerAddress, Refusal, digest};
+use super::{Authenticator, Caller, Peer, PeerAddress, Refusal, digest, process};
 use crate::{SpiffeId, TrustDomain};
 
 /// Tokens shorter than 128 bits in base64 could be guessed; longer ones than
@@ -96,7 +96,7 @@ impl LocalCredentials {
             warn!(path = %path.display(), "malformed credential: {error}");
             refuse("its record is malformed; see the control plane's log")
         })?;
-        let caller = process(pid)
+        let caller = process::identify(pid)
             .map_err(|error| refuse(&format!("process {pid} cannot be looked up: {error}")))?;
         let owner = self.bind(&stem, &caller).map_err(|error| {
             warn!(stem, "credential cannot be bound: {error}");
@@ -175,22 +175,4 @@ fn read(path: &Path) -> io::Result<String> {
         .take(MAX_FILE_BYTES)
         .read_to_string(&mut content)?;
     Ok(content)
-}
-
-/// A process that cannot be mistaken for a later one with the same id: `PID
-/// START`, the start time in clock ticks after boot (proc(5), field 22).
-fn process(pid: i32) -> io::Result<String> {
-    let stat = read(Path::new(&format!("/proc/{pid}/stat")))?;
-    let malformed = || io::Error::new(io::ErrorKind::InvalidData, "malformed stat");
-    // The second field is the program's name, which may hold anything; the last
-    // parenthesis ends it.
-    let (_, fields) = stat.rsplit_once(')').ok_or_else(malformed)?;
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next().ok_or_else(malformed)?;
-    if matches!(state, "Z" | "X") {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "it has ended"));
-    }
-    // Counting from the third field, the state.
-    let start = fields.nth(18).ok_or_else(malformed)?;
-    Ok(format!("{pid} {start}"))
 }

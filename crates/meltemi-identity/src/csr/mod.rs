@@ -9,6 +9,7 @@ mod grpc;
 mod join;
 mod local;
 mod mtls;
+mod process;
 pub(crate) mod proto;
 mod rate;
 

@@ -1,7 +1,8 @@
 //! Turning a freshly forked process into an application of a workload: its view of files and
 //! names, and the loss of every privilege over the mesh. Shared by the sandbox and by `enter`.
 
-use super::protocol::View;
+use super::landlock::enter_own_domain;
+use super::protocol::{Reach, View};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::fs;
@@ -49,7 +50,7 @@ pub(crate) fn confine(view: &View) -> Result<Vec<(String, String)>, Failure> {
     } else {
         drop_privileges(view)?
     }
-    no_new_privileges()?;
+    no_way_back(view)?;
     Ok(extra)
 }
 
@@ -59,11 +60,15 @@ pub(crate) fn soften(view: &View) -> Result<(), Failure> {
     if !view.rootless {
         drop_privileges(view)?;
     }
-    no_new_privileges()
+    no_way_back(view)
 }
 
-fn no_new_privileges() -> Result<(), Failure> {
-    nix::sys::prctl::set_no_new_privs().map_err(failed("forbid new privileges"))
+fn no_way_back(view: &View) -> Result<(), Failure> {
+    nix::sys::prctl::set_no_new_privs().map_err(failed("forbid new privileges"))?;
+    match view.reach {
+        Reach::Own => enter_own_domain().map_err(failed("enter a Landlock domain")),
+        Reach::User => Ok(()),
+    }
 }
 
 pub(crate) fn private_mounts() -> Result<(), Failure> {
@@ -197,7 +202,9 @@ pub(crate) fn map_ids(uid: u32, outer_uid: u32, gid: u32, outer_gid: u32) -> Res
 }
 
 fn drop_privileges(view: &View) -> Result<(), Failure> {
-    limit_capabilities(&KEPT);
+    // Another user than root could only get them back through a file, which is forbidden too.
+    let root = view.uid.is_none_or(|uid| uid == 0);
+    limit_capabilities(if root { &KEPT } else { &[] });
     if view.uid.is_some() || view.gid.is_some() {
         let (uid, gid) = (
             view.uid.unwrap_or(view.owner.0),

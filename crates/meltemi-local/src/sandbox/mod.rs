@@ -5,13 +5,14 @@
 
 mod client;
 pub(crate) mod confine;
+mod landlock;
 pub(crate) mod process;
 mod protocol;
 mod server;
 pub(crate) mod sweep;
 
 pub use client::{Sandbox, SandboxError, SandboxEvents};
-pub use protocol::{Capabilities, EXTRA_FD, Ended, NETNS_FD, Role, Spawn, View};
+pub use protocol::{Capabilities, EXTRA_FD, Ended, NETNS_FD, Reach, Role, Spawn, View};
 
 use crate::preflight;
 use crate::wire;

@@ -164,6 +164,18 @@ pub struct View {
     pub owner: (u32, u32),
     /// Whether the sandbox is a user namespace.
     pub rootless: bool,
+    /// Whom it can signal and trace.
+    pub reach: Reach,
+}
+
+/// Which processes an application can signal and trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reach {
+    /// Its own descendants, where the kernel can keep it from others (Linux 6.12, Landlock).
+    Own,
+    /// Whatever its user can: for commands beside a container, which may mean its processes.
+    User,
 }
 
 /// A process to start.

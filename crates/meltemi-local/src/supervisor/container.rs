@@ -8,7 +8,7 @@ use super::status::{Activity, PodCell};
 use crate::loopback::{self, BIND_ADDRESS};
 use crate::plan::{self, Command, EnvError, PodFacts, PodKind, PodPlan};
 use crate::probe::{Action, Prober, attempt};
-use crate::sandbox::{Ended, Role, Spawn, View};
+use crate::sandbox::{Ended, Reach, Role, Spawn, View};
 use crate::settings::LocalMesh;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
@@ -188,7 +188,7 @@ impl Runner {
         let (out, err) = self
             .log()
             .map_err(|error| format!("open the log: {error}"))?;
-        let spawn = self.spawn(argv, env);
+        let spawn = self.spawn(argv, env, Reach::Own);
         // A task of its own, so that a stop meanwhile cannot lose the started process.
         let processes = self.ctx.processes.clone();
         let started =
@@ -246,10 +246,19 @@ impl Runner {
         )
     }
 
-    pub(crate) fn spawn(&self, argv: Vec<String>, env: Vec<(String, String)>) -> Spawn {
+    pub(crate) fn spawn(
+        &self,
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+        reach: Reach,
+    ) -> Spawn {
+        let view = View {
+            reach,
+            ..self.view()
+        };
         Spawn {
             workload: Some(self.plan.key()),
-            role: Role::Application(self.view()),
+            role: Role::Application(view),
             argv,
             env,
             cwd: Some(self.command.cwd.clone()),
@@ -449,7 +458,7 @@ impl Runner {
         let env = self
             .environment(&objects)
             .map_err(|error| error.to_string())?;
-        let spawn = self.spawn(argv, env);
+        let spawn = self.spawn(argv, env, Reach::User);
         let processes = self.ctx.processes.clone();
         // A task of its own: it ends its process also when nobody waits for it any more.
         let task = tokio::spawn(async move {

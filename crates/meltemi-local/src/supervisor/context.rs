@@ -4,7 +4,7 @@ use super::processes::Processes;
 use crate::events::Events;
 use crate::paths::MeshPaths;
 use crate::running::Mode;
-use crate::sandbox::View;
+use crate::sandbox::{Reach, View};
 use crate::settings::LocalMesh;
 use meltemi_config::Published;
 use std::fs::{self, File};
@@ -78,6 +78,7 @@ impl Context {
                 nix::unistd::getgid().as_raw(),
             ),
             rootless: self.rootless,
+            reach: Reach::User,
         }
     }
 

@@ -98,7 +98,13 @@ impl Pod {
         let rules = match self.plan.kind {
             PodKind::Application { sidecar: true } => {
                 match RuleSet::from_annotations(&self.plan.annotations, reachable) {
-                    Ok(rules) => rules,
+                    // Ours is known by its mark, which no application can set. A user id, as
+                    // in Istio, is one that an application of root could take.
+                    Ok(rules) => RuleSet {
+                        proxy_uids: Vec::new(),
+                        proxy_gids: Vec::new(),
+                        ..rules
+                    },
                     Err(error) => return blocked("InvalidAnnotation", error.to_string()),
                 }
             }

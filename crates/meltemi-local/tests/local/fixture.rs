@@ -2,7 +2,7 @@
 //! programs in it, and waiting for conditions.
 
 use meltemi_capture::{MeshNetwork, RuleSet};
-use meltemi_local::sandbox::{Ended, Role, Sandbox, SandboxEvents, Spawn, View};
+use meltemi_local::sandbox::{Ended, Reach, Role, Sandbox, SandboxEvents, Spawn, View};
 use std::future::Future;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
@@ -140,6 +140,7 @@ impl World {
                 nix::unistd::getgid().as_raw(),
             ),
             rootless: self.sandbox.capabilities().rootless,
+            reach: Reach::Own,
         }
     }
 

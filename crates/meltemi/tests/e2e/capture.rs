@@ -9,6 +9,7 @@ pub const TESTS: &[Test<World>] = tests![
     plain_tcp_goes_through_the_mesh,
     an_excluded_outbound_port_bypasses_the_sidecar,
     an_excluded_inbound_port_bypasses_the_sidecar,
+    the_user_id_of_istios_proxy_opens_no_way_past_the_sidecar,
 ];
 
 const STRICT: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: { name: default }\nspec: { mtls: { mode: STRICT } }\n";
@@ -80,5 +81,26 @@ fn an_excluded_inbound_port_bypasses_the_sidecar(world: &World) {
         output.stdout.starts_with("answered HTTP/1.1 200"),
         "{output}"
     );
+    world.reset();
+}
+
+fn the_user_id_of_istios_proxy_opens_no_way_past_the_sidecar(world: &World) {
+    world.reset();
+    let impostor = deployment("impostor", "curlimages/curl", "").replace(
+        "spec: { containers",
+        "spec: { securityContext: { runAsUser: 1337, runAsGroup: 1337 }, containers",
+    );
+    // Refused without mutual TLS, so what is answered went through the sidecar.
+    world.mesh.apply_text(&(impostor + STRICT));
+    world.mesh.settled();
+    let id = world.mesh.exec("impostor", &["id", "-u"]);
+    assert_eq!(id.stdout.trim(), "1337", "{id}");
+    until("an encrypted call", EFFECT, || {
+        let output = world.tool("impostor", &["http", "http://httpbin:8000/status/200"]);
+        match output.stdout.starts_with("200") {
+            true => Ok(()),
+            false => Err(output.to_string()),
+        }
+    });
     world.reset();
 }

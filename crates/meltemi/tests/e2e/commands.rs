@@ -15,6 +15,7 @@ pub const TESTS: &[Test<World>] = tests![
     proxy_config_shows_what_the_proxy_has,
     logs_show_the_application_and_the_proxy,
     usage_errors_exit_with_2,
+    programs_that_cannot_run_exit_as_in_a_shell,
 ];
 
 const VIRTUAL_SERVICE: &str = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: { name: shown }\nspec:\n  hosts: [ratings]\n  http:\n  - route: [{ destination: { host: ratings } }]\n    timeout: 3s\n";
@@ -323,4 +324,17 @@ fn usage_errors_exit_with_2(world: &World) {
                 .is_empty()
         );
     }
+}
+
+fn programs_that_cannot_run_exit_as_in_a_shell(world: &World) {
+    let exec = |program: &str| world.mesh.exec("client", &[program]);
+    let missing = exec("no-such-program");
+    assert_eq!(missing.code, 127, "{missing}");
+    assert!(missing.stderr.contains("not found in PATH"), "{missing}");
+    assert_eq!(exec("/no/such/program").code, 127);
+    let data = exec("/etc/hosts");
+    assert_eq!(data.code, 126, "{data}");
+    assert!(data.stderr.contains("Permission denied"), "{data}");
+    let run = world.mesh.cli(&["run", "--", "no-such-program"]);
+    assert_eq!(run.code, 127, "{run}");
 }
