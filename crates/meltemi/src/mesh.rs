@@ -14,7 +14,12 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 pub struct MeshArgs {
     /// Running mesh: its name or its directory (default: the only one that runs)
-    #[arg(long, env = "MELTEMI_MESH", value_name = "NAME|DIR")]
+    #[arg(
+        long,
+        env = "MELTEMI_MESH",
+        value_name = "NAME|DIR",
+        display_order = 900
+    )]
     pub mesh: Option<String>,
 }
 
@@ -30,7 +35,12 @@ impl MeshArgs {
 pub struct ApiArgs {
     /// Running mesh: its name, its directory, or the API socket of a control plane (default:
     /// the only mesh that runs)
-    #[arg(long, env = "MELTEMI_MESH", value_name = "NAME|DIR|SOCKET")]
+    #[arg(
+        long,
+        env = "MELTEMI_MESH",
+        value_name = "NAME|DIR|SOCKET",
+        display_order = 900
+    )]
     mesh: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write};
 /// `-o`: how an answer is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// A table, or lines of text.
+    // For people: a table, or lines.
     #[default]
     Text,
     Json,
@@ -18,7 +18,14 @@ pub enum Format {
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct OutputArgs {
     /// Output format
-    #[arg(short, long, value_enum, default_value_t, global = true)]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        global = true
+    )]
     pub output: Format,
 }
 

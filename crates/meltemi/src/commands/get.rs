@@ -75,6 +75,16 @@ pub fn run(args: Args) -> Outcome {
             path.push_str(&format!("&name={}", encode(name)));
         }
         let Answer { objects } = api.get(&path).await?;
+        if objects.is_empty() && args.name.is_none() && args.output.output == Format::Text {
+            let all = args.all_namespaces || !kind.namespaced();
+            let place = if all {
+                "there are no".to_owned()
+            } else {
+                format!("namespace {} (-A: all) has no", args.namespace)
+            };
+            eprintln!("{place} {}", kind.plural());
+            return Ok(ExitCode::SUCCESS);
+        }
         if let (Some(name), true) = (&args.name, objects.is_empty()) {
             bail!(
                 "{} {}/{name} does not exist; `meltemi get {} -A` lists what does",
@@ -117,9 +127,6 @@ fn print(objects: &[Entry], one: bool, format: Format) -> anyhow::Result<()> {
 }
 
 fn text(objects: &[Entry]) -> String {
-    if objects.is_empty() {
-        return "no objects found\n".to_owned();
-    }
     let now = jiff::Timestamp::now();
     let rows: Vec<Vec<String>> = objects
         .iter()

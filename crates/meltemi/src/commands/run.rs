@@ -13,7 +13,7 @@ pub struct Args {
     #[arg(long, requires = "port")]
     service: Option<String>,
     /// Port that the process listens on
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Namespace
     #[arg(short, long, default_value = "default")]
@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
     /// Service account, and so the identity
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     service_account: Option<String>,
     /// Without a sidecar: a client from outside of the mesh
     #[arg(long)]

@@ -31,7 +31,7 @@ struct CreateArgs {
     #[command(flatten)]
     mesh: ApiArgs,
     /// Service account of the workload that joins
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = "default", value_name = "NAME")]
     service_account: String,
     /// Its namespace
     #[arg(short, long, default_value = "default")]

@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, value_parser = duration, default_value = "120s", value_name = "DURATION")]
     wait_timeout: Duration,
     /// Port of this machine for the ingress gateway's port 8080 (default: 8080, or the next free one)
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Lifetime of workload certificates
     #[arg(long, value_parser = duration, value_name = "DURATION")]
