@@ -49,7 +49,9 @@ fn support(kind: Kind) -> Option<Finding> {
         )),
         Support::RefusedPolicy => Some(Finding::unsupported(
             at,
-            format!("{kind} is not supported yet: it is not enforced, and traffic that it would refuse passes"),
+            format!(
+                "{kind} is not supported yet: it is not enforced, and traffic that it would refuse passes"
+            ),
             "remove it, and do not rely on it",
         )),
     }

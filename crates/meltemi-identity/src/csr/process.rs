@@ -52,7 +52,7 @@ fn unique(pid: i32) -> io::Result<Option<u64>> {
     if unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut system) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    if i64::from(system.f_type) != i64::from(PID_FS) {
+    if system.f_type != PID_FS {
         return Ok(None);
     }
     Ok(Some(file.metadata()?.ino()))
