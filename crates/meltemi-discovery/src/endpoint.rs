@@ -26,10 +26,9 @@ pub fn translate(scope: &Scope<'_>, proxy: &Proxy) -> Vec<eds::ClusterLoadAssign
             if port.protocol == Protocol::Udp {
                 continue;
             }
-            let policy = destination_rule::at_port(
-                rule.and_then(|rule| rule.traffic_policy.as_ref()),
-                port.number,
-            );
+            let mesh_default = scope.world.mesh.config.default_traffic_policy.as_ref();
+            let own = rule.and_then(|rule| rule.traffic_policy.as_ref());
+            let policy = destination_rule::at_port(own.or(mesh_default), port.number);
             let empty = BTreeMap::new();
             let subsets = rule.iter().flat_map(|rule| &rule.subsets).map(|subset| {
                 let policy = destination_rule::at_subset(&policy, subset, port.number);

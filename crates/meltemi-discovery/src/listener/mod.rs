@@ -3,15 +3,18 @@
 pub mod access_log;
 pub mod filters;
 mod gateway;
+mod gateway_servers;
 mod hcm;
 mod inbound;
+mod inbound_ports;
 pub mod ingress;
 mod l4;
 mod outbound;
 mod server_tls;
 mod tcp;
 
-pub use gateway::{GatewayListener, GatewayServer, virtual_services as gateway_virtual_services};
+pub use gateway::virtual_services as gateway_virtual_services;
+pub use gateway_servers::{GatewayListener, GatewayServer};
 pub use outbound::HttpListener;
 
 use crate::issue::Issues;
@@ -48,7 +51,7 @@ pub fn translate<'w>(
             }
         }
         ProxyKind::Gateway => {
-            let gateway = gateway::listeners(scope, proxy, targets, issues);
+            let gateway = gateway_servers::listeners(scope, proxy, targets, issues);
             let listeners = gateway::translate(scope, proxy, &gateway, issues);
             Listeners {
                 listeners,

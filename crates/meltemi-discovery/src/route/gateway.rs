@@ -90,7 +90,10 @@ fn virtual_hosts<'a, 'w: 'a>(
         }];
     }
     let mut hosts: Vec<route::VirtualHost> = Vec::new();
-    for (domain, host) in found {
+    for (domain, mut host) in found {
+        // Of several objects with one host, what takes every request must not hide the routes
+        // of the others; all else stays in order.
+        host.routes.sort_by_key(http_route::takes_everything);
         let require_tls = if host.requires_tls {
             TlsRequirementType::All
         } else {

@@ -90,7 +90,8 @@ fn one(
     route
 }
 
-fn takes_everything(route: &route::Route) -> bool {
+/// Whether nothing after the route is reached.
+pub fn takes_everything(route: &route::Route) -> bool {
     let Some(matching) = &route.r#match else {
         return true;
     };
