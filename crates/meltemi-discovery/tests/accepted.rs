@@ -1,6 +1,7 @@
 //! What we send, real Envoy takes: every captured scenario, one after the other as a running
 //! proxy would see them, over both variants of ADS, with secrets by SDS. Nothing may be
-//! refused, and everything must come into force.
+//! refused, and everything must come into force. The same as a static configuration passes
+//! Envoy's validation mode, which also looks for the clusters of routes.
 //!
 //! Envoy runs in a network namespace of its own, so that listeners can have their ports.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
@@ -51,14 +52,81 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 type Sets = BTreeMap<&'static str, ResourceSet>;
 
+/// Envoy and the cluster of the captures; says what is missing.
+fn stage() -> Option<(PathBuf, Vec<Object>)> {
+    let cluster = common::captured_cluster()?;
+    match envoy::find() {
+        Ok(path) => Some((path, cluster)),
+        Err(reason) => {
+            println!("skipped: {reason}");
+            None
+        }
+    }
+}
+
 #[test]
-fn envoy_takes_every_scenario() {
-    let Some(cluster) = common::captured_cluster() else {
+fn envoys_validation_passes_every_scenario() {
+    let Some((envoy, cluster)) = stage() else {
         return;
     };
-    let envoy = match envoy::find() {
-        Ok(path) => path,
-        Err(reason) => return println!("skipped: {reason}"),
+    for name in PROXIES {
+        let home = tempfile::tempdir().unwrap();
+        let certificates = certificates(home.path());
+        let mut proxy = common::captured_proxy(name);
+        proxy.flavor = Flavor::Envoy;
+        for scenario in SCENARIOS {
+            let objects = objects(&cluster, scenario, &certificates);
+            let resources = common::json(&common::translated(&objects, &proxy));
+            let mut bootstrap = bootstrap(home.path(), &proxy.id, true);
+            let statics = &mut bootstrap["static_resources"];
+            let clusters = statics["clusters"].as_array_mut().unwrap();
+            clusters.extend(resources["cds"].iter().cloned());
+            statics["listeners"] = resources["lds"]
+                .iter()
+                .map(|listener| with_routes(listener, &resources["rds"]))
+                .collect();
+            let text = bootstrap.to_string();
+            let left = text.split("\"rds\"").nth(1);
+            assert_eq!(left, None, "{scenario}, {name}: routes of its own");
+            let file = home.path().join("static.json");
+            std::fs::write(&file, text).unwrap();
+            let output = std::process::Command::new(&envoy)
+                .args(["--mode", "validate", "--log-level", "error", "-c"])
+                .arg(&file)
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{scenario}, {name}: {}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+}
+
+/// A listener with its routes in place of their name.
+fn with_routes(value: &Value, routes: &[Value]) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(key, value)| {
+                let name = &value["route_config_name"];
+                match routes.iter().find(|route| route["name"] == *name) {
+                    Some(route) if key == "rds" => ("route_config".to_owned(), route.clone()),
+                    _ => (key.clone(), with_routes(value, routes)),
+                }
+            });
+            Value::Object(fields.collect())
+        }
+        Value::Array(items) => items.iter().map(|item| with_routes(item, routes)).collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn envoy_takes_every_scenario() {
+    let Some((envoy, cluster)) = stage() else {
+        return;
     };
     if let Err(error) = isolated(Path::new("/bin/true")).and_then(|mut probe| probe.status()) {
         return println!("skipped: network namespaces are forbidden here: {error}");
@@ -100,10 +168,8 @@ async fn all_scenarios(envoy: &Path, cluster: &[Object], name: &str, delta: bool
         );
         let resources = common::translated(&objects(cluster, scenario, &certificates), &proxy);
         source.set(sets(&resources));
-        let running = running.get_or_insert_with(|| {
-            let admin = home.path().join("admin");
-            Running::start(envoy, home.path(), admin, &proxy.id, delta)
-        });
+        let running =
+            running.get_or_insert_with(|| Running::start(envoy, home.path(), &proxy.id, delta));
         let begun = Instant::now();
         loop {
             let refused = source.refusals();
@@ -321,6 +387,40 @@ impl ResourceSource for Source {
     }
 }
 
+/// Everything by ADS; sockets are in `home`.
+fn bootstrap(home: &Path, id: &str, delta: bool) -> Value {
+    let cluster = |name: &str| {
+        json!({
+            "name": name,
+            "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
+                {"endpoint": {"address": {"pipe": {"path": home.join("xds")}}}},
+            ]}]},
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": {"http2_protocol_options": {}},
+                },
+            },
+        })
+    };
+    let ads = json!({"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"});
+    json!({
+        "node": {"id": id, "cluster": "test"},
+        "admin": {"address": {"pipe": {"path": home.join("admin")}}},
+        "dynamic_resources": {
+            "cds_config": ads,
+            "lds_config": ads,
+            "ads_config": {
+                "api_type": if delta { "DELTA_GRPC" } else { "GRPC" },
+                "transport_api_version": "V3",
+                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+            },
+        },
+        "static_resources": {"clusters": [cluster("xds-grpc"), cluster("sds-grpc")]},
+    })
+}
+
 /// An Envoy that is killed when dropped.
 struct Running {
     process: std::process::Child,
@@ -328,39 +428,9 @@ struct Running {
 }
 
 impl Running {
-    fn start(envoy: &Path, home: &Path, admin: PathBuf, id: &str, delta: bool) -> Self {
-        let cluster = |name: &str| {
-            json!({
-                "name": name,
-                "connect_timeout": "1s",
-                "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
-                    {"endpoint": {"address": {"pipe": {"path": home.join("xds")}}}},
-                ]}]},
-                "typed_extension_protocol_options": {
-                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                        "explicit_http_config": {"http2_protocol_options": {}},
-                    },
-                },
-            })
-        };
-        let ads = json!({"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"});
-        let bootstrap = json!({
-            "node": {"id": id, "cluster": "test"},
-            "admin": {"address": {"pipe": {"path": admin}}},
-            "dynamic_resources": {
-                "cds_config": ads,
-                "lds_config": ads,
-                "ads_config": {
-                    "api_type": if delta { "DELTA_GRPC" } else { "GRPC" },
-                    "transport_api_version": "V3",
-                    "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
-                },
-            },
-            "static_resources": {"clusters": [cluster("xds-grpc"), cluster("sds-grpc")]},
-        });
+    fn start(envoy: &Path, home: &Path, id: &str, delta: bool) -> Self {
         let file = home.join("bootstrap.json");
-        std::fs::write(&file, bootstrap.to_string()).unwrap();
+        std::fs::write(&file, bootstrap(home, id, delta).to_string()).unwrap();
         let mut command = isolated(envoy).unwrap();
         command
             .arg("-c")
@@ -372,7 +442,7 @@ impl Running {
             .stderr(Stdio::null());
         Self {
             process: command.spawn().unwrap(),
-            admin,
+            admin: home.join("admin"),
         }
     }
 
