@@ -8,7 +8,7 @@ use meltemi_config::{ConfigError, Objects};
 use crate::analyzers::{ALL, WHILE_RUNNING};
 use crate::code::{PORT_NAME, SCHEMA_WARNING};
 use crate::report::Report;
-use crate::{Code, Index, Message, Platform, Suppressions};
+use crate::{Code, Index, Level, Message, Platform, Suppressions};
 
 /// Looks at the objects of an index for one kind of mistake. One a file in `analyzers/`.
 pub trait Analyzer: Sync {
@@ -42,8 +42,8 @@ pub fn by_default(index: &Index) -> Vec<&'static dyn Analyzer> {
 }
 
 /// What is wrong with objects that are in force, for a control plane to say at every change:
-/// by the analyzers that need neither documents nor workloads. All of them are warnings there,
-/// since nothing is refused.
+/// by the analyzers that need neither documents nor workloads. Nothing is worse than a warning
+/// there, since nothing is refused.
 pub fn while_running(objects: &Objects) -> Vec<ConfigError> {
     let index = Index::of_objects(objects, Platform::Local);
     let messages = analyze(&index, WHILE_RUNNING);
@@ -59,7 +59,10 @@ fn warning(message: Message) -> ConfigError {
         Some(ObjectKey::new(kind, resource.namespace, resource.name))
     });
     ConfigError {
-        severity: Severity::Warning,
+        severity: match message.level() {
+            Level::Info => Severity::Info,
+            Level::Warning | Level::Error => Severity::Warning,
+        },
         code: Some(message.code.id),
         line: message.place.as_ref().map_or(0, |place| place.line),
         column: message.place.as_ref().map_or(0, |place| place.column),

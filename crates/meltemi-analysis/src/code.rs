@@ -83,6 +83,10 @@ codes! {
     NO_VERIFICATION_PORT = "IST0129" "NoServerCertificateVerificationPortLevel" Warning:
         "TLS to a port does not say which CA the server's certificate must be of",
         "set caCertificates or credentialName";
+    UNREACHABLE_RULE = "IST0130" "VirtualServiceUnreachableRule" Warning:
+        "an HTTP rule stands behind one that takes all its requests", "move it, or narrow the other rule's match";
+    INEFFECTIVE_MATCH = "IST0131" "VirtualServiceIneffectiveMatch" Info:
+        "an alternative of a rule's match is an earlier rule's already", "remove it";
     HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway" Warning:
         "no host of a VirtualService is one of its gateway's", "align the hosts";
     SCHEMA_WARNING = "IST0133" "SchemaWarning" Warning:

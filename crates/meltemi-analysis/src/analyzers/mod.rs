@@ -43,6 +43,7 @@ mod target_port;
 mod telemetry_default;
 mod telemetry_provider;
 mod telemetry_selector;
+mod unreachable_rule;
 mod virtual_service_gateway;
 mod webhook;
 
@@ -93,6 +94,7 @@ pub const ALL: &[&dyn Analyzer] = &[
     &opaque_port::OpaquePort,
     &retries::Retries,
     &route_endpoints::RouteEndpoints,
+    &unreachable_rule::UnreachableRule,
     &webhook::Webhook,
 ];
 
@@ -105,5 +107,6 @@ pub const WHILE_RUNNING: &[&dyn Analyzer] = &[
     &destination_subset::DestinationSubset,
     &opaque_port::OpaquePort,
     &retries::Retries,
+    &unreachable_rule::UnreachableRule,
     &virtual_service_gateway::VirtualServiceGateway,
 ];
