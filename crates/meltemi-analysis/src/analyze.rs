@@ -52,6 +52,10 @@ pub fn while_running(objects: &Objects) -> Vec<ConfigError> {
 }
 
 fn warning(message: Message) -> ConfigError {
+    let severity = match message.level() {
+        Level::Info => Severity::Info,
+        Level::Warning | Level::Error => Severity::Warning,
+    };
     let object = message.resource.and_then(|resource| {
         let kind = Kind::ALL
             .into_iter()
@@ -59,10 +63,7 @@ fn warning(message: Message) -> ConfigError {
         Some(ObjectKey::new(kind, resource.namespace, resource.name))
     });
     ConfigError {
-        severity: match message.level() {
-            Level::Info => Severity::Info,
-            Level::Warning | Level::Error => Severity::Warning,
-        },
+        severity,
         code: Some(message.code.id),
         line: message.place.as_ref().map_or(0, |place| place.line),
         column: message.place.as_ref().map_or(0, |place| place.column),
