@@ -140,3 +140,29 @@ fn a_delegates_rule_is_named_and_not_the_place_that_delegates() {
     let outside = ask(&all, "client", "http://a/");
     assert_eq!(rule(&outside), "VirtualService default/root spec.http[1]");
 }
+
+#[test]
+fn every_address_of_a_service_entry_is_the_services() {
+    let entry = "---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: database}
+spec:
+  hosts: [database.example.com]
+  addresses: [10.1.0.1, 10.1.0.2, 10.2.0.0/16]
+  ports: [{number: 3306, name: tcp, protocol: TCP}]
+  resolution: STATIC
+  endpoints: [{address: 192.0.2.7}]
+";
+    let all = format!("{SERVICES}{entry}");
+    for address in ["10.1.0.1", "10.1.0.2", "10.2.3.4"] {
+        let verdict = ask(&all, "client", &format!("tcp://{address}:3306"));
+        assert_eq!(
+            verdict.cluster(),
+            Some("outbound|3306||database.example.com"),
+            "{address}"
+        );
+    }
+    let other = ask(&all, "client", "tcp://10.1.0.3:3306");
+    assert_eq!(other.cluster(), Some("PassthroughCluster"));
+}

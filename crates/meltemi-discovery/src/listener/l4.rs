@@ -77,8 +77,8 @@ pub struct Input<'a, 'w> {
     pub egress: &'a Egress<'w>,
     pub service: &'a Service,
     pub port: &'a Port,
-    /// The service's address range, where the listener itself does not tell services apart.
-    pub subnet: Option<&'a str>,
+    /// The service's address ranges, where the listener itself does not tell services apart.
+    pub subnets: &'a [String],
     /// The listener's address is nobody's in particular.
     pub shared_address: bool,
 }
@@ -112,7 +112,7 @@ impl<'w> Input<'_, 'w> {
     }
 
     fn own_subnet(&self) -> Vec<String> {
-        self.subnet.map(str::to_owned).into_iter().collect()
+        self.subnets.to_vec()
     }
 
     /// To the service itself, by its DestinationRule.
@@ -134,7 +134,7 @@ pub fn chains(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
         if !routed.is_empty() {
             return routed;
         }
-        let sni = if input.shared_address || input.subnet.is_some() {
+        let sni = if input.shared_address || !input.subnets.is_empty() {
             vec![input.service.hostname.to_string()]
         } else {
             Vec::new()

@@ -103,9 +103,10 @@ fn add(
         Some(own) => Protocol::parse(&own.protocol).unwrap_or(port.protocol),
         None => port.protocol,
     };
-    let address = service.address(proxy.dns_capture);
-    let range = address.as_deref().filter(|address| address.contains('/'));
-    let single = address.as_deref().filter(|address| !address.contains('/'));
+    let addresses = addresses(service, proxy);
+    let (ranges, singles): (Vec<String>, Vec<String>) = addresses
+        .into_iter()
+        .partition(|address| address.contains('/'));
     let bound = egress.capture == CaptureMode::None || !proxy.intercepts;
     let given = (!egress.bind.is_empty()).then(|| egress.bind.to_owned());
     let own = match &proxy.loopback {
@@ -148,7 +149,8 @@ fn add(
         }
         return;
     }
-    let headless = service.resolution == Resolution::Passthrough && address.is_none();
+    let headless =
+        service.resolution == Resolution::Passthrough && ranges.is_empty() && singles.is_empty();
     let binds: Vec<String> = if let Some(bind) = given {
         vec![bind]
     } else if headless {
@@ -168,7 +170,10 @@ fn add(
                 .collect()
         }
     } else {
-        vec![single.unwrap_or(wildcard).to_owned()]
+        // A range shares the wildcard's listener, where destinations tell services apart.
+        let shared = !ranges.is_empty() || singles.is_empty();
+        let shared = shared.then(|| wildcard.to_owned());
+        singles.into_iter().chain(shared).collect()
     };
     for bind in binds {
         let shared_address = bind == wildcard;
@@ -200,7 +205,12 @@ fn add(
             egress,
             service,
             port,
-            subnet: range,
+            // An address of its own needs no range to tell it apart.
+            subnets: if service.addresses.contains(&bind) {
+                &[]
+            } else {
+                &ranges
+            },
             shared_address,
         };
         for chain in l4::chains(&input, issues) {
@@ -215,6 +225,22 @@ fn add(
             }
         }
     }
+}
+
+/// The addresses and ranges at which a proxy's workload calls a service, of the families that
+/// it has.
+fn addresses(service: &Service, proxy: &Proxy) -> Vec<String> {
+    let all = match &service.addresses[..] {
+        [] => service.address(proxy.dns_capture).into_iter().collect(),
+        given => given.to_vec(),
+    };
+    let v6 = |address: &str| address.contains(':');
+    all.into_iter()
+        .filter(|address| {
+            let mut own = proxy.ips.iter();
+            proxy.ips.is_empty() || own.any(|ip| ip.is_ipv6() == v6(address))
+        })
+        .collect()
 }
 
 fn key(service: &Service) -> meltemi_api::ObjectKey {
