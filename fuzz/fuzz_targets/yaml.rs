@@ -1,10 +1,15 @@
 //! Files of a configuration directory: YAML with positions, objects, their validation.
 #![no_main]
 
+use std::path::Path;
+use std::sync::Arc;
+
 use libfuzzer_sys::fuzz_target;
+use meltemi_config::offline::check_text;
 use meltemi_config::yaml::{Document, parse};
 
 fuzz_target!(|input: &[u8]| {
+    messages(input);
     for document in parse(input) {
         match document {
             Ok(document) => check(input, &document),
@@ -16,6 +21,18 @@ fuzz_target!(|input: &[u8]| {
         }
     }
 });
+
+/// What is said of a file points into it, and says what to do.
+fn messages(input: &[u8]) {
+    let file = Arc::from(Path::new("f.yaml"));
+    let lines = 1 + input.iter().filter(|byte| b"\r\n".contains(byte)).count() as u32;
+    for checked in check_text(&file, input, "default") {
+        for finding in checked.findings {
+            assert!((1..=lines).contains(&finding.line), "{finding:?}");
+            assert!(!finding.message.is_empty() && !finding.remedy.is_empty());
+        }
+    }
+}
 
 fn check(input: &[u8], document: &Document) {
     assert!(document.range.end <= input.len(), "{:?}", document.range);
