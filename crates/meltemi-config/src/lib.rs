@@ -16,7 +16,7 @@ pub mod source;
 mod store;
 pub mod yaml;
 
-pub use editor::{Action, Applied, Editor, Outcome, to_yaml};
+pub use editor::{Action, Applied, Difference, Editor, Outcome, to_yaml};
 pub use error::ConfigError;
 pub use load::{ReadOptions, Trust};
 pub use places::line_of;

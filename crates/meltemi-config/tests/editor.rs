@@ -85,10 +85,10 @@ fn shows_what_would_change() {
     let dir = TempDir::new().unwrap();
     let editor = editor(&dir);
     editor.apply(&account("a", "old")).unwrap();
-    let diff = editor.diff(&account("a", "new")).unwrap();
+    let diff = editor.diff(&account("a", "new")).unwrap().diff;
     assert!(
         diff.contains("-    x: old") && diff.contains("+    x: new"),
         "{diff}"
     );
-    assert_eq!(editor.diff(&account("a", "old")).unwrap(), "");
+    assert_eq!(editor.diff(&account("a", "old")).unwrap().diff, "");
 }

@@ -69,6 +69,15 @@ pub struct Applied {
     pub warnings: Vec<ConfigError>,
 }
 
+/// What applying would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// A unified diff by object; empty when nothing changes.
+    pub diff: String,
+    /// As [`Applied::warnings`].
+    pub warnings: Vec<ConfigError>,
+}
+
 /// An object of the text that is applied.
 struct Wanted {
     key: ObjectKey,
@@ -185,12 +194,12 @@ impl Editor {
             .map_err(|error| vec![unwritable(path, &error)])
     }
 
-    /// What applying `text` would change, as a unified diff; empty when nothing.
+    /// What applying `text` would change.
     ///
     /// # Errors
     /// As [`Editor::apply`].
-    pub fn diff(&self, text: &str) -> Result<String, Vec<ConfigError>> {
-        let (wanted, _) = self.wanted(text)?;
+    pub fn diff(&self, text: &str) -> Result<Difference, Vec<ConfigError>> {
+        let (wanted, warnings) = self.wanted(text)?;
         let files = self.files()?;
         let mut out = String::new();
         for wanted in wanted {
@@ -205,7 +214,10 @@ impl Editor {
                 out.push_str(&diff.unified_diff().header(&name, &name).to_string());
             }
         }
-        Ok(out)
+        Ok(Difference {
+            diff: out,
+            warnings,
+        })
     }
 
     fn wanted(&self, text: &str) -> Result<(Vec<Wanted>, Vec<ConfigError>), Vec<ConfigError>> {

@@ -71,6 +71,20 @@ impl Stream {
         anyhow::anyhow!("{}", lines.join("\n"))
     }
 
+    /// Tells people what an answer says of the files; programs have it in the answer. What is
+    /// of no consequence is not told.
+    pub fn warn(&self, answer: &Value, format: Format) {
+        if format != Format::Text {
+            return;
+        }
+        for warning in answer["warnings"].as_array().into_iter().flatten() {
+            let text = |key: &str| warning[key].as_str().unwrap_or_default();
+            if text("severity") != "info" {
+                eprintln!("{}: {}", text("severity"), self.place(text("text")));
+            }
+        }
+    }
+
     fn place(&self, text: &str) -> String {
         let placed = || {
             let (number, rest) = text.strip_prefix("line ")?.split_once(": ")?;
@@ -127,6 +141,7 @@ pub fn run(args: Args) -> Outcome {
     block_on(async {
         if args.dry_run {
             let answer = post("/v1/diff").await?;
+            stream.warn(&answer, args.output.output);
             output::print(args.output.output, &answer, || {
                 answer["diff"].as_str().unwrap_or("").to_owned()
             })?;
@@ -142,11 +157,7 @@ pub fn run(args: Args) -> Outcome {
             list.filter_map(|item| item.as_str().map(str::to_owned))
                 .collect()
         };
-        if args.output.output == Format::Text {
-            for warning in strings("warnings") {
-                eprintln!("warning: {warning}");
-            }
-        }
+        stream.warn(&answer, args.output.output);
         output::print(args.output.output, &answer, || outcomes(&answer))?;
         if answer["outcomes"].as_array().is_none_or(Vec::is_empty) {
             bail!("nothing was applied: the files hold no object of a kind that Meltemi knows");

@@ -26,6 +26,7 @@ pub fn run(args: Args) -> Outcome {
             .json(Method::POST, "/v1/diff", stream.text.clone())
             .await;
         let answer: Value = answer.map_err(|error| stream.explain(&error))?;
+        stream.warn(&answer, args.output.output);
         let diff = answer["diff"].as_str().unwrap_or("");
         output::print(args.output.output, &answer, || diff.to_owned())?;
         Ok(ExitCode::from(u8::from(!diff.is_empty())))

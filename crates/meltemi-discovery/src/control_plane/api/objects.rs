@@ -104,21 +104,18 @@ pub(super) async fn apply(
         .iter()
         .map(|outcome| &outcome.key)
         .collect();
-    let mut warnings: Vec<String> = applied.warnings.iter().map(ToString::to_string).collect();
-    for warning in current
-        .published
-        .warnings
-        .iter()
-        .chain(current.findings.iter())
-    {
-        let text = warning.to_string();
-        if warning
-            .object
-            .as_ref()
-            .is_some_and(|key| keys.contains(&key))
-            && !warnings.contains(&text)
-        {
-            warnings.push(text);
+    // What the text itself is told is told of the written file too: the text's lines are the
+    // ones that its author knows.
+    let mut findings: Vec<&ConfigError> = applied.warnings.iter().collect();
+    let published = current.published.warnings.iter();
+    for finding in published.chain(current.findings.iter()) {
+        let concerned = finding.object.as_ref().is_some_and(|o| keys.contains(&o));
+        let told = findings.iter().any(|other| {
+            (&other.object, &other.field, &other.message)
+                == (&finding.object, &finding.field, &finding.message)
+        });
+        if concerned && !told {
+            findings.push(finding);
         }
     }
     let followed = match wait {
@@ -127,7 +124,7 @@ pub(super) async fn apply(
     };
     Ok(Answer::Json(json!({
         "outcomes": applied.outcomes.iter().map(outcome).collect::<Vec<_>>(),
-        "warnings": warnings,
+        "warnings": findings.into_iter().map(warning).collect::<Vec<_>>(),
         "stale": followed,
     })))
 }
@@ -156,8 +153,16 @@ async fn follow(state: &State, wait: Duration) -> Vec<String> {
 
 pub(super) async fn diff(context: &Context<'_>, text: String) -> Result<Answer, Refusal> {
     let editor = context.editor.clone();
-    let diff = blocking(move || editor.diff(&text)).await?;
-    Ok(Answer::Json(json!({ "diff": diff })))
+    let difference = blocking(move || editor.diff(&text)).await?;
+    Ok(Answer::Json(json!({
+        "diff": difference.diff,
+        "warnings": difference.warnings.iter().map(warning).collect::<Vec<_>>(),
+    })))
+}
+
+/// How bad it is, and what it is.
+fn warning(finding: &ConfigError) -> Value {
+    json!({ "severity": finding.severity, "text": finding.to_string() })
 }
 
 pub(super) async fn delete(
