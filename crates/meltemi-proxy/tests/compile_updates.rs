@@ -332,11 +332,13 @@ async fn a_refused_resource_keeps_its_last_good_version_and_the_others_go_on() {
     let before = named(&mesh.handle, "c").unwrap();
 
     let mut bad = cluster("c", "2s");
-    bad["health_checks"] = json!([{"timeout": "1s", "interval": "1s", "tcp_health_check": {},
-        "unhealthy_threshold": 1, "healthy_threshold": 1}]);
+    bad["use_tcp_for_dns_lookups"] = json!(true);
     mesh.source.set(Kind::Cluster, &[bad, cluster("d", "1s")]);
     let nack = within(mesh.nacks.recv()).await.unwrap();
-    assert_eq!(nack, "cluster \"c\": health_checks: is not supported");
+    assert_eq!(
+        nack,
+        "cluster \"c\": use_tcp_for_dns_lookups: is not supported"
+    );
     mesh.until(|handle| endpoint_count(handle, "d") == 1).await;
     let after = named(&mesh.handle, "c").unwrap();
     assert!(
@@ -344,7 +346,7 @@ async fn a_refused_resource_keeps_its_last_good_version_and_the_others_go_on() {
         "the last good version is in force"
     );
     let details = failure(&mesh.handle, Kind::Cluster, "c").unwrap();
-    assert_eq!(details, "health_checks: is not supported");
+    assert_eq!(details, "use_tcp_for_dns_lookups: is not supported");
 
     mesh.source.set(
         Kind::Listener,

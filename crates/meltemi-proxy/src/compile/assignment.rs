@@ -6,7 +6,7 @@ use super::basic::{HostPort, Location, fraction, location, u32_or};
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
 use super::{context::Cx, pb};
-use crate::model::{Health, Workload};
+use crate::model::{CheckTarget, Health, Workload};
 use pb::endpoint as proto;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +40,8 @@ pub struct EndpointSpec {
     pub weight: u32,
     pub health: Health,
     pub transport_match: Vec<(Box<str>, Box<str>)>,
+    pub lb_metadata: Vec<(Box<str>, Box<str>)>,
+    pub check: CheckTarget,
     pub workload: Option<Workload>,
 }
 
@@ -192,8 +194,12 @@ fn endpoint(value: proto::LbEndpoint, names: bool, cx: &mut Cx<'_>) -> Result<En
         additional_addresses,
         observability_name,
     } = endpoint;
-    // Clusters with health checks are refused as a whole.
-    harmless!(health_check_config, observability_name);
+    harmless!(observability_name);
+    let check = health_check_config
+        .map(check_target)
+        .transpose()
+        .at("endpoint.health_check_config")?
+        .unwrap_or_default();
     left_out!(
         cx,
         "Endpoint",
@@ -216,7 +222,7 @@ fn endpoint(value: proto::LbEndpoint, names: bool, cx: &mut Cx<'_>) -> Result<En
             }
         },
     };
-    let (transport_match, workload) = endpoint_metadata(metadata);
+    let (transport_match, lb_metadata, workload) = endpoint_metadata(metadata);
     let hostname: Box<str> = match (&host, hostname.is_empty()) {
         // Envoy takes the DNS name as the host name of what it resolves to.
         (Host::Name(name, _), true) => name.clone(),
@@ -228,30 +234,58 @@ fn endpoint(value: proto::LbEndpoint, names: bool, cx: &mut Cx<'_>) -> Result<En
         weight: u32_or(load_balancing_weight, 1).max(1),
         health,
         transport_match,
+        lb_metadata,
+        check,
         workload,
     })
 }
 
-type TransportMatch = Vec<(Box<str>, Box<str>)>;
-
-fn endpoint_metadata(value: Option<pb::core::Metadata>) -> (TransportMatch, Option<Workload>) {
-    let Some(mut metadata) = value else {
-        return (Vec::new(), None);
+fn check_target(value: proto::endpoint::HealthCheckConfig) -> Result<CheckTarget> {
+    let proto::endpoint::HealthCheckConfig {
+        port_value,
+        hostname,
+        address,
+        disable_active_health_check,
+    } = value;
+    let port = u16::try_from(port_value)
+        .map_err(|_| Error::new("is above 65535").at_field("port_value"))?;
+    let address = match address.map(|address| location(Some(address))) {
+        None => None,
+        Some(Ok(Location::Socket(address))) => address.socket(),
+        Some(Ok(Location::Pipe(_))) => return Err(Error::unsupported("address.pipe")),
+        Some(Err(error)) => return Err(error.at_field("address")),
     };
-    let transport_match = metadata
-        .filter_metadata
-        .remove("envoy.transport_socket_match")
-        .map(criteria)
-        .unwrap_or_default();
+    Ok(CheckTarget {
+        disabled: disable_active_health_check,
+        port: Some(port).filter(|port| *port > 0).or(address
+            .map(|address| address.port())
+            .filter(|port| *port > 0)),
+        address: address.map(|address| address.ip()),
+        hostname: hostname.into(),
+    })
+}
+
+type Metadata = Vec<(Box<str>, Box<str>)>;
+
+fn endpoint_metadata(value: Option<pb::core::Metadata>) -> (Metadata, Metadata, Option<Workload>) {
+    let Some(mut metadata) = value else {
+        return (Vec::new(), Vec::new(), None);
+    };
+    let mut take = |name: &str| {
+        let fields = metadata.filter_metadata.remove(name);
+        fields.map(criteria).unwrap_or_default()
+    };
+    let transport_match = take("envoy.transport_socket_match");
+    let lb_metadata = take("envoy.lb");
     let workload = metadata
         .filter_metadata
         .remove("istio")
         .and_then(|fields| workload(struct_json(fields)["workload"].as_str()?));
-    (transport_match, workload)
+    (transport_match, lb_metadata, workload)
 }
 
 /// A metadata struct's fields as text, in the order of names.
-pub fn criteria(value: pb::wkt::Struct) -> TransportMatch {
+pub fn criteria(value: pb::wkt::Struct) -> Metadata {
     match struct_json(value) {
         serde_json::Value::Object(fields) => fields
             .into_iter()

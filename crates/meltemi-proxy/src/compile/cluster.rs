@@ -7,14 +7,15 @@ use super::basic::{bool_or, duration_or, fetch_timeout, keepalive, u32_or};
 use super::context::Cx;
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
-use super::{balancer, cluster_dns, cluster_protocol, limits, pb, transport};
+use super::{balancer, cluster_dns, cluster_protocol, health, limits, pb, transport};
 use crate::model::{
-    ClusterConfig, Discovery, IstioService, TcpKeepalive, TransportChoice, TransportMatch,
-    UpstreamTransport,
+    ClusterConfig, Discovery, HealthProbe, IstioService, TcpKeepalive, TransportChoice,
+    TransportMatch, UpstreamProtocol, UpstreamTransport,
 };
 use pb::cluster as proto;
 use proto::cluster as nested;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Envoy's `connect_timeout` where none is configured.
@@ -94,7 +95,6 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
     refuse!(
         transport_socket_matcher,
         per_connection_buffer_high_watermark_timeout,
-        health_checks,
         dns_resolvers,
         use_tcp_for_dns_lookups,
         dns_resolution_config,
@@ -201,6 +201,22 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
     if original.is_some() {
         return Err(Error::new("is for ORIGINAL_DST clusters").at_field("original_dst_lb_config"));
     }
+    let health_check = health::checks(health_checks, cx).nth("health_checks", 0)?;
+    if health_check.is_some() && matches!(discovery, Discovery::OriginalDst { .. }) {
+        let reason =
+            "are not possible in an ORIGINAL_DST cluster, which has no endpoints of its own";
+        return Err(Error::new(reason).at_field("health_checks"));
+    }
+    let speaks_http2 = matches!(protocol.protocol, UpstreamProtocol::Http2);
+    if !speaks_http2
+        && health_check
+            .as_ref()
+            .is_some_and(|check| matches!(check.probe, HealthProbe::Grpc { .. }))
+    {
+        let reason = "by gRPC need a cluster that speaks HTTP/2 (http2_protocol_options)";
+        return Err(Error::new(reason).at_field("health_checks"));
+    }
+    let health_check = health_check.map(Arc::new);
     let common =
         balancer::common(common_lb_config.unwrap_or_default(), cx).at("common_lb_config")?;
     let (balancer, policy_locality_weighted) =
@@ -242,6 +258,7 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
                 .map(|value| limits::outlier(value, cx))
                 .transpose()
                 .at("outlier_detection")?,
+            health_check,
             transport,
             protocol: protocol.protocol,
             http1: protocol.http1,

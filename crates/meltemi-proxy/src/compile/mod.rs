@@ -20,6 +20,7 @@ mod fault;
 mod forward;
 mod hcm;
 mod headers;
+mod health;
 mod http_filters;
 mod istio;
 mod limits;

@@ -77,26 +77,13 @@ fn endpoint(
         hostname: spec.hostname.clone(),
         weight: spec.weight,
         health: spec.health,
-        transport: transport(config, &spec.transport_match),
+        transport: config.transport.index(&spec.transport_match),
         transport_match: spec.transport_match.clone(),
+        lb_metadata: spec.lb_metadata.clone(),
+        check: spec.check.clone(),
         workload: spec.workload.clone(),
         state: state.unwrap_or_default(),
     }))
-}
-
-/// The first of the cluster's transports whose criteria the endpoint's metadata has.
-fn transport(config: &ClusterConfig, metadata: &[(Box<str>, Box<str>)]) -> Option<u16> {
-    config
-        .transport
-        .matches
-        .iter()
-        .position(|choice| {
-            choice
-                .criteria
-                .iter()
-                .all(|wanted| metadata.contains(wanted))
-        })
-        .and_then(|index| u16::try_from(index).ok())
 }
 
 fn hash_table(config: &ClusterConfig, priority: &Priority) -> Option<HashTable> {

@@ -2,7 +2,8 @@
 
 use super::record::{Kind, Records};
 use crate::model::{
-    Address, Balancer, Cluster, Discovery, Endpoint, Health, Listener, Locality, Snapshot,
+    Address, Balancer, CheckResult, Cluster, ClusterConfig, Discovery, Endpoint, Health, Listener,
+    Locality, Snapshot,
 };
 use crate::tls::Secret;
 use serde_json::{Value, json};
@@ -61,7 +62,7 @@ fn added_by_api(records: &Records, cluster: &Cluster) -> bool {
         .is_some_and(|record| !record.fixed)
 }
 
-fn flags(endpoint: &Endpoint) -> String {
+fn flags(endpoint: &Endpoint, config: &ClusterConfig) -> String {
     let mut flags = String::new();
     let mut add = |flag: &str| {
         if !flags.is_empty() {
@@ -71,6 +72,14 @@ fn flags(endpoint: &Endpoint) -> String {
     };
     if ejected(endpoint) {
         add("failed_outlier_check");
+    }
+    if config.health_check.is_some() && !endpoint.check.disabled {
+        match endpoint.state.checked() {
+            CheckResult::Passed => {}
+            CheckResult::Pending => add("failed_active_hc/pending_active_hc"),
+            CheckResult::Degraded => add("degraded_active_hc"),
+            CheckResult::Failed => add("failed_active_hc"),
+        }
     }
     match endpoint.health {
         Health::Healthy => {}
@@ -143,7 +152,7 @@ fn cluster_text(out: &mut String, cluster: &Cluster, records: &Records) -> std::
             ("rq_success", total.saturating_sub(failed).to_string()),
             ("rq_total", total.to_string()),
             ("hostname", endpoint.hostname.to_string()),
-            ("health_flags", flags(endpoint)),
+            ("health_flags", flags(endpoint, config)),
             ("weight", endpoint.weight.to_string()),
             ("region", locality.region.to_string()),
             ("zone", locality.zone.to_string()),

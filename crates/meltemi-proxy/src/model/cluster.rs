@@ -26,6 +26,7 @@ pub struct ClusterConfig {
     /// `[default, high]`.
     pub circuit_breakers: [CircuitBreakers; 2],
     pub outlier: Option<OutlierDetection>,
+    pub health_check: Option<Arc<super::HealthCheck>>,
     pub transport: TransportChoice,
     pub protocol: UpstreamProtocol,
     pub http1: UpstreamHttp1,
@@ -182,6 +183,20 @@ pub struct TransportChoice {
     /// First match wins; an empty match accepts every endpoint.
     pub matches: Vec<TransportMatch>,
     pub default: UpstreamTransport,
+}
+
+impl TransportChoice {
+    /// The first transport whose criteria these are among; `None`: the default.
+    pub fn index(&self, metadata: &[(Box<str>, Box<str>)]) -> Option<u16> {
+        let fits = |choice: &TransportMatch| {
+            choice
+                .criteria
+                .iter()
+                .all(|wanted| metadata.contains(wanted))
+        };
+        let index = self.matches.iter().position(fits)?;
+        u16::try_from(index).ok()
+    }
 }
 
 pub struct TransportMatch {

@@ -1,9 +1,10 @@
 //! Endpoints by priority and locality, with balancing tables built ahead of requests.
 
+use super::{CheckTarget, ClusterConfig};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 #[derive(Default)]
 pub struct EndpointSet {
@@ -56,10 +57,28 @@ pub struct Endpoint {
     pub transport_match: Vec<(Box<str>, Box<str>)>,
     /// Index into `TransportChoice::matches`, or `None` for the default.
     pub transport: Option<u16>,
+    /// `metadata.filter_metadata["envoy.lb"]`, in the order of names.
+    pub lb_metadata: Vec<(Box<str>, Box<str>)>,
+    pub check: CheckTarget,
     /// Istio's `metadata.filter_metadata.istio.workload`, split.
     pub workload: Option<Workload>,
     /// Survives updates that keep the address.
     pub state: Arc<EndpointState>,
+}
+
+impl Endpoint {
+    /// What discovery and, where the cluster is checked, its checks say: the worse counts.
+    pub fn health_in(&self, config: &ClusterConfig) -> Health {
+        if config.health_check.is_none() || self.check.disabled {
+            return self.health;
+        }
+        match (self.state.checked(), self.health) {
+            (CheckResult::Passed, health) => health,
+            (CheckResult::Degraded, Health::Healthy) => Health::Degraded,
+            (CheckResult::Degraded, health) => health,
+            (CheckResult::Pending | CheckResult::Failed, _) => Health::Unhealthy,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +109,46 @@ pub struct EndpointState {
     pub times_ejected: AtomicU32,
     /// Milliseconds since process start at which the last ejection ended.
     pub released_at: AtomicU64,
+    /// A [`CheckResult`].
+    checked: AtomicU8,
     pub consecutive_5xx: AtomicU32,
     pub consecutive_gateway: AtomicU32,
     pub consecutive_local: AtomicU32,
     pub requests_total: AtomicU64,
     pub requests_failed: AtomicU64,
     pub connect_failures: AtomicU64,
+}
+
+/// What active health checks found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckResult {
+    Pending,
+    Passed,
+    Degraded,
+    Failed,
+}
+
+impl EndpointState {
+    pub fn checked(&self) -> CheckResult {
+        match self.checked.load(Ordering::Acquire) {
+            1 => CheckResult::Passed,
+            2 => CheckResult::Degraded,
+            3 => CheckResult::Failed,
+            _ => CheckResult::Pending,
+        }
+    }
+
+    pub fn set_checked(&self, result: CheckResult) {
+        let number = match result {
+            CheckResult::Pending => 0,
+            CheckResult::Passed => 1,
+            CheckResult::Degraded => 2,
+            CheckResult::Failed => 3,
+        };
+        self.checked.store(number, Ordering::Release);
+    }
+
+    pub fn passes_checks(&self) -> bool {
+        matches!(self.checked(), CheckResult::Passed | CheckResult::Degraded)
+    }
 }

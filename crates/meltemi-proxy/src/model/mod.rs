@@ -11,6 +11,7 @@
 mod access_log;
 mod cluster;
 mod endpoint;
+mod health;
 mod http;
 mod listener;
 mod matching;
@@ -21,6 +22,7 @@ mod tls;
 pub use access_log::*;
 pub use cluster::*;
 pub use endpoint::*;
+pub use health::*;
 pub use http::*;
 pub use listener::*;
 pub use matching::*;

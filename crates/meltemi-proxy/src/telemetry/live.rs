@@ -125,7 +125,8 @@ fn gauges(cluster: &Cluster) -> [(&'static str, u64); 10] {
     let now = millis_since_start();
     let count = |health: Health| {
         let of = endpoints().filter(|endpoint| {
-            endpoint.health == health && endpoint.state.ejected_until.load(Ordering::Relaxed) <= now
+            endpoint.health_in(&cluster.config) == health
+                && endpoint.state.ejected_until.load(Ordering::Relaxed) <= now
         });
         of.count() as u64
     };

@@ -33,8 +33,23 @@ pub(crate) fn transport<'a>(
         .map_or(&config.transport.default, |found| &found.transport)
 }
 
-/// Connects within `connect_timeout`, which covers the TLS handshake as in Envoy.
+/// Connects for a request or a TCP connection, and counts it.
 pub(super) async fn connect(
+    connector: &Connector,
+    stats: &ClusterStats,
+    config: &ClusterConfig,
+    endpoint: &Endpoint,
+    offer: Offer,
+    sni: Option<&str>,
+) -> Result<Connected, UpstreamError> {
+    stats.cx_total.inc();
+    let result = establish(connector, stats, config, endpoint, offer, sni).await;
+    stats.connected(&result);
+    result
+}
+
+/// Connects within `connect_timeout`, which covers the TLS handshake as in Envoy.
+pub(super) async fn establish(
     connector: &Connector,
     stats: &ClusterStats,
     config: &ClusterConfig,
@@ -76,15 +91,12 @@ pub(super) async fn connect(
             tls: Some(info),
         })
     };
-    stats.cx_total.inc();
-    let result = tokio::time::timeout(config.connect_timeout, work)
+    tokio::time::timeout(config.connect_timeout, work)
         .await
         .unwrap_or_else(|_| {
             Err(UpstreamError::Connect {
                 message: "connection timeout".into(),
                 timeout: true,
             })
-        });
-    stats.connected(&result);
-    result
+        })
 }

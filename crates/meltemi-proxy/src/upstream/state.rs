@@ -3,7 +3,9 @@
 use super::pool::EndpointPools;
 use super::table::{Slot, Table};
 use super::{PickContext, PickError, Picked};
-use crate::model::{Address, Cluster, ClusterConfig, Discovery, Endpoint, EndpointState, Health};
+use crate::model::{
+    Address, CheckTarget, Cluster, ClusterConfig, Discovery, Endpoint, EndpointState, Health,
+};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -70,6 +72,8 @@ impl ClusterState {
         }
         let (slot, used) = originals.entry(address).or_insert_with(|| {
             let endpoint = Endpoint {
+                lb_metadata: Vec::new(),
+                check: CheckTarget::default(),
                 address: Address::Socket(address),
                 hostname: "".into(),
                 weight: 1,

@@ -84,7 +84,7 @@ impl Table {
                         let until = endpoint.state.ejected_until.load(Ordering::Relaxed);
                         recheck_at = recheck_at.min(until);
                     }
-                    match endpoint.health {
+                    match endpoint.health_in(&cluster.config) {
                         _ if ejected => {}
                         Health::Healthy => healthy.push(index as u32),
                         Health::Degraded => degraded.push(index as u32),

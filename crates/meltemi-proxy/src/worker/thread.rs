@@ -6,7 +6,7 @@ use super::listeners::{Acceptors, BindKey};
 use super::{ListenerStates, Worker};
 use crate::model::{IpPrefix, Snapshot};
 use crate::net::{Connector, HostSockets, netns};
-use crate::upstream::Upstreams;
+use crate::upstream::{HealthChecker, Upstreams};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -76,7 +76,9 @@ pub(super) fn run(
             upstreams,
             connector,
         ));
-        follow(worker, plan.limit, plan.listener_drain, orders).await;
+        // One worker checks for all: what it finds is shared.
+        let checker = (plan.index == 0).then(|| HealthChecker::new(worker.connector.clone()));
+        follow(worker, checker, plan.limit, plan.listener_drain, orders).await;
     });
     // Connections that are left end with the runtime's tasks.
     drop(runtime);
@@ -84,6 +86,7 @@ pub(super) fn run(
 
 async fn follow(
     worker: Rc<Worker>,
+    mut checker: Option<HealthChecker>,
     limit: ConnectionLimit,
     listener_drain: Duration,
     mut orders: mpsc::UnboundedReceiver<Order>,
@@ -98,6 +101,9 @@ async fn follow(
                 acceptors.retain(&snapshot);
                 states.retain(&snapshot, listener_drain);
                 worker.upstreams.retain(&snapshot);
+                if let Some(checker) = &mut checker {
+                    checker.apply(&snapshot);
+                }
                 for (key, socket) in sockets {
                     let listener = snapshot.listeners.by_address.get(&key.address).cloned();
                     let socket = TcpListener::from_std(socket);

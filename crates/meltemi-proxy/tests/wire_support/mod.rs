@@ -16,6 +16,8 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
                 health: Health::Healthy,
                 transport_match: Vec::new(),
                 transport: None,
+                lb_metadata: Vec::new(),
+                check: CheckTarget::default(),
                 workload: None,
                 state: Arc::default(),
             })
@@ -38,6 +40,7 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
                 retry_budget: None,
             }; 2],
             outlier: None,
+            health_check: None,
             transport: TransportChoice {
                 matches: Vec::new(),
                 default: UpstreamTransport::Plain,

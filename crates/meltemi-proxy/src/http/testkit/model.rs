@@ -16,6 +16,8 @@ pub fn endpoint(address: SocketAddr) -> Endpoint {
         health: Health::Healthy,
         transport_match: Vec::new(),
         transport: None,
+        lb_metadata: Vec::new(),
+        check: CheckTarget::default(),
         workload: None,
         state: Arc::default(),
     }
@@ -60,6 +62,7 @@ pub fn cluster_config(name: &str) -> ClusterConfig {
         buffer_limit: 1 << 20,
         circuit_breakers: [breakers, breakers],
         outlier: None,
+        health_check: None,
         transport: TransportChoice {
             matches: Vec::new(),
             default: UpstreamTransport::Plain,

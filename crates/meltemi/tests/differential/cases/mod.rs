@@ -1,6 +1,7 @@
 //! The questions, by subject. Each subject is one configuration.
 
 mod addresses;
+mod clusters;
 mod filters;
 mod framing;
 mod headers;
@@ -30,5 +31,6 @@ pub fn groups() -> Vec<Group> {
         framing::group(),
         framing::limits(),
         tcp::group(),
+        clusters::group(),
     ]
 }
