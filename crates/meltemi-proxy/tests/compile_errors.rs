@@ -121,8 +121,18 @@ fn clusters() {
             "load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: \"name.test\" is not an IP address",
         ),
         (
-            json!({"name": "c", "lb_subset_config": {"fallback_policy": "ANY_ENDPOINT"}}),
-            "lb_subset_config: is not supported",
+            json!({"name": "c", "lb_subset_config": {"subset_selectors": [{"keys": []}]}}),
+            "lb_subset_config.subset_selectors[0].keys: is required",
+        ),
+        (
+            json!({"name": "c", "health_checks": [{"timeout": "1s", "interval": "1s", "healthy_threshold": 1,
+                "unhealthy_threshold": 1, "http_health_check": {"path": "/", "expected_statuses": [{"start": 1, "end": 2}]}}]}),
+            "health_checks[0].http_health_check.expected_statuses: 1 to 2 is no range of HTTP statuses (start within 100 to 599, end above it)",
+        ),
+        (
+            json!({"name": "c", "health_checks": [{"timeout": "1s", "interval": "1s", "healthy_threshold": 1,
+                "unhealthy_threshold": 1, "grpc_health_check": {}}]}),
+            "health_checks: by gRPC need a cluster that speaks HTTP/2 (http2_protocol_options)",
         ),
         (
             json!({"name": "c", "transport_socket": {"name": "tls", "typed_config": {

@@ -7,7 +7,7 @@ use super::basic::{bool_or, duration_or, fetch_timeout, keepalive, u32_or};
 use super::context::Cx;
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
-use super::{balancer, cluster_dns, cluster_protocol, health, limits, pb, transport};
+use super::{balancer, cluster_dns, cluster_protocol, health, limits, pb, subset, transport};
 use crate::model::{
     ClusterConfig, Discovery, HealthProbe, IstioService, TcpKeepalive, TransportChoice,
     TransportMatch, UpstreamProtocol, UpstreamTransport,
@@ -98,7 +98,6 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
         dns_resolvers,
         use_tcp_for_dns_lookups,
         dns_resolution_config,
-        lb_subset_config,
         upstream_config,
         connection_pool_per_downstream_connection,
         queuing_policies,
@@ -259,6 +258,12 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
                 .transpose()
                 .at("outlier_detection")?,
             health_check,
+            subsets: lb_subset_config
+                .map(subset::config)
+                .transpose()
+                .at("lb_subset_config")?
+                .flatten()
+                .map(Arc::new),
             transport,
             protocol: protocol.protocol,
             http1: protocol.http1,

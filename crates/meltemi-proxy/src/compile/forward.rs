@@ -7,7 +7,7 @@ use super::per_filter::PerFilter;
 use super::presence::{harmless, refuse};
 use super::route::Inherited;
 use super::{At, Error, Result};
-use super::{headers, matching, pb, retry};
+use super::{headers, matching, pb, retry, subset};
 use crate::model::{
     ClusterChoice, Forward, HashPolicy, HostRewrite, Mirror, PathRewrite, WeightedCluster,
 };
@@ -62,7 +62,6 @@ pub fn forward(value: proto::RouteAction, above: &Inherited, cx: &mut Cx<'_>) ->
         host_rewrite_specifier,
     } = value;
     refuse!(
-        metadata_match,
         path_rewrite_policy,
         path_rewrite,
         flush_timeout,
@@ -81,10 +80,19 @@ pub fn forward(value: proto::RouteAction, above: &Inherited, cx: &mut Cx<'_>) ->
         Some(value) => stream_duration(value).at("max_stream_duration")?,
     };
     let own_mirrors = mirrors(request_mirror_policies, cx)?;
+    let criteria = subset::route_criteria(metadata_match);
+    let mut cluster = cluster_specifier
+        .ok_or_else(|| Error::missing("cluster"))
+        .and_then(|value| choice(value, &above.filters, cx))?;
+    if let ClusterChoice::Weighted { clusters, .. } = &mut cluster {
+        for weighted in clusters {
+            let own = std::mem::take(&mut weighted.criteria);
+            weighted.criteria = subset::merged(own, &criteria);
+        }
+    }
     Ok(Forward {
-        cluster: cluster_specifier
-            .ok_or_else(|| Error::missing("cluster"))
-            .and_then(|value| choice(value, &above.filters, cx))?,
+        cluster,
+        criteria,
         cluster_not_found,
         timeout: timeout(route_timeout, Some(DEFAULT_TIMEOUT)).at("timeout")?,
         idle_timeout: timeout(idle_timeout, None).at("idle_timeout")?,
@@ -237,7 +245,7 @@ fn weighted_cluster(
         typed_per_filter_config,
         host_rewrite_specifier,
     } = value;
-    refuse!(cluster_header, metadata_match);
+    refuse!(cluster_header);
     if name.is_empty() {
         return Err(Error::missing("name"));
     }
@@ -248,6 +256,7 @@ fn weighted_cluster(
     }
     Ok(WeightedCluster {
         cluster: cx.names.cluster(&name),
+        criteria: subset::route_criteria(metadata_match),
         weight: super::basic::u32_or(weight, 0),
         host_rewrite: host_rewrite_specifier.map(|value| match value {
             HostRewriteSpecifier::HostRewriteLiteral(host) => host.into(),

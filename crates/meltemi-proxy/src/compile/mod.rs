@@ -35,6 +35,7 @@ mod retry;
 mod route;
 mod route_table;
 pub mod secret;
+mod subset;
 mod tcp;
 mod tls;
 mod transport;

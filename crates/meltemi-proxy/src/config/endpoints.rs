@@ -1,6 +1,7 @@
 //! Endpoint sets from assignments: priorities, localities, transports, balancing tables.
 //! Built here, off the workers' threads.
 
+use super::subsets;
 use super::tables::{self, Weighted};
 use crate::compile::assignment::{Assignment, EndpointSpec, Host};
 use crate::model::{
@@ -49,11 +50,14 @@ pub fn build(config: &ClusterConfig, assignment: &Assignment, former: &EndpointS
             .collect();
         priority.hash_table = hash_table(config, priority);
     }
-    EndpointSet {
+    let mut set = EndpointSet {
         priorities,
         overprovisioning: assignment.overprovisioning,
         drop_per_million: assignment.drop_per_million,
-    }
+        subsets: None,
+    };
+    set.subsets = subsets::build(config, &set);
+    set
 }
 
 /// Discovery does not call it unhealthy (Envoy counts draining endpoints as such).
@@ -86,7 +90,7 @@ fn endpoint(
     }))
 }
 
-fn hash_table(config: &ClusterConfig, priority: &Priority) -> Option<HashTable> {
+pub fn hash_table(config: &ClusterConfig, priority: &Priority) -> Option<HashTable> {
     let use_hostname = match config.balancer {
         Balancer::RingHash { use_hostname, .. } | Balancer::Maglev { use_hostname, .. } => {
             use_hostname

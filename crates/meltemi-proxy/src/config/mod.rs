@@ -20,6 +20,7 @@ mod sds;
 mod secrets;
 mod state;
 mod status;
+mod subsets;
 mod tables;
 mod unbound;
 

@@ -37,7 +37,7 @@ mod router;
 mod routing;
 mod stats;
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;
 mod timeouts;

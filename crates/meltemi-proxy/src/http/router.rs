@@ -142,6 +142,9 @@ pub(crate) async fn forward(
             forward,
             PickContext {
                 hash,
+                criteria: chosen
+                    .weighted
+                    .map_or(&forward.criteria, |weighted| &weighted.criteria),
                 original_destination: destination,
                 tried: &tried,
                 reselect: reselect(&retries),

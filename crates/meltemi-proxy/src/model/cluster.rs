@@ -27,6 +27,7 @@ pub struct ClusterConfig {
     pub circuit_breakers: [CircuitBreakers; 2],
     pub outlier: Option<OutlierDetection>,
     pub health_check: Option<Arc<super::HealthCheck>>,
+    pub subsets: Option<Arc<super::SubsetConfig>>,
     pub transport: TransportChoice,
     pub protocol: UpstreamProtocol,
     pub http1: UpstreamHttp1,

@@ -14,6 +14,8 @@ pub struct EndpointSet {
     pub overprovisioning: u32,
     /// Share of requests dropped by `drop_overloads`, in parts of a million.
     pub drop_per_million: u32,
+    /// When the cluster divides its endpoints by metadata.
+    pub subsets: Option<Box<super::Subsets>>,
 }
 
 #[derive(Default)]

@@ -17,6 +17,7 @@ mod listener;
 mod matching;
 mod rbac;
 mod route;
+mod subset;
 mod tls;
 
 pub use access_log::*;
@@ -28,6 +29,7 @@ pub use listener::*;
 pub use matching::*;
 pub use rbac::*;
 pub use route::*;
+pub use subset::*;
 pub use tls::*;
 
 use std::sync::Arc;

@@ -82,6 +82,8 @@ pub enum Action {
 
 pub struct Forward {
     pub cluster: ClusterChoice,
+    /// Which subset of the cluster (`metadata_match`).
+    pub criteria: super::Criteria,
     /// Answer when the cluster is unknown (`cluster_not_found_response_code`).
     pub cluster_not_found: http::StatusCode,
     /// `None`: no bound (Envoy's `timeout: 0s`; unset is 15 s).
@@ -115,6 +117,8 @@ pub enum ClusterChoice {
 pub struct WeightedCluster {
     pub cluster: ClusterId,
     pub weight: u32,
+    /// The route's, with its own.
+    pub criteria: super::Criteria,
     pub host_rewrite: Option<Box<str>>,
     pub request_headers: HeaderOps,
     pub response_headers: HeaderOps,

@@ -43,6 +43,8 @@ pub struct PickContext<'a> {
     pub hash: Option<u64>,
     /// Where the connection was going before redirection (ORIGINAL_DST clusters).
     pub original_destination: Option<SocketAddr>,
+    /// The subset of the cluster that is asked for.
+    pub criteria: &'a [(Box<str>, Box<str>)],
     /// Endpoints of earlier attempts.
     pub tried: &'a [Arc<Endpoint>],
     /// How many times to choose again when the choice is in `tried`; 0 accepts it.

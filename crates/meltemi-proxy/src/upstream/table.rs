@@ -7,9 +7,10 @@ use super::load::{Among, Census, Loads};
 use super::outlier::is_ejected;
 use super::pool::EndpointPools;
 use super::{PickContext, PickError, Picked};
-use crate::model::{Balancer, Cluster, Endpoint, EndpointSet, EndpointState, Health};
+use crate::model::{Balancer, Cluster, Endpoint, EndpointSet, EndpointState, Health, SubsetChoice};
 use crate::worker::millis_since_start as now_ms;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +27,11 @@ pub(super) struct Table {
     recheck_at: u64,
     levels: Vec<Level>,
     loads: Loads,
+    /// Of subsets that were asked for, by their set; their pools are these.
+    parts: RefCell<HashMap<*const EndpointSet, Rc<Table>>>,
 }
+
+type Pools = HashMap<*const EndpointState, Rc<EndpointPools>>;
 
 struct Level {
     slots: Vec<Slot>,
@@ -46,6 +51,7 @@ impl Table {
             recheck_at: 0,
             levels: Vec::new(),
             loads: Loads::default(),
+            parts: RefCell::default(),
         }
     }
 
@@ -58,18 +64,42 @@ impl Table {
     /// Builds the table for the cluster as it is now, with the pools of endpoints that stay.
     /// Pools of endpoints that went away are closed.
     pub fn rebuild(&self, cluster: &Cluster) -> Self {
-        let mut pools: HashMap<*const EndpointState, Rc<EndpointPools>> = self
-            .slots()
-            .map(|slot| (Arc::as_ptr(&slot.endpoint.state), slot.pools.clone()))
-            .collect();
+        let mut pools = self.pools();
         let old: Vec<_> = pools.keys().copied().collect();
-        let mut kept = std::collections::HashSet::new();
+        let fresh = Self::build(cluster, &cluster.endpoints, &mut pools);
+        let kept: HashSet<*const EndpointState> = fresh
+            .slots()
+            .map(|slot| Arc::as_ptr(&slot.endpoint.state))
+            .collect();
+        for state in old {
+            if !kept.contains(&state)
+                && let Some(gone) = pools.remove(&state)
+            {
+                gone.close(cluster.config.close_on_host_removal);
+            }
+        }
+        for slot in self.slots() {
+            if !kept.contains(&Arc::as_ptr(&slot.endpoint.state)) {
+                // An ejected endpoint that left must not keep its place in the count.
+                is_ejected(&cluster.shared, &slot.endpoint.state, u64::MAX);
+            }
+        }
+        fresh
+    }
 
+    fn pools(&self) -> Pools {
+        self.slots()
+            .map(|slot| (Arc::as_ptr(&slot.endpoint.state), slot.pools.clone()))
+            .collect()
+    }
+
+    /// The table of a set, with the pools that are there already.
+    fn build(cluster: &Cluster, set: &Arc<EndpointSet>, pools: &mut Pools) -> Self {
         let now = now_ms();
         let mut recheck_at = u64::MAX;
-        let mut levels = Vec::with_capacity(cluster.endpoints.priorities.len());
+        let mut levels = Vec::with_capacity(set.priorities.len());
         let mut census = Vec::with_capacity(levels.capacity());
-        for priority in &cluster.endpoints.priorities {
+        for priority in &set.priorities {
             let mut healthy = Vec::new();
             let mut degraded = Vec::new();
             let slots: Vec<Slot> = priority
@@ -78,7 +108,6 @@ impl Table {
                 .enumerate()
                 .map(|(index, endpoint)| {
                     let state = Arc::as_ptr(&endpoint.state);
-                    kept.insert(state);
                     let ejected = is_ejected(&cluster.shared, &endpoint.state, now);
                     if ejected {
                         let until = endpoint.state.ejected_until.load(Ordering::Relaxed);
@@ -107,38 +136,51 @@ impl Table {
             });
             levels.push(Level::new(cluster, priority, slots, healthy, degraded));
         }
-        for state in old {
-            if !kept.contains(&state)
-                && let Some(gone) = pools.remove(&state)
-            {
-                gone.close(cluster.config.close_on_host_removal);
-            }
-        }
-        for slot in self.slots() {
-            if !kept.contains(&Arc::as_ptr(&slot.endpoint.state)) {
-                // An ejected endpoint that left must not keep its place in the count.
-                is_ejected(&cluster.shared, &slot.endpoint.state, u64::MAX);
-            }
-        }
-        let overprovisioning = match cluster.endpoints.overprovisioning {
+        let overprovisioning = match set.overprovisioning {
             0 => cluster.config.overprovisioning_percent,
             own => own,
         };
         Self {
-            set: cluster.endpoints.clone(),
+            set: set.clone(),
             epoch: cluster.shared.health_epoch.load(Ordering::Acquire),
             recheck_at,
             loads: Loads::new(&census, overprovisioning, cluster.config.panic_threshold),
             levels,
+            parts: RefCell::default(),
         }
+    }
+
+    /// The table of a subset, made when it is first asked for.
+    fn part(&self, cluster: &Cluster, set: &Arc<EndpointSet>) -> Rc<Table> {
+        let mut parts = self.parts.borrow_mut();
+        let part = parts
+            .entry(Arc::as_ptr(set))
+            .or_insert_with(|| Rc::new(Self::build(cluster, set, &mut self.pools())));
+        part.clone()
     }
 
     pub fn slots(&self) -> impl Iterator<Item = &Slot> {
         self.levels.iter().flat_map(|level| &level.slots)
     }
 
-    /// Chooses an endpoint; chooses again, within `reselect`, when it was tried before.
+    /// Chooses an endpoint, of the subset that is asked for where there are any.
     pub fn pick(&self, cluster: &Cluster, context: &PickContext<'_>) -> Result<Picked, PickError> {
+        let Some(subsets) = &self.set.subsets else {
+            return self.pick_here(cluster, context);
+        };
+        let picked = match subsets.choose(context.criteria) {
+            SubsetChoice::All => return self.pick_here(cluster, context),
+            SubsetChoice::Part(set) => self.part(cluster, set).pick_here(cluster, context),
+            SubsetChoice::Nowhere => Err(PickError::NoHealthyUpstream),
+        };
+        match picked {
+            Err(_) if subsets.config.panic_mode_any => self.pick_here(cluster, context),
+            picked => picked,
+        }
+    }
+
+    /// Chooses an endpoint; chooses again, within `reselect`, when it was tried before.
+    fn pick_here(&self, cluster: &Cluster, context: &PickContext<'_>) -> Result<Picked, PickError> {
         let mut again = context.reselect;
         loop {
             let (priority, slot) = self

@@ -41,6 +41,7 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
             }; 2],
             outlier: None,
             health_check: None,
+            subsets: None,
             transport: TransportChoice {
                 matches: Vec::new(),
                 default: UpstreamTransport::Plain,
@@ -82,6 +83,7 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
             }],
             overprovisioning: 140,
             drop_per_million: 0,
+            subsets: None,
         }),
         shared: Arc::default(),
     })

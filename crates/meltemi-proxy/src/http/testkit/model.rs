@@ -32,6 +32,7 @@ pub fn endpoints(all: Vec<Endpoint>) -> EndpointSet {
         }],
         overprovisioning: 140,
         drop_per_million: 0,
+        subsets: None,
     }
 }
 
@@ -63,6 +64,7 @@ pub fn cluster_config(name: &str) -> ClusterConfig {
         circuit_breakers: [breakers, breakers],
         outlier: None,
         health_check: None,
+        subsets: None,
         transport: TransportChoice {
             matches: Vec::new(),
             default: UpstreamTransport::Plain,
@@ -101,6 +103,7 @@ pub fn cluster(config: ClusterConfig, upstreams: &[&Upstream]) -> Arc<Cluster> {
 
 pub fn forward() -> Forward {
     Forward {
+        criteria: Vec::new(),
         cluster: ClusterChoice::One(ClusterId(0)),
         cluster_not_found: StatusCode::SERVICE_UNAVAILABLE,
         timeout: None,

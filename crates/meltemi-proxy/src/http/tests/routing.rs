@@ -247,6 +247,7 @@ fn weights_split_requests_and_an_unknown_cluster_is_503() {
     run(async {
         let (one, two) = (Upstream::named("one").await, Upstream::named("two").await);
         let part = |cluster, weight| WeightedCluster {
+            criteria: Vec::new(),
             cluster: ClusterId(cluster),
             weight,
             host_rewrite: None,

@@ -51,6 +51,58 @@ fn grpc_checked(name: &str, ports: &[u16], header: &str, value: &str) -> Value {
     cluster
 }
 
+/// A cluster of a (production, version 1), b (production, 2) and c (test).
+fn divided(name: &str, upstreams: &Upstreams, subsets: Value) -> Value {
+    let ports = ["a", "b", "c"].map(|name| upstreams.ports[name]);
+    let metadata = [
+        json!({ "stage": "prod", "version": "1" }),
+        json!({ "stage": "prod", "version": "2" }),
+        json!({ "stage": "test" }),
+    ];
+    let mut cluster = cluster(name, &ports, json!({ "lb_subset_config": subsets }));
+    for (index, metadata) in metadata.into_iter().enumerate() {
+        cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][index]["metadata"] =
+            json!({ "filter_metadata": { "envoy.lb": metadata } });
+    }
+    cluster
+}
+
+/// Routes to `divided` clusters, by what they ask for.
+fn subset_routes() -> Vec<Value> {
+    let lb = |metadata: Value| json!({ "filter_metadata": { "envoy.lb": metadata } });
+    let to = |path: &str, cluster: &str, metadata: Value| {
+        json!({
+            "match": { "path": path },
+            "route": { "cluster": cluster, "metadata_match": lb(metadata) },
+        })
+    };
+    let mut routes = vec![
+        to("/one", "strict", json!({ "stage": "prod", "version": "2" })),
+        to("/one-of-one", "strict", json!({ "stage": "test" })),
+        to("/none", "strict", json!({ "stage": "nothing" })),
+        to("/key", "strict", json!({ "version": "1" })),
+        to("/default", "default", json!({ "stage": "nothing" })),
+        to(
+            "/fewer",
+            "default",
+            json!({ "stage": "test", "version": "9" }),
+        ),
+    ];
+    routes.extend(["strict", "default"].map(|cluster| {
+        json!({ "match": { "path": format!("/all-of-{cluster}") }, "route": { "cluster": cluster } })
+    }));
+    let part =
+        json!({ "name": "strict", "weight": 1, "metadata_match": lb(json!({ "version": "1" })) });
+    routes.push(json!({
+        "match": { "path": "/weighted" },
+        "route": {
+            "weighted_clusters": { "clusters": [part] },
+            "metadata_match": lb(json!({ "stage": "prod", "version": "2" })),
+        },
+    }));
+    routes
+}
+
 fn config(upstreams: &Upstreams) -> Config {
     let port = |name: &str| upstreams.ports[name];
     let tcp = |send: &str, receive: &str| {
@@ -103,9 +155,28 @@ fn config(upstreams: &Upstreams) -> Config {
         .map(|cluster| cluster["name"].as_str().unwrap().to_owned())
         .collect();
     let route = |name: &String| json!({ "match": { "path": format!("/{name}") }, "route": { "cluster": name } });
-    let routes: Vec<Value> = names.iter().map(route).collect();
+    let mut routes: Vec<Value> = names.iter().map(route).collect();
+    routes.extend(subset_routes());
     let mut all = clusters(&upstreams.ports);
     all.extend(own);
+    let selectors = json!([{ "keys": ["stage"] }, { "keys": ["version", "stage"] }]);
+    all.push(divided(
+        "strict",
+        upstreams,
+        json!({ "subset_selectors": selectors }),
+    ));
+    let fewer = json!({
+        "keys": ["stage", "version"],
+        "fallback_policy": "KEYS_SUBSET", "fallback_keys_subset": ["stage"],
+    });
+    all.push(divided(
+        "default",
+        upstreams,
+        json!({
+            "fallback_policy": "DEFAULT_SUBSET", "default_subset": { "stage": "test" },
+            "subset_selectors": [{ "keys": ["stage"] }, fewer],
+        }),
+    ));
     Config {
         listeners: vec![http_listener(any_host(json!(routes)), json!({}))],
         clusters: all,
@@ -129,5 +200,14 @@ fn cases() -> Vec<Case> {
         Case::get("the check by gRPC is not known", "/grpc-error"),
         Case::get("an endpoint that is not checked", "/disabled"),
         Case::get("an endpoint that is checked elsewhere", "/elsewhere"),
+        Case::get("a subset by two keys", "/one"),
+        Case::get("a subset by one key", "/one-of-one"),
+        Case::get("a subset that there is not", "/none"),
+        Case::get("a key that is not selected alone", "/key"),
+        Case::get("no subset, no fallback", "/all-of-strict"),
+        Case::get("the default subset", "/default"),
+        Case::get("no subset, the default one", "/all-of-default"),
+        Case::get("a subset by fewer keys", "/fewer"),
+        Case::get("a weighted cluster's own subset", "/weighted"),
     ]
 }
