@@ -187,10 +187,8 @@ async fn own_identity_answers_for_istios_names() {
             .find(|cluster| &*cluster.config.name == "a")
             .unwrap()
             .clone();
-        match &cluster.config.transport.default {
-            meltemi_proxy::model::UpstreamTransport::Tls(context) => context.clone(),
-            meltemi_proxy::model::UpstreamTransport::Plain => panic!("plain"),
-        }
+        let transport = &cluster.config.transport.default;
+        transport.tls().expect("it has a TLS context").clone()
     };
     let context = context(&handle);
     assert!(context.config.load().is_none(), "no secret yet");

@@ -5,7 +5,6 @@ use super::StartError;
 use super::record::Kind;
 use super::state::{Incoming, Stage, State};
 use crate::compile::{Error, content_hash};
-use crate::model::UpstreamTransport;
 use meltemi_xds::client::{
     AdsClient, Authorization, ClientOptions, Endpoint, Mode, RawResource, Tls, Update,
 };
@@ -257,9 +256,12 @@ fn endpoint(state: &State, cluster: &str) -> Result<Endpoint, String> {
         super::clusters::TargetHost::Pipe(path) => return Ok(Endpoint::Unix(path)),
         super::clusters::TargetHost::Address(address) => address,
     };
-    let tls = match target.transport {
-        UpstreamTransport::Plain => None,
-        UpstreamTransport::Tls(context) => {
+    if target.transport.header().is_some() {
+        return Err("the PROXY protocol to the control plane is not supported".to_owned());
+    }
+    let tls = match target.transport.tls().cloned() {
+        None => None,
+        Some(context) => {
             let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
             let name = context.sni.as_deref().unwrap_or(host).to_owned();
             let server_name = ServerName::try_from(name.clone())

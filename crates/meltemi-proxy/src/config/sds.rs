@@ -129,8 +129,8 @@ impl Server {
     }
 
     async fn connect(&self) -> Result<Channel, String> {
-        if matches!(self.target.transport, UpstreamTransport::Tls(_)) {
-            return Err("SDS over TLS is not supported".to_owned());
+        if !matches!(self.target.transport, UpstreamTransport::Plain) {
+            return Err("SDS over TLS or with the PROXY protocol is not supported".to_owned());
         }
         let connecting = async {
             match &self.target.host {

@@ -19,11 +19,14 @@ pub fn build(config: &ClusterConfig, set: &EndpointSet) -> Option<Box<Subsets>> 
             .iter()
             .flat_map(|priority| &priority.endpoints)
         {
-            let value = |key: &Box<str>| {
-                let found = endpoint.lb_metadata.iter().find(|(known, _)| known == key);
+            let value = |key: &str| {
+                let found = endpoint
+                    .lb_metadata
+                    .iter()
+                    .find(|(known, _)| **known == *key);
                 found.cloned()
             };
-            let values: Option<Criteria> = selector.keys.iter().map(value).collect();
+            let values: Option<Criteria> = selector.keys.iter().map(|key| value(key)).collect();
             found.extend(values);
         }
     }

@@ -9,12 +9,11 @@ use super::reply::{Reply, Reset};
 use super::retry::Failure;
 use super::timeouts::{Expired, Watchdog};
 use super::upload::Upload;
-use crate::model::{
-    Cluster, Endpoint, HttpFilter, HttpManager, UpstreamHttp1, UpstreamProtocol, UpstreamTransport,
-};
+use crate::model::{Cluster, Endpoint, HttpFilter, HttpManager, UpstreamHttp1, UpstreamProtocol};
 use crate::telemetry::Protocol;
 use crate::upstream::{
-    Lease, Offer, Outcome, Picked, RequestGuard, UpstreamError, Wanted, WantedProtocol, transport,
+    Ends, Lease, Offer, Outcome, Picked, RequestGuard, UpstreamError, Wanted, WantedProtocol,
+    transport,
 };
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
@@ -66,6 +65,7 @@ pub(crate) fn wanted(
     cluster: &Cluster,
     endpoint: &Endpoint,
     head: &Head,
+    ends: Option<Ends>,
 ) -> Wanted {
     let protocol = match (&cluster.config.protocol, head.protocol) {
         _ if head.upgrade.is_some() => WantedProtocol::Http1,
@@ -86,17 +86,13 @@ pub(crate) fn wanted(
         WantedProtocol::Http2 => Offer::Http2,
         WantedProtocol::Alpn => Offer::Own,
     };
-    let sni = match transport(&cluster.config, endpoint) {
-        UpstreamTransport::Tls(context) if context.auto_sni => {
-            let (host, _) = super::head::split_port(head.authority_str());
-            Some(host.into())
-        }
-        _ => None,
-    };
+    let transport = transport(&cluster.config, endpoint);
+    let auto_sni = transport.tls().is_some_and(|context| context.auto_sni);
     Wanted {
         protocol,
         offer,
-        sni,
+        sni: auto_sni.then(|| super::head::split_port(head.authority_str()).0.into()),
+        ends: transport.header().and(ends),
     }
 }
 
@@ -112,11 +108,13 @@ pub(crate) async fn send(
     let record = &exchange.record;
     let retried = record.info.borrow().attempts > 1;
     let upstreams = &exchange.downstream.worker.upstreams;
+    let facts = &exchange.downstream.info.facts;
     let wanted = wanted(
         &exchange.downstream.manager,
         cluster,
         &picked.endpoint,
         &head,
+        Some((facts.source, facts.destination)),
     );
     let mut head = Some(head);
     let mut again = None;

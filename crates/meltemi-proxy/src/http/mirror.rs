@@ -101,7 +101,8 @@ async fn one(
     body: RequestBody,
 ) -> Option<()> {
     let picked = upstreams.pick(cluster, &PickContext::default()).ok()?;
-    let wanted = wanted(manager, cluster, &picked.endpoint, &head);
+    // Its answer concerns no client: the connection is the proxy's own.
+    let wanted = wanted(manager, cluster, &picked.endpoint, &head, None);
     let mut lease = upstreams.acquire(cluster, &picked, &wanted).await.ok()?;
     let _request = RequestGuard::new(cluster, &picked, false).ok()?;
     let request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;

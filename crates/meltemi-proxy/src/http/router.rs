@@ -142,6 +142,8 @@ pub(crate) async fn forward(
             forward,
             PickContext {
                 hash,
+                // Connections of requests are told in `attempt`.
+                ends: None,
                 criteria: chosen
                     .weighted
                     .map_or(&forward.criteria, |weighted| &weighted.criteria),

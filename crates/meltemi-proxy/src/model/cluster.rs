@@ -210,6 +210,38 @@ pub struct TransportMatch {
 pub enum UpstreamTransport {
     Plain,
     Tls(Arc<ClientTls>),
+    /// A header of the PROXY protocol, then the transport within.
+    Announced(Arc<ProxyHeader>, Box<UpstreamTransport>),
+}
+
+/// `upstream_proxy_protocol`.
+pub struct ProxyHeader {
+    pub version: ProxyVersion,
+    /// Added to headers of version 2.
+    pub tlvs: Box<[(u8, Box<[u8]>)]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    V1,
+    V2,
+}
+
+impl UpstreamTransport {
+    pub fn tls(&self) -> Option<&Arc<ClientTls>> {
+        match self {
+            Self::Plain => None,
+            Self::Tls(context) => Some(context),
+            Self::Announced(_, within) => within.tls(),
+        }
+    }
+
+    pub fn header(&self) -> Option<&ProxyHeader> {
+        match self {
+            Self::Announced(header, _) => Some(header),
+            Self::Plain | Self::Tls(_) => None,
+        }
+    }
 }
 
 /// Counters that all workers share.

@@ -192,6 +192,10 @@ async fn connect(
         let context = PickContext {
             hash,
             original_destination: Some(info.connection.facts.destination),
+            ends: Some((
+                info.connection.facts.source,
+                info.connection.facts.destination,
+            )),
             ..PickContext::default()
         };
         match worker.upstreams.connect_tcp(cluster, context).await {

@@ -1,15 +1,18 @@
 //! One upstream connection: TCP, then TLS when the endpoint's transport says so.
 
+use super::proxy_protocol::{self, Ends};
 use super::{ClusterStats, UpstreamError};
 use crate::model::{ClusterConfig, Endpoint, UpstreamTransport};
 use crate::net::{ConnectOptions, Connector, Stream};
 use crate::telemetry::TlsInfo;
 use crate::tls;
+use tokio::io::AsyncWriteExt;
 
 /// Which of the context's ALPN lists to offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Offer {
     /// The TLS context's own list.
+    #[default]
     Own,
     /// Istio's override for HTTP/1.1 upstream.
     Http11,
@@ -33,17 +36,24 @@ pub(crate) fn transport<'a>(
         .map_or(&config.transport.default, |found| &found.transport)
 }
 
+/// How a connection is made, besides what the cluster says.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Way<'a> {
+    pub offer: Offer,
+    pub sni: Option<&'a str>,
+    pub ends: Option<Ends>,
+}
+
 /// Connects for a request or a TCP connection, and counts it.
 pub(super) async fn connect(
     connector: &Connector,
     stats: &ClusterStats,
     config: &ClusterConfig,
     endpoint: &Endpoint,
-    offer: Offer,
-    sni: Option<&str>,
+    way: Way<'_>,
 ) -> Result<Connected, UpstreamError> {
     stats.cx_total.inc();
-    let result = establish(connector, stats, config, endpoint, offer, sni).await;
+    let result = establish(connector, stats, config, endpoint, way).await;
     stats.connected(&result);
     result
 }
@@ -54,8 +64,7 @@ pub(super) async fn establish(
     stats: &ClusterStats,
     config: &ClusterConfig,
     endpoint: &Endpoint,
-    offer: Offer,
-    sni: Option<&str>,
+    way: Way<'_>,
 ) -> Result<Connected, UpstreamError> {
     let work = async {
         let options = ConnectOptions {
@@ -63,23 +72,34 @@ pub(super) async fn establish(
             keepalive: config.tcp_keepalive.as_ref(),
             timeout: config.connect_timeout,
         };
-        let stream = connector
+        let mut stream = connector
             .connect(&endpoint.address, &options)
             .await
             .map_err(|error| UpstreamError::Connect {
                 message: error.to_string().into(),
                 timeout: false,
             })?;
-        let context = match transport(config, endpoint) {
-            UpstreamTransport::Plain => return Ok(Connected { stream, tls: None }),
-            UpstreamTransport::Tls(context) => context,
+        let transport = transport(config, endpoint);
+        if let Some(header) = transport.header() {
+            let own = stream.local_addr().zip(stream.peer_addr());
+            let header = proxy_protocol::encode(header, way.ends, own);
+            stream
+                .write_all(&header)
+                .await
+                .map_err(|error| UpstreamError::Connect {
+                    message: error.to_string().into(),
+                    timeout: false,
+                })?;
+        }
+        let Some(context) = transport.tls() else {
+            return Ok(Connected { stream, tls: None });
         };
-        let alpn = match offer {
+        let alpn = match way.offer {
             Offer::Own => tls::AlpnChoice::Own,
             Offer::Http11 => tls::AlpnChoice::Http11,
             Offer::Http2 => tls::AlpnChoice::Http2,
         };
-        let (stream, info) = tls::connect(stream, context, sni, alpn)
+        let (stream, info) = tls::connect(stream, context, way.sni, alpn)
             .await
             .inspect_err(|error| stats.tls_failed(error))
             .map_err(|error| UpstreamError::Tls {

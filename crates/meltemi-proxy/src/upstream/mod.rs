@@ -15,6 +15,7 @@ mod health;
 mod load;
 mod outlier;
 mod pool;
+mod proxy_protocol;
 mod state;
 mod stats;
 mod table;
@@ -25,6 +26,7 @@ pub use error::{Limit, PickError, UpstreamError};
 pub use health::HealthChecker;
 pub use outlier::Outcome;
 pub(crate) use pool::{ConnectionFacts, Lease, Upgrade, Wanted, WantedProtocol};
+pub(crate) use proxy_protocol::Ends;
 pub(crate) use stats::ClusterStats;
 
 use crate::model::{Address, Cluster, ClusterId, Endpoint};
@@ -43,6 +45,8 @@ pub struct PickContext<'a> {
     pub hash: Option<u64>,
     /// Where the connection was going before redirection (ORIGINAL_DST clusters).
     pub original_destination: Option<SocketAddr>,
+    /// Source and destination of the downstream connection, for upstreams that are told.
+    pub ends: Option<(SocketAddr, SocketAddr)>,
     /// The subset of the cluster that is asked for.
     pub criteria: &'a [(Box<str>, Box<str>)],
     /// Endpoints of earlier attempts.
@@ -117,8 +121,10 @@ impl Upstreams {
             stats,
             &cluster.config,
             &picked.endpoint,
-            connect::Offer::Own,
-            None,
+            connect::Way {
+                ends: context.ends,
+                ..connect::Way::default()
+            },
         )
         .await;
         match result {

@@ -7,6 +7,7 @@
 
 use super::breakers::{ConnectionGuard, PendingGuard};
 use super::connect::{self, Connected, Offer};
+use super::proxy_protocol::Ends;
 use super::{ClusterStats, Limit, UpstreamError};
 use crate::http::codec::client::{Http1Client, Http2Client};
 use crate::model::{Cluster, ClusterConfig, Endpoint};
@@ -35,6 +36,8 @@ pub(crate) struct Wanted {
     pub offer: Offer,
     /// Server name by request (`auto_sni`).
     pub sni: Option<Box<str>>,
+    /// Whom the connection is announced for (PROXY protocol): it serves no other client.
+    pub ends: Option<Ends>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,10 @@ impl EndpointPools {
         let mut pools = self.pools.borrow_mut();
         if let Some(pool) = pools.iter().find(|pool| pool.wanted == *wanted) {
             return pool.clone();
+        }
+        if wanted.ends.is_some() {
+            // Pools of clients that are gone.
+            pools.retain(|pool| pool.open.get() > 0 || Rc::strong_count(pool) > 1);
         }
         let pool = Rc::new(Pool::new(
             wanted.clone(),
@@ -299,8 +306,11 @@ impl Pool {
             &self.stats,
             &self.config,
             endpoint,
-            self.wanted.offer,
-            self.wanted.sni.as_deref(),
+            connect::Way {
+                offer: self.wanted.offer,
+                sni: self.wanted.sni.as_deref(),
+                ends: self.wanted.ends,
+            },
         )
         .await;
         let result = match connected {

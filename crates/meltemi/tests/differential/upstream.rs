@@ -45,11 +45,15 @@ impl Memory {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many requests came before this one.
+    /// How many requests came before this one. Health checks come when they come, and are
+    /// not remembered.
     pub fn add(&self, seen: Seen) -> usize {
         let mut all = self.lock();
-        all.push(seen);
-        all.len() - 1
+        let before = all.len();
+        if seen.header("user-agent") != Some("Envoy/HC") {
+            all.push(seen);
+        }
+        before
     }
 }
 
@@ -77,6 +81,7 @@ impl Upstreams {
         ports.insert("closed", serve(read_and_close).await?);
         ports.insert("silent", serve(silent).await?);
         ports.insert("garbage", serve(garbage).await?);
+        ports.insert("announced", serve(announced).await?);
         ports.insert("tcp", serve(|stream| tcp(stream, "tcp")).await?);
         ports.insert("tcp2", serve(|stream| tcp(stream, "tcp2")).await?);
         // Bound, then free again: connections are refused.
@@ -124,6 +129,39 @@ async fn garbage(mut stream: TcpStream) -> io::Result<()> {
     // Whatever came first of the request is enough.
     let _ = stream.read(&mut [0; 4096]).await?;
     stream.write_all(b"this is no HTTP\r\n\r\n").await
+}
+
+/// Answers by HTTP with the PROXY header that came first, without its ports.
+async fn announced(mut stream: TcpStream) -> io::Result<()> {
+    let mut received = Vec::new();
+    while !received
+        .windows(4)
+        .any(|end| end == b"\r\n\r\n" && received[0] == b'P')
+        && !(received.starts_with(b"\r\n")
+            && received.ends_with(b"\r\n\r\n")
+            && received.len() > 16)
+    {
+        if stream.read_buf(&mut received).await? == 0 {
+            return Ok(());
+        }
+    }
+    let header = match received.first() {
+        Some(b'P') => {
+            let line = String::from_utf8_lossy(&received).into_owned();
+            let words = line.lines().next().unwrap_or_default().split(' ');
+            words.take(4).collect::<Vec<_>>().join(" ")
+        }
+        _ => format!("{:?}", received.get(12..24)),
+    };
+    let length = header.len();
+    stream
+        .write_all(
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{header}").as_bytes(),
+        )
+        .await?;
+    // Until the proxy has had enough of the connection.
+    while stream.read(&mut [0; 64]).await? > 0 {}
+    Ok(())
 }
 
 /// Says who it is, then sends back what comes.

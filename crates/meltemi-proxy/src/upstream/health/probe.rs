@@ -7,7 +7,7 @@ use crate::http::codec::client::{Http1Client, Http2Client};
 use crate::model::{Address, ClusterConfig, Endpoint, HealthCheck, HealthProbe, HttpProbe};
 use crate::net::{Connector, Stream};
 use crate::upstream::ClusterStats;
-use crate::upstream::connect::{self, Offer};
+use crate::upstream::connect::{self, Offer, Way};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST, TE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
@@ -71,8 +71,11 @@ pub(super) async fn probe(
         HealthProbe::Http(probe) => probe.http2,
         HealthProbe::Tcp { .. } => false,
     };
-    let offer = if http2 { Offer::Http2 } else { Offer::Own };
-    let connected = connect::establish(connector, &stats, config, target, offer, None).await;
+    let way = Way {
+        offer: if http2 { Offer::Http2 } else { Offer::Own },
+        ..Way::default()
+    };
+    let connected = connect::establish(connector, &stats, config, target, way).await;
     let stream = match connected {
         Ok(connected) => connected.stream,
         Err(error) => return Verdict::unreachable(error.to_string()),

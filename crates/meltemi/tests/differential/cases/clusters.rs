@@ -1,6 +1,6 @@
 //! Which endpoints of a cluster are used, and how they are spoken to.
 
-use crate::bootstrap::{Config, any_host, cluster, clusters, http_listener, http2_upstream};
+use crate::bootstrap::{Config, any_host, cluster, clusters, http_listener, http2_upstream, typed};
 use crate::case::{Case, Group};
 use crate::upstream::Upstreams;
 use serde_json::{Value, json};
@@ -103,6 +103,24 @@ fn subset_routes() -> Vec<Value> {
     routes
 }
 
+/// A cluster whose service is told who the client is.
+fn announced(name: &str, upstreams: &Upstreams, version: &str) -> Value {
+    let raw = json!({
+        "name": "envoy.transport_sockets.raw_buffer",
+        "typed_config": typed("transport_sockets.raw_buffer.v3.RawBuffer", json!({})),
+    });
+    let fields = json!({ "config": { "version": version }, "transport_socket": raw });
+    let socket = json!({
+        "name": "envoy.transport_sockets.upstream_proxy_protocol",
+        "typed_config": typed("transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport", fields),
+    });
+    cluster(
+        name,
+        &[upstreams.ports["announced"]],
+        json!({ "transport_socket": socket }),
+    )
+}
+
 fn config(upstreams: &Upstreams) -> Config {
     let port = |name: &str| upstreams.ports[name];
     let tcp = |send: &str, receive: &str| {
@@ -149,6 +167,8 @@ fn config(upstreams: &Upstreams) -> Config {
         grpc_checked("grpc-error", &[port("h2")], "x-grpc-status", "5"),
         disabled,
         elsewhere,
+        announced("announced-1", upstreams, "V1"),
+        announced("announced-2", upstreams, "V2"),
     ];
     let names: Vec<String> = own
         .iter()
@@ -200,6 +220,8 @@ fn cases() -> Vec<Case> {
         Case::get("the check by gRPC is not known", "/grpc-error"),
         Case::get("an endpoint that is not checked", "/disabled"),
         Case::get("an endpoint that is checked elsewhere", "/elsewhere"),
+        Case::get("a client announced by a line", "/announced-1"),
+        Case::get("a client announced in binary", "/announced-2"),
         Case::get("a subset by two keys", "/one"),
         Case::get("a subset by one key", "/one-of-one"),
         Case::get("a subset that there is not", "/none"),
