@@ -113,11 +113,7 @@ fn what_istiod_sends_compiles() {
     );
 }
 
-/// Refusals that are meant: policies that cannot be evaluated yet fail closed, and the
-/// PROXY protocol towards upstreams is not there.
+/// Refusals that are meant: policies that cannot be evaluated yet fail closed.
 fn expected(name: &str, error: &Error) -> bool {
-    let policy = name.starts_with("policy/") && error.field().contains("filters[");
-    let proxy_protocol = name.starts_with("traffic-policy/")
-        && error.reason().contains("ProxyProtocolUpstreamTransport");
-    policy || proxy_protocol
+    name.starts_with("policy/") && error.field().contains("filters[")
 }

@@ -17,7 +17,7 @@ use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, Record, RecordType};
 use meltemi_proxy::bootstrap::{Bootstrap, Format, json::encode};
 use meltemi_proxy::config::{Handle, Manager, Options};
-use meltemi_proxy::model::{Address, ClientTls, Cluster, UpstreamTransport};
+use meltemi_proxy::model::{Address, ClientTls, Cluster};
 use serde_json::{Value, json};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -188,10 +188,9 @@ fn tls_cluster(name: &str, common: Value) -> Value {
 }
 
 fn context(handle: &Handle, name: &str) -> Arc<ClientTls> {
-    match &cluster(handle, name).unwrap().config.transport.default {
-        UpstreamTransport::Tls(context) => context.clone(),
-        UpstreamTransport::Plain => panic!("plain"),
-    }
+    let cluster = cluster(handle, name).unwrap();
+    let context = cluster.config.transport.default.tls();
+    context.expect("it has a TLS context").clone()
 }
 
 #[tokio::test]
