@@ -62,6 +62,7 @@ fn secrets(identity: &WorkloadIdentity) -> OwnSecrets {
         })),
         trust: Some(Arc::new(Secret::Trust {
             roots: identity.roots.roots().to_vec(),
+            revocation: None,
         })),
     }
 }

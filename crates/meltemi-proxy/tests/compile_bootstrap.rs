@@ -199,6 +199,7 @@ async fn own_identity_answers_for_istios_names() {
         })),
         trust: Some(Arc::new(Secret::Trust {
             roots: vec![certificate.der().clone()],
+            revocation: None,
         })),
     });
     let arrived = async {

@@ -138,7 +138,7 @@ fn clusters() {
             json!({"name": "c", "transport_socket": {"name": "tls", "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
                 "common_tls_context": {"validation_context": {"crl": {"inline_string": "x"}}}}}}),
-            "transport_socket.typed_config.common_tls_context.validation_context.crl: is not supported",
+            "transport_socket.typed_config.common_tls_context.validation_context.crl: needs a trusted_ca",
         ),
     ];
     for (value, expected) in cases {

@@ -4,11 +4,11 @@
 use super::basic::fetch_timeout;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result, pb};
-use crate::tls::Secret;
+use crate::tls::{Revocation, Secret};
 use pb::core::{ConfigSource, DataSource, config_source::ConfigSourceSpecifier, data_source};
 use pb::tls as proto;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::PathBuf;
@@ -83,9 +83,17 @@ pub enum SecretSource {
     },
     Trust {
         roots: Data,
+        crl: Option<Crl>,
     },
     /// The operating system's trust store.
     SystemRoots,
+}
+
+/// Revocation lists beside a trust bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crl {
+    pub lists: Data,
+    pub only_leaf: bool,
 }
 
 impl SecretSource {
@@ -95,7 +103,17 @@ impl SecretSource {
             SecretSource::Certificate { chain, key } => {
                 format!("file-cert:{}~{}", chain.identity(), key.identity()).into()
             }
-            SecretSource::Trust { roots } => format!("file-root:{}", roots.identity()).into(),
+            SecretSource::Trust { roots, crl: None } => {
+                format!("file-root:{}", roots.identity()).into()
+            }
+            SecretSource::Trust {
+                roots,
+                crl: Some(crl),
+            } => {
+                let part = if crl.only_leaf { "leaf" } else { "chain" };
+                let (roots, lists) = (roots.identity(), crl.lists.identity());
+                format!("file-root-crl:{roots}~{lists}~{part}").into()
+            }
             SecretSource::SystemRoots => "file-root:system".into(),
             SecretSource::Fixed | SecretSource::Ads | SecretSource::Sds { .. } => "".into(),
         }
@@ -110,7 +128,10 @@ impl SecretSource {
                 .chain(key.path())
                 .cloned()
                 .collect(),
-            SecretSource::Trust { roots } => roots.path().into_iter().cloned().collect(),
+            SecretSource::Trust { roots, crl } => {
+                let lists = crl.as_ref().and_then(|crl| crl.lists.path());
+                roots.path().into_iter().chain(lists).cloned().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -162,6 +183,7 @@ pub fn file_source(name: &str) -> Option<SecretSource> {
     if let Some(path) = name.strip_prefix("file-root:") {
         return Some(SecretSource::Trust {
             roots: Data::File(path.into()),
+            crl: None,
         });
     }
     let (chain, key) = name.strip_prefix("file-cert:")?.split_once('~')?;
@@ -223,13 +245,18 @@ pub fn certificate_source(value: proto::TlsCertificate) -> Result<SecretSource> 
     })
 }
 
+/// `trusted_ca` and the fields that belong to it.
 pub fn trust_source(
     value: DataSource,
+    crl: Option<DataSource>,
+    only_leaf: bool,
     watched_directory: Option<pb::core::WatchedDirectory>,
 ) -> Result<SecretSource> {
     harmless!(watched_directory);
+    let lists = crl.map(data).transpose().at("crl")?;
     Ok(SecretSource::Trust {
-        roots: data(value)?,
+        roots: data(value).at("trusted_ca")?,
+        crl: lists.map(|lists| Crl { lists, only_leaf }),
     })
 }
 
@@ -244,14 +271,19 @@ pub fn secret_source(value: proto::Secret) -> Result<SecretSource> {
             let trusted_ca = value.trusted_ca.take();
             let system = value.system_root_certs.take();
             let watched = value.watched_directory.take();
+            let crl = value.crl.take();
+            let only_leaf = std::mem::take(&mut value.only_verify_leaf_cert_crl);
             if value != proto::CertificateValidationContext::default() {
                 return Err(Error::new(
-                    "only trusted_ca is supported in a discovered validation context",
+                    "only trusted_ca and crl are supported in a discovered validation context",
                 )
                 .at_field("validation_context"));
             }
             match trusted_ca {
-                Some(data) => trust_source(data, watched).at("validation_context.trusted_ca"),
+                Some(data) => trust_source(data, crl, only_leaf, watched).at("validation_context"),
+                None if crl.is_some() => {
+                    Err(Error::new("needs a trusted_ca").at_field("validation_context.crl"))
+                }
                 None if system.is_some() => Ok(SecretSource::SystemRoots),
                 None => Err(Error::missing("validation_context.trusted_ca")),
             }
@@ -270,11 +302,13 @@ pub fn load(source: &SecretSource) -> std::result::Result<Option<Secret>, String
                 .map_err(|error| format!("private key: {error}"))?;
             Ok(Some(Secret::Certificate { chain, key }))
         }
-        SecretSource::Trust { roots } => Ok(Some(Secret::Trust {
+        SecretSource::Trust { roots, crl } => Ok(Some(Secret::Trust {
             roots: certificates(&roots.read()?)?,
+            revocation: crl.as_ref().map(revocation).transpose()?,
         })),
         SecretSource::SystemRoots => Ok(Some(Secret::Trust {
             roots: certificates(&system_roots()?)?,
+            revocation: None,
         })),
         SecretSource::Fixed | SecretSource::Ads | SecretSource::Sds { .. } => Ok(None),
     }
@@ -288,6 +322,19 @@ fn certificates(pem: &[u8]) -> std::result::Result<Vec<CertificateDer<'static>>,
         return Err("holds no PEM certificate".to_owned());
     }
     Ok(chain)
+}
+
+fn revocation(crl: &Crl) -> std::result::Result<Revocation, String> {
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&crl.lists.read()?)
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| format!("revocation lists: {error}"))?;
+    if lists.is_empty() {
+        return Err("holds no PEM revocation list".to_owned());
+    }
+    Ok(Revocation {
+        lists,
+        only_leaf: crl.only_leaf,
+    })
 }
 
 /// The bundle files of the common distributions, in Envoy's order.

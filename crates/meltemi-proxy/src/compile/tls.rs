@@ -181,8 +181,12 @@ fn combined(
         validation_context_certificate_provider,
         validation_context_certificate_provider_instance
     );
-    let mut compiled = validation(default_validation_context.unwrap_or_default(), cx)
-        .at("default_validation_context")?;
+    let default = default_validation_context.unwrap_or_default();
+    if default.crl.is_some() {
+        let reason = "belongs beside the trusted_ca, in the discovered validation context";
+        return Err(Error::new(reason).at_field("default_validation_context.crl"));
+    }
+    let mut compiled = validation(default, cx).at("default_validation_context")?;
     let config = validation_context_sds_secret_config
         .ok_or_else(|| Error::missing("validation_context_sds_secret_config"))?;
     // The discovered bundle replaces the default one, as merging does in Envoy.
@@ -220,16 +224,18 @@ pub(super) fn validation(
         verify_certificate_spki,
         verify_certificate_hash,
         require_signed_certificate_timestamp,
-        crl,
         allow_expired_certificate,
         custom_validator_config,
-        only_verify_leaf_cert_crl,
     );
+    if trusted_ca.is_none() && crl.is_some() {
+        return Err(Error::new("needs a trusted_ca").at_field("crl"));
+    }
     // What the server's certificate request lists; webpki bounds a chain's length itself.
     harmless!(suppress_client_ca_list, max_verify_depth);
     let trust = match trusted_ca {
         Some(data) => {
-            let source = secret::trust_source(data, watched_directory).at("trusted_ca")?;
+            let source =
+                secret::trust_source(data, crl, only_verify_leaf_cert_crl, watched_directory)?;
             Some(reference(source.name(), source, Duration::ZERO, cx))
         }
         None if system_root_certs.is_some() => {

@@ -264,7 +264,7 @@ fn secrets(shared: &Shared, records: &[&Record], filter: Option<&Regex>) -> Valu
                     "private_key": {"inline_bytes": "W3JlZGFjdGVkXQ=="},
                 },
             }),
-            Secret::Trust { roots } => json!({
+            Secret::Trust { roots, .. } => json!({
                 "validation_context": {"trusted_ca": {"inline_bytes": pem(roots)}},
             }),
         };

@@ -93,6 +93,7 @@ impl OwnSecrets {
             })),
             trust: Some(Arc::new(tls::Secret::Trust {
                 roots: identity.roots.roots().to_vec(),
+                revocation: None,
             })),
         }
     }

@@ -307,7 +307,7 @@ pub fn certs_json(secrets: &HashMap<Arc<str>, Arc<Secret>>) -> Value {
                 "ca_cert": [],
                 "cert_chain": chain.iter().map(|der| certificate(der)).collect::<Vec<_>>(),
             }),
-            Secret::Trust { roots } => json!({
+            Secret::Trust { roots, .. } => json!({
                 "name": name,
                 "ca_cert": roots.iter().map(|der| certificate(der)).collect::<Vec<_>>(),
                 "cert_chain": [],

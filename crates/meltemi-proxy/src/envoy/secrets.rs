@@ -2,7 +2,7 @@
 //! `ROOTCA`: Istio's names for them.
 
 use crate::config::OwnSecrets;
-use crate::tls::Secret;
+use crate::tls::{Revocation, Secret};
 use arc_swap::ArcSwap;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, Node};
@@ -84,9 +84,15 @@ fn resource(name: &str, secret: &Secret) -> Resource {
                 ..Default::default()
             })
         }
-        Secret::Trust { roots } => {
+        Secret::Trust { roots, revocation } => {
+            let lists = |revocation: &Revocation| {
+                let lists = revocation.lists.iter();
+                inline(lists.map(|list| pem("X509 CRL", list)).collect())
+            };
             pb::secret::Type::ValidationContext(CertificateValidationContext {
                 trusted_ca: inline(roots.iter().map(|one| pem("CERTIFICATE", one)).collect()),
+                crl: revocation.as_ref().and_then(lists),
+                only_verify_leaf_cert_crl: revocation.as_ref().is_some_and(|r| r.only_leaf),
                 ..Default::default()
             })
         }

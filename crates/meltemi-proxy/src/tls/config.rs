@@ -5,7 +5,7 @@
 use super::verify::{ClientVerifier, ServerVerifier};
 use super::{Secret, identity, suites};
 use crate::model::{ClientTlsConfigs, CommonTls, ServerTls};
-use rustls::client::ResolvesClientCert;
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -44,14 +44,26 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
         .with_protocol_versions(suites::versions(common)?)
         .map_err(|error| error.to_string())?;
     let validation = &common.validation;
-    let roots = roots(common, lookup)?;
-    let builder = match roots {
+    let trust = trust(common, lookup)?;
+    let builder = match trust {
         None if !tls.requires_client_cert => builder.with_no_client_auth(),
-        roots => {
-            let inner = match roots {
-                Some(roots) if !validation.accept_untrusted => {
-                    let verifier =
-                        WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+        trust => {
+            let inner = match trust {
+                Some(trust) if !validation.accept_untrusted => {
+                    let mut verifier =
+                        WebPkiClientVerifier::builder_with_provider(trust.roots, provider.clone());
+                    if let Secret::Trust {
+                        revocation: Some(revocation),
+                        ..
+                    } = &*trust.secret
+                    {
+                        verifier = verifier
+                            .with_crls(revocation.lists.iter().cloned())
+                            .enforce_revocation_expiration();
+                        if revocation.only_leaf {
+                            verifier = verifier.only_check_end_entity_revocation();
+                        }
+                    }
                     let verifier = if tls.requires_client_cert {
                         verifier
                     } else {
@@ -95,13 +107,15 @@ pub fn client_configs(
 ) -> Result<ClientTlsConfigs, String> {
     let provider = suites::provider(common)?;
     let keys = keys(common, lookup, &provider)?;
-    let roots = roots(common, lookup)?.filter(|_| !common.validation.accept_untrusted);
+    let trust = trust(common, lookup)?.filter(|_| !common.validation.accept_untrusted);
+    let inner = trust.map(|trust| server_verifier(trust, &provider));
+    let inner = inner.transpose()?;
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(suites::versions(common)?)
         .map_err(|error| error.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ServerVerifier {
-            roots,
+            inner,
             names: common.validation.names.clone(),
             algorithms: provider.signature_verification_algorithms,
         }));
@@ -131,7 +145,35 @@ fn find(lookup: Lookup<'_>, name: &str) -> Result<Arc<Secret>, String> {
     lookup(name).ok_or_else(|| format!("secret `{name}` has not arrived"))
 }
 
-fn roots(common: &CommonTls, lookup: Lookup<'_>) -> Result<Option<Arc<RootCertStore>>, String> {
+fn server_verifier(
+    trust: Trust,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, String> {
+    let mut verifier = WebPkiServerVerifier::builder_with_provider(trust.roots, provider.clone());
+    if let Secret::Trust {
+        revocation: Some(revocation),
+        ..
+    } = &*trust.secret
+    {
+        verifier = verifier
+            .with_crls(revocation.lists.iter().cloned())
+            .enforce_revocation_expiration();
+        if revocation.only_leaf {
+            verifier = verifier.only_check_end_entity_revocation();
+        }
+    }
+    verifier
+        .build()
+        .map_err(|error| format!("trust bundle: {error}"))
+}
+
+/// A trust bundle, ready to verify with.
+struct Trust {
+    roots: Arc<RootCertStore>,
+    secret: Arc<Secret>,
+}
+
+fn trust(common: &CommonTls, lookup: Lookup<'_>) -> Result<Option<Trust>, String> {
     let Some(name) = &common.validation.trust else {
         if !common.validation.names.is_empty() {
             // Envoy refuses it, too: anybody can make a certificate with any name.
@@ -140,7 +182,7 @@ fn roots(common: &CommonTls, lookup: Lookup<'_>) -> Result<Option<Arc<RootCertSt
         return Ok(None);
     };
     let secret = find(lookup, name)?;
-    let Secret::Trust { roots } = &*secret else {
+    let Secret::Trust { roots, .. } = &*secret else {
         return Err(format!(
             "secret `{name}` is a certificate, a trust bundle is needed"
         ));
@@ -154,7 +196,10 @@ fn roots(common: &CommonTls, lookup: Lookup<'_>) -> Result<Option<Arc<RootCertSt
     if store.is_empty() {
         return Err(format!("trust bundle `{name}` is empty"));
     }
-    Ok(Some(Arc::new(store)))
+    Ok(Some(Trust {
+        roots: Arc::new(store),
+        secret,
+    }))
 }
 
 fn keys(

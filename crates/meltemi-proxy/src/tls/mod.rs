@@ -13,7 +13,7 @@ pub use config::{Lookup, client_configs, server_config};
 pub use error::TlsError;
 pub use handshake::{AlpnChoice, accept, connect};
 
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// What SDS, a file or the bootstrap delivered under one name.
 pub enum Secret {
@@ -24,7 +24,17 @@ pub enum Secret {
     },
     Trust {
         roots: Vec<CertificateDer<'static>>,
+        /// `None`: revocation is not checked.
+        revocation: Option<Revocation>,
     },
+}
+
+/// What certificates are no longer good (`crl`). Each issuer in a chain needs a list that is
+/// in force, as in Envoy.
+pub struct Revocation {
+    pub lists: Vec<CertificateRevocationListDer<'static>>,
+    /// Only the peer's own certificate is looked up (`only_verify_leaf_cert_crl`).
+    pub only_leaf: bool,
 }
 
 #[cfg(test)]

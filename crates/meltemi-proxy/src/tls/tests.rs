@@ -9,7 +9,10 @@ use crate::model::{
 use crate::net::{Socket, Stream};
 use crate::telemetry::TlsInfo;
 use arc_swap::ArcSwapOption;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    IsCa, KeyPair, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
 use std::io::Write;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,7 +29,12 @@ impl Authority {
     }
 
     fn issue(&self, spiffe: &str) -> Secret {
+        self.issue_numbered(spiffe, 1)
+    }
+
+    fn issue_numbered(&self, spiffe: &str, serial: u64) -> Secret {
         let mut params = CertificateParams::default();
+        params.serial_number = Some(SerialNumber::from(serial));
         params
             .subject_alt_names
             .push(SanType::URI(spiffe.try_into().unwrap()));
@@ -48,6 +56,33 @@ impl Authority {
     fn trust(&self) -> Secret {
         Secret::Trust {
             roots: vec![self.0.der().clone()],
+            revocation: None,
+        }
+    }
+
+    /// The trust bundle with a list that is in force until `year` and holds these.
+    fn trust_without(&self, serials: &[u64], year: i32) -> Secret {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.0).unwrap();
+        Secret::Trust {
+            roots: vec![self.0.der().clone()],
+            revocation: Some(Revocation {
+                lists: vec![list.der().clone()],
+                only_leaf: false,
+            }),
         }
     }
 }
@@ -251,6 +286,49 @@ async fn foreign_authorities_wrong_names_and_no_certificate_are_refused() {
         matches!(at_client, Err(TlsError::Untrusted(_))),
         "{at_client:?}"
     );
+}
+
+#[tokio::test]
+async fn revoked_certificates_are_refused_on_both_sides() {
+    let mesh = Authority::new("mesh");
+    let with = |spiffe: &str, serial: u64, trust: Secret| {
+        (
+            Arc::new(mesh.issue_numbered(spiffe, serial)),
+            Arc::new(trust),
+        )
+    };
+    // (revoked, in force until, server's and client's word)
+    for (revoked, year, server_takes, client_takes) in [
+        (&[][..], 2124, true, true),
+        (&[7, 8][..], 2124, true, true),
+        (&[1][..], 2124, true, false),
+        (&[2][..], 2124, false, true),
+        // A list that is no longer in force tells nothing.
+        (&[][..], 2025, false, false),
+    ] {
+        let server = server(
+            common(&[], None),
+            &with(SERVER, 1, mesh.trust_without(revoked, year)),
+        );
+        let trusting = client(common(&[], None), &with(CLIENT, 2, mesh.trust()));
+        let (at_server, _) = shake(&server, &trusting, AlpnChoice::Own).await;
+        assert_eq!(
+            at_server.is_ok(),
+            server_takes,
+            "{revoked:?}: {at_server:?}"
+        );
+        let trusting = self::server(common(&[], None), &with(SERVER, 1, mesh.trust()));
+        let careful = client(
+            common(&[], None),
+            &with(CLIENT, 2, mesh.trust_without(revoked, year)),
+        );
+        let (_, at_client) = shake(&trusting, &careful, AlpnChoice::Own).await;
+        assert_eq!(
+            at_client.is_ok(),
+            client_takes,
+            "{revoked:?}: {at_client:?}"
+        );
+    }
 }
 
 #[tokio::test]

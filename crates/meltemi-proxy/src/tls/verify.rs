@@ -3,15 +3,11 @@
 
 use super::identity;
 use crate::model::{SanKind, SanMatch, StringMatch};
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,7 +27,7 @@ pub(super) struct ClientVerifier {
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     /// `None` takes any certificate.
-    pub roots: Option<Arc<RootCertStore>>,
+    pub inner: Option<Arc<WebPkiServerVerifier>>,
     pub names: Vec<SanMatch>,
     pub algorithms: WebPkiSupportedAlgorithms,
 }
@@ -100,19 +96,20 @@ impl ServerCertVerifier for ServerVerifier {
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(roots) = &self.roots {
-            let parsed = ParsedCertificate::try_from(leaf)?;
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                roots,
-                intermediates,
-                now,
-                self.algorithms.all,
-            )?;
+        if let Some(inner) = &self.inner {
+            use CertificateError::{NotValidForName, NotValidForNameContext};
+            match inner.verify_server_cert(leaf, intermediates, name, ocsp, now) {
+                Ok(_) => {}
+                // The host name is looked at last, when the chain is good; whose certificate
+                // it has to be is told by other names.
+                Err(Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+                }
+                Err(error) => return Err(error),
+            }
             verify_names(&self.names, leaf)?;
         }
         Ok(ServerCertVerified::assertion())

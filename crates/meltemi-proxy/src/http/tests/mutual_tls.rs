@@ -30,6 +30,7 @@ impl Authority {
         });
         let trust = Arc::new(Secret::Trust {
             roots: vec![self.0.der().clone()],
+            revocation: None,
         });
         move |name| match name {
             "default" => Some(own.clone()),
