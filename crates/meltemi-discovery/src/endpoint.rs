@@ -10,43 +10,56 @@ use crate::names;
 use crate::pb::{self, core, endpoint as eds, structs};
 use crate::proxy::Proxy;
 use crate::world::World;
-use crate::world::destination_rule;
+use crate::world::destination_rule::{self, Rule};
 use crate::world::peer_authentication::MtlsMode;
 use crate::world::scope::Scope;
 
 /// The endpoints of every EDS cluster of a proxy.
 pub fn translate(scope: &Scope<'_>, proxy: &Proxy) -> Vec<eds::ClusterLoadAssignment> {
+    let services = scope.services.values();
+    services
+        .flat_map(|service| {
+            let rule = scope.rule(service).map(|rule| &**rule);
+            of_service(scope.world, proxy, service, rule)
+        })
+        .collect()
+}
+
+/// The endpoints of a service's EDS clusters, under the DestinationRule in force for it.
+pub fn of_service(
+    world: &World,
+    proxy: &Proxy,
+    service: &Service,
+    rule: Option<&Rule>,
+) -> Vec<eds::ClusterLoadAssignment> {
     let mut assignments = Vec::new();
-    for service in scope.services.values() {
-        if cluster::discovery(service, proxy.kind) != Discovery::Eds {
+    if cluster::discovery(service, proxy.kind) != Discovery::Eds {
+        return assignments;
+    }
+    for port in &service.ports {
+        if port.protocol == Protocol::Udp {
             continue;
         }
-        let rule = scope.rule(service);
-        for port in &service.ports {
-            if port.protocol == Protocol::Udp {
-                continue;
-            }
-            let mesh_default = scope.world.mesh.config.default_traffic_policy.as_ref();
-            let own = rule.and_then(|rule| rule.traffic_policy.as_ref());
-            let policy = destination_rule::at_port(own.or(mesh_default), port.number);
-            let empty = BTreeMap::new();
-            let subsets = rule.iter().flat_map(|rule| &rule.subsets).map(|subset| {
-                let policy = destination_rule::at_subset(&policy, subset, port.number);
-                (subset.name.as_str(), &subset.labels, policy)
+        let mesh_default = world.mesh.config.default_traffic_policy.as_ref();
+        let own = rule.and_then(|rule| rule.traffic_policy.as_ref());
+        let policy = destination_rule::at_port(own.or(mesh_default), port.number);
+        let empty = BTreeMap::new();
+        let subsets = rule.iter().flat_map(|rule| &rule.subsets).map(|subset| {
+            let policy = destination_rule::at_subset(&policy, subset, port.number);
+            (subset.name.as_str(), &subset.labels, policy)
+        });
+        let whole = ("", &empty, policy.clone());
+        for (name, labels, policy) in std::iter::once(whole).chain(subsets) {
+            let endpoints = service
+                .endpoints(port.number)
+                .iter()
+                .map(|endpoint| &**endpoint)
+                .filter(|endpoint| matches(labels, &endpoint.workload.labels));
+            assignments.push(eds::ClusterLoadAssignment {
+                cluster_name: names::outbound(port.number, name, &service.hostname),
+                endpoints: localities(world, proxy, service, &policy, endpoints),
+                ..Default::default()
             });
-            let whole = ("", &empty, policy.clone());
-            for (name, labels, policy) in std::iter::once(whole).chain(subsets) {
-                let endpoints = service
-                    .endpoints(port.number)
-                    .iter()
-                    .map(|endpoint| &**endpoint)
-                    .filter(|endpoint| matches(labels, &endpoint.workload.labels));
-                assignments.push(eds::ClusterLoadAssignment {
-                    cluster_name: names::outbound(port.number, name, &service.hostname),
-                    endpoints: localities(scope.world, proxy, service, &policy, endpoints),
-                    ..Default::default()
-                });
-            }
         }
     }
     assignments

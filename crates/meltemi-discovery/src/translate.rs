@@ -1,6 +1,7 @@
 //! A proxy's whole configuration from a World: a pure function.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use meltemi_registry::{Resolution, ServiceTarget};
@@ -79,25 +80,59 @@ impl Resources {
             (type_url::SECRET, set(&self.secrets, |secret| &secret.name)),
             (
                 type_url::NAME_TABLE,
-                // One resource; istiod gives it no name, delta xDS wants one.
-                ResourceSet::new(vec![encode(type_url::NAME_TABLE, &self.name_table)]),
+                encode_name_table(&self.name_table),
             ),
         ])
     }
 }
 
-fn set<M: Message + Name>(messages: &[M], name: impl Fn(&M) -> &String) -> ResourceSet {
+pub(crate) fn set<M: Message + Name>(messages: &[M], name: impl Fn(&M) -> &String) -> ResourceSet {
     messages
         .iter()
         .map(|message| encode(name(message), message))
         .collect()
 }
 
-fn encode<M: Message + Name>(name: &str, message: &M) -> Resource {
+pub(crate) fn encode<M: Message + Name>(name: &str, message: &M) -> Resource {
     Resource::from_value(name, &M::type_url(), canonical::encode(message).into())
 }
 
+/// One resource; istiod gives it no name, delta xDS wants one.
+pub(crate) fn encode_name_table(table: &NameTable) -> ResourceSet {
+    ResourceSet::new(vec![encode(type_url::NAME_TABLE, table)])
+}
+
+/// What of a sidecar's configuration is its workload's alone, encoded: beside a [`View`] the
+/// rest of it.
+///
+/// [`View`]: crate::view::View
+#[derive(Debug)]
+pub struct Own {
+    pub clusters: ResourceSet,
+    pub listeners: ResourceSet,
+    pub secrets: ResourceSet,
+    pub issues: Vec<Issue>,
+}
+
+impl Own {
+    pub fn new(world: &World, proxy: &Proxy) -> Self {
+        let scope = Scope::new(world, proxy);
+        let targets = targets(world, proxy);
+        let mut issues = Issues::default();
+        let clusters = clusters::own(&scope, proxy, &targets, &mut issues);
+        let listeners = listeners::translate(&scope, proxy, &targets, &mut issues);
+        let secrets = secret::translate(&scope, proxy, &listeners.gateway, &mut issues);
+        Self {
+            clusters: set(&clusters, |cluster| &cluster.name),
+            listeners: set(&listeners.listeners, |listener| &listener.name),
+            secrets: set(&secrets, |secret| &secret.name),
+            issues: issues.into_vec(),
+        }
+    }
+}
+
 /// Proxies with equal keys get equal resources from a World: replicas share one translation.
+/// With an equal key in a later World of the same shape, what is a workload's own is equal too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ShareKey {
     /// The proxy without what is its alone.
@@ -109,22 +144,11 @@ pub struct ShareKey {
 /// The key of a proxy in a World.
 pub fn share_key(world: &World, proxy: &Proxy) -> ShareKey {
     let targets = targets(world, proxy);
-    // A proxy that binds ports binds its own address; one that is part of a headless service
-    // has no listener for itself.
-    let by_address = !proxy.intercepts
-        || proxy.loopback.is_some()
-        || targets
-            .iter()
-            .any(|target| target.service.resolution == Resolution::Passthrough);
     ShareKey {
         proxy: Proxy {
             id: String::new(),
             pod: String::new(),
-            ips: if by_address {
-                proxy.ips.clone()
-            } else {
-                Vec::new()
-            },
+            ips: own_addresses(proxy, &targets),
             ..proxy.clone()
         },
         targets: targets
@@ -138,5 +162,27 @@ pub fn share_key(world: &World, proxy: &Proxy) -> ShareKey {
                 )
             })
             .collect(),
+    }
+}
+
+impl ShareKey {
+    /// The proxy without what no resource depends on.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+}
+
+/// The addresses of a proxy that binds ports, which are its own, or is part of a headless
+/// service, as it has no listener for itself; of others they change nothing.
+fn own_addresses(proxy: &Proxy, targets: &[ServiceTarget]) -> Vec<IpAddr> {
+    let by_address = !proxy.intercepts
+        || proxy.loopback.is_some()
+        || targets
+            .iter()
+            .any(|target| target.service.resolution == Resolution::Passthrough);
+    if by_address {
+        proxy.ips.clone()
+    } else {
+        Vec::new()
     }
 }

@@ -8,7 +8,7 @@ use meltemi_api::{Object, Spec};
 
 use crate::instances::Instances;
 use crate::kube::{self, Declared};
-use crate::targets::PodPorts;
+use crate::targets::{LeadsTo, PodPorts};
 use crate::{
     Instance, Problem, Provider, Resolution, Service, ServiceTarget, Settings, address, pods,
     service_entry, targets,
@@ -22,6 +22,7 @@ pub struct Registry {
     by_host: BTreeMap<Arc<str>, Vec<Arc<Service>>>,
     instances: Instances,
     pod_ports: PodPorts,
+    leads_to: LeadsTo,
     problems: Vec<Problem>,
 }
 
@@ -87,21 +88,27 @@ impl Registry {
             same
         });
         let services: Vec<Arc<Service>> = services.into_iter().map(Arc::new).collect();
-        let mut by_host: BTreeMap<Arc<str>, Vec<Arc<Service>>> = BTreeMap::new();
-        for service in &services {
-            by_host
-                .entry(service.hostname.clone())
-                .or_default()
-                .push(service.clone());
-        }
         problems.sort_by(|a, b| (&a.object, &a.field).cmp(&(&b.object, &b.field)));
         Self {
+            by_host: by_host(&services),
+            leads_to: LeadsTo::new(&services),
             services,
-            by_host,
             instances,
             pod_ports,
             problems,
         }
+    }
+
+    /// Takes from an earlier registry the services that are equal there: what changed is then
+    /// told by comparing pointers.
+    pub fn share(&mut self, before: &Self) {
+        for service in &mut self.services {
+            let earlier = before.by_host(&service.hostname).iter();
+            if let Some(same) = earlier.into_iter().find(|earlier| *earlier == service) {
+                *service = same.clone();
+            }
+        }
+        self.by_host = by_host(&self.services);
     }
 
     /// All services, in order of host name, then namespace.
@@ -158,8 +165,9 @@ impl Registry {
         ips: &[IpAddr],
     ) -> Vec<ServiceTarget> {
         let instance = ips.iter().find_map(|ip| self.instance_at(*ip));
+        let candidates = self.leads_to.candidates(namespace, ips);
         targets::of(
-            &self.services,
+            candidates.map(|position| &self.services[position]),
             &self.pod_ports,
             namespace,
             labels,
@@ -172,6 +180,17 @@ impl Registry {
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
+}
+
+fn by_host(services: &[Arc<Service>]) -> BTreeMap<Arc<str>, Vec<Arc<Service>>> {
+    let mut by_host: BTreeMap<Arc<str>, Vec<Arc<Service>>> = BTreeMap::new();
+    for service in services {
+        by_host
+            .entry(service.hostname.clone())
+            .or_default()
+            .push(service.clone());
+    }
+    by_host
 }
 
 /// A second declaration of the same host adds the ports and endpoints that the first lacks.

@@ -84,7 +84,7 @@ pub struct Port {
 }
 
 /// A service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// The name it is known by in the mesh: an FQDN, or a ServiceEntry's host (may begin `*.`).
     pub hostname: Arc<str>,
@@ -153,5 +153,42 @@ impl Service {
 
     pub fn is_wildcard(&self) -> bool {
         self.hostname.starts_with('*')
+    }
+
+    /// Whether both differ in nothing that a client notices but in the endpoints it is told by
+    /// EDS: neither names nor addresses nor the identities it expects.
+    pub fn differs_in_endpoints_only(&self, other: &Self) -> bool {
+        let told = |service: &Self| {
+            service.resolution == Resolution::ClientSide && !service.headless
+        };
+        told(self) && told(other) && self.declaration() == other.declaration()
+    }
+
+    /// Everything but the endpoints.
+    fn declaration(&self) -> impl PartialEq + '_ {
+        let Self {
+            hostname,
+            name,
+            namespace,
+            provider,
+            labels,
+            ports,
+            resolution,
+            addresses,
+            auto_address,
+            external,
+            external_name,
+            headless,
+            visibility,
+            selector,
+            identities,
+            endpoints: _,
+            created,
+        } = self;
+        (
+            (hostname, name, namespace, provider, labels, ports),
+            (resolution, addresses, auto_address, external, external_name),
+            (headless, visibility, selector, identities, created),
+        )
     }
 }

@@ -1,6 +1,6 @@
 //! A workload's own view: which services, on which of its ports, lead to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,12 +10,57 @@ use meltemi_api::networking::ServiceEntry;
 use crate::{Instance, Port, Service, Source, Target, kube, matches};
 
 /// One service port that leads to a workload.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceTarget {
     pub service: Arc<Service>,
     pub port: Port,
     /// The workload's port.
     pub target_port: u16,
+}
+
+/// Which services may lead to a workload, by position.
+#[derive(Debug, Default)]
+pub struct LeadsTo {
+    /// Those that select workloads, by namespace.
+    selecting: HashMap<String, Vec<usize>>,
+    /// By the addresses of their endpoints.
+    by_ip: HashMap<IpAddr, Vec<usize>>,
+}
+
+impl LeadsTo {
+    pub fn new(services: &[Arc<Service>]) -> Self {
+        let mut index = Self::default();
+        for (position, service) in services.iter().enumerate() {
+            if !service.selector.is_empty() {
+                index
+                    .selecting
+                    .entry(service.namespace.clone())
+                    .or_default()
+                    .push(position);
+            }
+            for endpoint in service.endpoints.values().flatten() {
+                if let Target::Ip(ip) = endpoint.target {
+                    let positions = index.by_ip.entry(ip).or_default();
+                    if positions.last() != Some(&position) {
+                        positions.push(position);
+                    }
+                }
+            }
+        }
+        index
+    }
+
+    /// In order of position, each once.
+    pub fn candidates(
+        &self,
+        namespace: &str,
+        ips: &[IpAddr],
+    ) -> impl Iterator<Item = usize> + use<> {
+        let selecting = self.selecting.get(namespace).into_iter();
+        let by_ip = ips.iter().filter_map(|ip| self.by_ip.get(ip));
+        let positions: BTreeSet<usize> = selecting.chain(by_ip).flatten().copied().collect();
+        positions.into_iter()
+    }
 }
 
 /// A service's host name and namespace.
@@ -89,8 +134,8 @@ fn numbered(port: &ServicePort, number: u16) -> Option<u16> {
     }
 }
 
-pub fn of(
-    services: &[Arc<Service>],
+pub fn of<'a>(
+    services: impl Iterator<Item = &'a Arc<Service>>,
     ports: &PodPorts,
     namespace: &str,
     labels: &BTreeMap<String, String>,

@@ -50,7 +50,9 @@ impl Resource {
 /// The order makes responses deterministic: the same set is the same bytes.
 #[derive(Clone, Debug)]
 pub struct ResourceSet {
-    resources: Arc<[Resource]>,
+    /// Both ordered by name, and no name in both.
+    shared: Arc<[Resource]>,
+    own: Arc<[Resource]>,
     version: Arc<str>,
 }
 
@@ -74,18 +76,49 @@ impl ResourceSet {
             }
             same
         });
-        let mut hash = Sha256::new();
-        for resource in &resources {
-            // Neither a name nor a version holds a NUL, so the concatenation is unambiguous.
-            hash.update(resource.name.as_bytes());
-            hash.update([0]);
-            hash.update(resource.version.as_bytes());
-            hash.update([0]);
+        Self {
+            version: version_of(resources.iter().flat_map(|r| [&r.name, &r.version])),
+            shared: resources.into(),
+            own: Arc::default(),
+        }
+    }
+
+    /// This set and the resources of another one, which win where both have a
+    /// name. What is in this set is not copied, so that many may share it.
+    pub fn beside(&self, own: &Self) -> Self {
+        let disjoint = self.own.is_empty()
+            && own.own.is_empty()
+            && own.iter().all(|resource| self.get(&resource.name).is_none());
+        if !disjoint {
+            return self.iter().chain(own).cloned().collect();
         }
         Self {
-            version: hex_prefix(&hash.finalize()),
-            resources: resources.into(),
+            version: version_of([&self.version, &own.version]),
+            shared: Arc::clone(&self.shared),
+            own: Arc::clone(&own.shared),
         }
+    }
+
+    /// This set with other versions of some of its resources. Those it does not
+    /// have are added.
+    pub fn with(&self, changed: impl IntoIterator<Item = Resource>) -> Self {
+        let mut resources: Vec<Resource> = self.iter().cloned().collect();
+        let mut added = Vec::new();
+        let mut same = true;
+        for resource in changed {
+            match resources.binary_search_by(|r| r.name.cmp(&resource.name)) {
+                Ok(index) => {
+                    same &= resources[index].version == resource.version;
+                    resources[index] = resource;
+                }
+                Err(_) => added.push(resource),
+            }
+        }
+        if same && added.is_empty() {
+            return self.clone();
+        }
+        resources.append(&mut added);
+        Self::new(resources)
     }
 
     /// Hash over all names and versions: the `version_info` of a
@@ -96,25 +129,28 @@ impl ResourceSet {
 
     /// The resource of that name.
     pub fn get(&self, name: &str) -> Option<&Resource> {
-        self.resources
-            .binary_search_by(|resource| (*resource.name).cmp(name))
-            .ok()
-            .map(|index| &self.resources[index])
+        [&self.shared, &self.own].into_iter().find_map(|part| {
+            let found = part.binary_search_by(|resource| (*resource.name).cmp(name));
+            found.ok().map(|index| &part[index])
+        })
     }
 
     /// The resources in order of their names.
-    pub fn iter(&self) -> std::slice::Iter<'_, Resource> {
-        self.resources.iter()
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            shared: &self.shared,
+            own: &self.own,
+        }
     }
 
     /// Number of resources.
     pub fn len(&self) -> usize {
-        self.resources.len()
+        self.shared.len() + self.own.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.resources.is_empty()
+        self.len() == 0
     }
 
     /// The part of this set that a subscription asks for; the set itself when
@@ -133,6 +169,45 @@ impl ResourceSet {
     }
 }
 
+/// The resources of a set in order of their names.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    shared: &'a [Resource],
+    own: &'a [Resource],
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = &'a Resource;
+
+    fn next(&mut self) -> Option<&'a Resource> {
+        let part = match (self.shared.first(), self.own.first()) {
+            (Some(shared), Some(own)) if own.name < shared.name => &mut self.own,
+            (None, Some(_)) => &mut self.own,
+            _ => &mut self.shared,
+        };
+        let (first, rest) = part.split_first()?;
+        *part = rest;
+        Some(first)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.shared.len() + self.own.len();
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+/// A hash over texts that hold no NUL, which makes the concatenation unambiguous.
+fn version_of<'a>(texts: impl IntoIterator<Item = &'a Arc<str>>) -> Arc<str> {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(text.as_bytes());
+        hash.update([0]);
+    }
+    hex_prefix(&hash.finalize())
+}
+
 impl FromIterator<Resource> for ResourceSet {
     fn from_iter<I: IntoIterator<Item = Resource>>(iter: I) -> Self {
         Self::new(iter.into_iter().collect())
@@ -141,7 +216,7 @@ impl FromIterator<Resource> for ResourceSet {
 
 impl<'a> IntoIterator for &'a ResourceSet {
     type Item = &'a Resource;
-    type IntoIter = std::slice::Iter<'a, Resource>;
+    type IntoIter = Iter<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()

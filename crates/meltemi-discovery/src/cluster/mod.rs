@@ -7,7 +7,7 @@ mod tls;
 mod traffic_policy;
 
 pub use load_balancer::{consistent_hash, locality_setting};
-pub use outbound::{Discovery, discovery};
+pub use outbound::{Discovery, discovery, of_service};
 
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 
@@ -25,13 +25,27 @@ pub fn translate(
     targets: &[ServiceTarget],
     issues: &mut Issues,
 ) -> Vec<cluster::Cluster> {
+    let mut clusters = own(scope, proxy, targets, issues);
+    for service in scope.services.values() {
+        let rule = scope.rule(service).map(|rule| &**rule);
+        clusters.extend(of_service(scope, proxy, service, rule, issues));
+    }
+    clusters
+}
+
+/// The clusters that are no service's, and those of the proxy's own workload.
+pub fn own(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    targets: &[ServiceTarget],
+    issues: &mut Issues,
+) -> Vec<cluster::Cluster> {
     let mut clusters = vec![black_hole(scope)];
     if proxy.kind == ProxyKind::Sidecar {
         clusters.push(passthrough(scope, proxy));
         clusters.push(inbound_passthrough(scope));
         clusters.extend(inbound::translate(scope, proxy, targets, issues));
     }
-    clusters.extend(outbound::translate(scope, proxy, issues));
     clusters
 }
 

@@ -1,4 +1,4 @@
-//! Clusters for the services in scope: one a port, and one more a subset.
+//! The clusters of a service: one a port, and one more a subset.
 
 use meltemi_api::networking::{ClientTlsMode, Subset, TrafficPolicy};
 use meltemi_registry::{Port, Protocol, Resolution, Service, matches};
@@ -40,33 +40,30 @@ pub fn discovery(service: &Service, kind: ProxyKind) -> Discovery {
     }
 }
 
-pub fn translate(scope: &Scope<'_>, proxy: &Proxy, issues: &mut Issues) -> Vec<cluster::Cluster> {
+/// The clusters of a service in scope, under the DestinationRule in force for it. Of the World
+/// they depend on what is common to all services alone.
+pub fn of_service(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    service: &Service,
+    rule: Option<&Rule>,
+    issues: &mut Issues,
+) -> Vec<cluster::Cluster> {
+    if service.resolution == Resolution::DynamicDns {
+        issues.add(
+            &meltemi_api::ObjectKey::new(
+                meltemi_api::Kind::ServiceEntry,
+                &service.namespace,
+                &service.name,
+            ),
+            "spec.resolution",
+            "DYNAMIC_DNS is not supported; use DNS for a host, NONE for a wildcard. Requests to it fail",
+        );
+    }
     let mut clusters = Vec::new();
-    for service in scope.services.values() {
-        if service.resolution == Resolution::DynamicDns {
-            issues.add(
-                &meltemi_api::ObjectKey::new(
-                    meltemi_api::Kind::ServiceEntry,
-                    &service.namespace,
-                    &service.name,
-                ),
-                "spec.resolution",
-                "DYNAMIC_DNS is not supported; use DNS for a host, NONE for a wildcard. Requests to it fail",
-            );
-        }
-        let rule = scope.rule(service);
-        for port in &service.ports {
-            if port.protocol == Protocol::Udp {
-                continue;
-            }
-            clusters.extend(of_port(
-                scope,
-                proxy,
-                service,
-                port,
-                rule.map(|r| &**r),
-                issues,
-            ));
+    for port in &service.ports {
+        if port.protocol != Protocol::Udp {
+            clusters.extend(of_port(scope, proxy, service, port, rule, issues));
         }
     }
     clusters

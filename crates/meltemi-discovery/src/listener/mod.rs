@@ -62,6 +62,11 @@ pub fn translate<'w>(
     }
 }
 
+/// The route configurations that a sidecar's outbound listeners ask for.
+pub fn http(scope: &Scope<'_>, proxy: &Proxy, issues: &mut Issues) -> Vec<HttpListener> {
+    outbound::translate(scope, proxy, issues).1
+}
+
 /// How long a TLS handshake or a first byte may take before a connection is given up; Istio's.
 const SOCKET_CONNECT_TIMEOUT: i64 = 15;
 

@@ -13,6 +13,7 @@ mod outbound;
 mod retry;
 
 pub use inbound::translate as inbound;
+pub use outbound::translate as outbound;
 
 use meltemi_api::ObjectKey;
 use meltemi_api::networking::Destination;

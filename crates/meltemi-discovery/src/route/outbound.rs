@@ -1,7 +1,7 @@
 //! A sidecar's route configurations: one a port, one more for each service whose protocol is
 //! not declared.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use meltemi_registry::{Protocol, Provider, Resolution, Service};
 
@@ -66,8 +66,12 @@ fn shared(
             routed,
         ));
     }
+    let by_host: HashMap<&str, &Service> = services
+        .iter()
+        .map(|service| (&*service.hostname, *service))
+        .collect();
     for (position, virtual_service) in egress.virtual_services.iter().enumerate() {
-        let (matched, bare) = hosts_of(virtual_service, &services);
+        let (matched, bare) = hosts_of(virtual_service, &services, &by_host);
         // Hosts that are no service's have no port of their own: they are HTTP's, or that of the
         // services beside them, as in Istio.
         if bare.is_empty() || (matched.is_empty() && port != 80) {
@@ -97,17 +101,32 @@ struct Routes<'a, 'w> {
     scope: &'a Scope<'w>,
     egress: &'a Egress<'w>,
     port: u16,
+    /// Positions of the VirtualServices that name a host, and of those with a wildcard.
+    by_host: HashMap<&'w str, Vec<usize>>,
+    wildcard: Vec<usize>,
     translated: BTreeMap<usize, Vec<route::Route>>,
 }
 
 impl<'a, 'w> Routes<'a, 'w> {
     fn new(scope: &'a Scope<'w>, egress: &'a Egress<'w>, port: u16) -> Self {
-        Self {
+        let mut routes = Self {
             scope,
             egress,
             port,
+            by_host: HashMap::new(),
+            wildcard: Vec::new(),
             translated: BTreeMap::new(),
+        };
+        for (position, virtual_service) in egress.virtual_services.iter().enumerate() {
+            let hosts = &virtual_service.spec.hosts;
+            if hosts.iter().any(|host| host.starts_with('*')) {
+                routes.wildcard.push(position);
+            }
+            for host in hosts {
+                routes.by_host.entry(host).or_default().push(position);
+            }
         }
+        routes
     }
 
     /// Of the VirtualService at a position; empty where nothing of it is for this proxy.
@@ -126,12 +145,12 @@ impl<'a, 'w> Routes<'a, 'w> {
 
     /// Of the VirtualService that names a host most exactly; the oldest of several.
     fn of_host(&mut self, host: &str, issues: &mut Issues) -> Option<Vec<route::Route>> {
-        let mut candidates: Vec<(&str, usize)> = self
-            .egress
-            .virtual_services
-            .iter()
-            .enumerate()
-            .filter_map(|(position, virtual_service)| {
+        let exact = self.by_host.get(host).into_iter().flatten();
+        let positions: BTreeSet<usize> = exact.chain(&self.wildcard).copied().collect();
+        let mut candidates: Vec<(&str, usize)> = positions
+            .into_iter()
+            .filter_map(|position| {
+                let virtual_service = self.egress.virtual_services[position];
                 let patterns = virtual_service.spec.hosts.iter().map(String::as_str);
                 let best = patterns
                     .filter(|pattern| hosts::covers(pattern, host))
@@ -159,12 +178,13 @@ fn serves_http(service: &Service, port: u16) -> bool {
 fn hosts_of<'a>(
     virtual_service: &'a ResolvedVirtualService,
     services: &[&'a Service],
+    by_host: &HashMap<&str, &'a Service>,
 ) -> (Vec<&'a Service>, Vec<&'a str>) {
     let mut matched: Vec<&Service> = Vec::new();
     let mut bare = Vec::new();
     let mut wildcards = Vec::new();
     for host in &virtual_service.spec.hosts {
-        if let Some(service) = services.iter().find(|service| *service.hostname == **host) {
+        if let Some(service) = by_host.get(host.as_str()) {
             matched.push(service);
         } else if host.starts_with('*') {
             wildcards.push(host);

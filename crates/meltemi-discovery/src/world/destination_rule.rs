@@ -11,7 +11,7 @@ use super::named::Named;
 use crate::hosts;
 
 /// All rules of a namespace for one host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// The oldest of the objects that were merged.
     pub key: ObjectKey,
@@ -30,13 +30,13 @@ impl Rule {
 }
 
 /// The rules of all namespaces.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct DestinationRules {
     namespaces: HashMap<String, NamespaceRules>,
     root_namespace: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct NamespaceRules {
     /// By exact host; rules with a selector first.
     exact: HashMap<String, Vec<Arc<Rule>>>,
@@ -130,6 +130,28 @@ impl DestinationRules {
         index
     }
 
+    /// Every rule.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Rule> {
+        let rules = self.namespaces.values();
+        rules
+            .flat_map(|rules| rules.exact.values().flatten().chain(&rules.wildcard))
+            .map(|rule| &**rule)
+    }
+
+    /// Takes from an earlier World the rules that are equal there.
+    pub(super) fn share(&mut self, before: &Self) {
+        for (namespace, rules) in &mut self.namespaces {
+            let Some(before) = before.namespaces.get(namespace) else {
+                continue;
+            };
+            for (host, rules) in &mut rules.exact {
+                let earlier = before.exact.get(host).map_or(&[][..], Vec::as_slice);
+                share(rules, earlier);
+            }
+            share(&mut rules.wildcard, &before.wildcard);
+        }
+    }
+
     /// The rule in force for a client's calls of a service: the client's namespace decides, then
     /// the service's, then the root namespace; there the most specific host.
     pub fn find(
@@ -168,6 +190,14 @@ impl DestinationRules {
             .iter()
             .filter(|rule| hosts::covers(&rule.host, host));
         exact.chain(wildcard).find(|rule| applies(rule))
+    }
+}
+
+fn share(rules: &mut [Arc<Rule>], earlier: &[Arc<Rule>]) {
+    for rule in rules {
+        if let Some(same) = earlier.iter().find(|earlier| *earlier == rule) {
+            *rule = same.clone();
+        }
     }
 }
 

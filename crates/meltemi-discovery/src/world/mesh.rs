@@ -16,7 +16,7 @@ pub enum OutboundPolicy {
 }
 
 /// Mesh-wide settings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
     pub config: Arc<MeshConfig>,
     pub trust_domain: String,

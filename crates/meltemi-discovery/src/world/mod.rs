@@ -8,7 +8,10 @@ pub mod peer_authentication;
 pub mod scope;
 pub mod virtual_service;
 
-use std::collections::BTreeMap;
+mod client_labels;
+mod share;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use meltemi_api::mesh::{MeshConfig, MeshOutboundTrafficPolicyMode};
@@ -52,6 +55,11 @@ impl Default for WorldOptions {
 pub struct World {
     /// Counts Worlds; a larger one is newer.
     pub generation: u64,
+    /// Since which generation nothing is different but endpoints that are told by EDS.
+    pub shape_since: u64,
+    /// Since which generation nothing is different but services, VirtualServices and
+    /// DestinationRules.
+    pub common_since: u64,
     pub domain: String,
     pub cluster_id: String,
     pub mesh: Mesh,
@@ -66,6 +74,8 @@ pub struct World {
     pub peer_authentications: PeerAuthentications,
     /// By namespace and name.
     pub secrets: BTreeMap<(String, String), Arc<k8s::Secret>>,
+    /// Keys of the labels by which what a proxy sees of other services may differ.
+    pub client_labels: BTreeSet<String>,
     /// Findings that do not depend on a proxy.
     pub issues: Vec<Issue>,
 }
@@ -165,8 +175,10 @@ impl World {
             &options.domain,
             &mesh.root_namespace,
         );
-        Self {
+        let mut world = Self {
             generation,
+            shape_since: generation,
+            common_since: generation,
             domain: options.domain.clone(),
             cluster_id: options.cluster_id.clone(),
             peer_authentications: PeerAuthentications::new(
@@ -180,8 +192,11 @@ impl World {
             gateways,
             sidecars,
             secrets,
+            client_labels: BTreeSet::new(),
             issues: issues.into_vec(),
-        }
+        };
+        world.client_labels = client_labels::of(&world);
+        world
     }
 
     /// The Sidecar in force for a workload: its namespace's with a matching selector, then its

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use meltemi_api::{Meta, ObjectKey};
 
 /// A spec with what translation needs of its metadata.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Named<T> {
     pub key: ObjectKey,
     /// Sortable; empty when unknown. The oldest of conflicting objects wins.

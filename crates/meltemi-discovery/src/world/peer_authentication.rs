@@ -21,7 +21,7 @@ pub enum MtlsMode {
 }
 
 /// All policies, by the scope they apply to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct PeerAuthentications {
     root_namespace: String,
     /// Without selector, by namespace: the oldest one counts.

@@ -18,7 +18,7 @@ use crate::rule::Rule;
 pub const MESH: &str = "mesh";
 
 /// A VirtualService ready for translation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedVirtualService {
     pub key: ObjectKey,
     pub created: String,

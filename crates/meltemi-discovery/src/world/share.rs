@@ -1,0 +1,65 @@
+//! What a World has in common with the one before it.
+
+use std::sync::Arc;
+
+use meltemi_registry::Service;
+
+use super::World;
+
+impl World {
+    /// Takes from an earlier World what is equal there, so that comparing pointers tells what
+    /// changed, and notes since when the parts are as they are. What is translated from it
+    /// stays the same.
+    #[must_use]
+    pub fn share(mut self, before: &Self) -> Self {
+        self.registry.share(&before.registry);
+        self.destination_rules.share(&before.destination_rules);
+        let mut earlier = before.virtual_services.iter().peekable();
+        for service in &mut self.virtual_services {
+            // Both are in order of age.
+            while earlier.next_if(|earlier| age(earlier) < age(service)).is_some() {}
+            if let Some(same) = earlier.peek().filter(|earlier| **earlier == service) {
+                *service = Arc::clone(same);
+            }
+        }
+        if self.is_common(before) {
+            self.common_since = before.common_since;
+            if self.has_shape_of(before) {
+                self.shape_since = before.shape_since;
+            }
+        }
+        self
+    }
+
+    fn is_common(&self, before: &Self) -> bool {
+        (&self.domain, &self.cluster_id, &self.mesh, &self.gateways)
+            == (
+                &before.domain,
+                &before.cluster_id,
+                &before.mesh,
+                &before.gateways,
+            )
+            && (&self.sidecars, &self.peer_authentications, &self.secrets)
+                == (
+                    &before.sidecars,
+                    &before.peer_authentications,
+                    &before.secrets,
+                )
+    }
+
+    fn has_shape_of(&self, before: &Self) -> bool {
+        let same = |(now, before): (&Arc<Service>, &Arc<Service>)| {
+            Arc::ptr_eq(now, before) || now.differs_in_endpoints_only(before)
+        };
+        let (services, earlier) = (self.registry.services(), before.registry.services());
+        services.len() == earlier.len()
+            && services.iter().zip(earlier).all(same)
+            && self.virtual_services == before.virtual_services
+            && self.destination_rules == before.destination_rules
+    }
+}
+
+fn age(service: &super::ResolvedVirtualService) -> (&str, &str, &str) {
+    let key = &service.key;
+    (&service.created, &key.name, &key.namespace)
+}
