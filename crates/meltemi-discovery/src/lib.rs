@@ -25,6 +25,6 @@ pub mod world;
 pub use issue::{Issue, Issues};
 pub use proxy::{Flavor, NodeError, Proxy, ProxyKind};
 pub use rule::Rule;
-pub use translate::{Resources, ShareKey, share_key, targets, translate};
+pub use translate::{Own, Resources, ShareKey, share_key, targets, translate};
 pub use view::{ServiceCache, View, ViewKey};
 pub use world::{World, WorldOptions};

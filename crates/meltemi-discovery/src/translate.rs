@@ -78,10 +78,7 @@ impl Resources {
             ),
             (type_url::ROUTE, set(&self.routes, |route| &route.name)),
             (type_url::SECRET, set(&self.secrets, |secret| &secret.name)),
-            (
-                type_url::NAME_TABLE,
-                encode_name_table(&self.name_table),
-            ),
+            (type_url::NAME_TABLE, encode_name_table(&self.name_table)),
         ])
     }
 }

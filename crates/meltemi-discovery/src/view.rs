@@ -195,11 +195,7 @@ impl View {
 }
 
 /// Of every service in scope; the same that another view has made already.
-fn resources(
-    scope: &Scope<'_>,
-    class: &Proxy,
-    cache: &ServiceCache,
-) -> Vec<Arc<ServiceResources>> {
+fn resources(scope: &Scope<'_>, class: &Proxy, cache: &ServiceCache) -> Vec<Arc<ServiceResources>> {
     let known = cache.class(class);
     // Held throughout: who waits finds everything made.
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -158,9 +158,8 @@ impl Service {
     /// Whether both differ in nothing that a client notices but in the endpoints it is told by
     /// EDS: neither names nor addresses nor the identities it expects.
     pub fn differs_in_endpoints_only(&self, other: &Self) -> bool {
-        let told = |service: &Self| {
-            service.resolution == Resolution::ClientSide && !service.headless
-        };
+        let told =
+            |service: &Self| service.resolution == Resolution::ClientSide && !service.headless;
         told(self) && told(other) && self.declaration() == other.declaration()
     }
 

@@ -88,7 +88,9 @@ impl ResourceSet {
     pub fn beside(&self, own: &Self) -> Self {
         let disjoint = self.own.is_empty()
             && own.own.is_empty()
-            && own.iter().all(|resource| self.get(&resource.name).is_none());
+            && own
+                .iter()
+                .all(|resource| self.get(&resource.name).is_none());
         if !disjoint {
             return self.iter().chain(own).cloned().collect();
         }
@@ -138,8 +140,18 @@ impl ResourceSet {
     /// The resources in order of their names.
     pub fn iter(&self) -> Iter<'_> {
         Iter {
+            set: self,
             shared: &self.shared,
             own: &self.own,
+        }
+    }
+
+    /// The resource at a position that [`Iter::position`] told.
+    pub(crate) fn at(&self, position: u32) -> Option<&Resource> {
+        let position = position as usize;
+        match position.checked_sub(self.shared.len()) {
+            None => self.shared.get(position),
+            Some(position) => self.own.get(position),
         }
     }
 
@@ -172,18 +184,46 @@ impl ResourceSet {
 /// The resources of a set in order of their names.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
+    set: &'a ResourceSet,
     shared: &'a [Resource],
     own: &'a [Resource],
+}
+
+impl<'a> Iter<'a> {
+    fn next_is_own(&self) -> bool {
+        match (self.shared.first(), self.own.first()) {
+            (Some(shared), Some(own)) => own.name < shared.name,
+            (None, own) => own.is_some(),
+            (Some(_), None) => false,
+        }
+    }
+
+    /// The resource that is next.
+    pub(crate) fn peek(&self) -> Option<&'a Resource> {
+        match self.next_is_own() {
+            true => self.own.first(),
+            false => self.shared.first(),
+        }
+    }
+
+    /// Where in the set the resource is that is next.
+    pub(crate) fn position(&self) -> u32 {
+        let set = self.set;
+        let position = match self.next_is_own() {
+            true => set.len() - self.own.len(),
+            false => set.shared.len() - self.shared.len(),
+        };
+        u32::try_from(position).unwrap_or(u32::MAX)
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = &'a Resource;
 
     fn next(&mut self) -> Option<&'a Resource> {
-        let part = match (self.shared.first(), self.own.first()) {
-            (Some(shared), Some(own)) if own.name < shared.name => &mut self.own,
-            (None, Some(_)) => &mut self.own,
-            _ => &mut self.shared,
+        let part = match self.next_is_own() {
+            true => &mut self.own,
+            false => &mut self.shared,
         };
         let (first, rest) = part.split_first()?;
         *part = rest;

@@ -39,12 +39,7 @@ pub(super) async fn follow(state: Arc<State>, mut published: watch::Receiver<Arc
 fn build(state: &State, published: &Arc<Published>) -> Option<Current> {
     let before = state.world();
     let world = catch_unwind(AssertUnwindSafe(|| {
-        World::build(
-            objects(published),
-            &state.options,
-            before.generation + 1,
-        )
-        .share(&before)
+        World::build(objects(published), &state.options, before.generation + 1).share(&before)
     }));
     match world {
         Ok(world) => Some(Current {

@@ -17,7 +17,10 @@ impl World {
         let mut earlier = before.virtual_services.iter().peekable();
         for service in &mut self.virtual_services {
             // Both are in order of age.
-            while earlier.next_if(|earlier| age(earlier) < age(service)).is_some() {}
+            while earlier
+                .next_if(|earlier| age(earlier) < age(service))
+                .is_some()
+            {}
             if let Some(same) = earlier.peek().filter(|earlier| **earlier == service) {
                 *service = Arc::clone(same);
             }

@@ -1,55 +1,106 @@
 //! The delta protocol's state of one type on one stream: only what changed is
 //! sent.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use prost::Message;
 
 use super::control_plane;
 use super::protocol::{Comparison, Header, MAX_NAMES, Prepared, TypeState};
-use crate::wire::{DeltaResource, DeltaResponse};
-use crate::{ResourceSet, Subscription, type_url as types};
+use super::response::{Framing, Response, Selection};
+use crate::wire::DeltaResponse;
+use crate::{Resource, ResourceSet, Subscription, type_url as types};
 
 #[derive(Default)]
 pub struct DeltaState {
     subscription: Arc<Subscription>,
-    /// The version of each resource that the client was sent last, or that it
-    /// announced; none where it was told that there is no such resource.
-    /// Rejected versions are in here too: they are not worth sending again.
-    sent: HashMap<Arc<str>, Option<Arc<str>>>,
+    /// What was compared last: the client was sent all of it that it wants, and
+    /// told of the names it wants that are not in it. What it rejected is in here
+    /// too: it is not worth sending again.
+    last: ResourceSet,
+    /// Whether anything was compared.
+    compared: bool,
+    /// Where the client differs from that: the version it has, as it announced or
+    /// because a removal is kept back; none where it has nothing.
+    besides: Besides,
     /// Names that must be answered although the client may have them.
     owed: BTreeSet<String>,
     /// The next comparison is answered even when it finds nothing: the client
     /// waits for the end of its first wildcard answer.
     answer_empty: bool,
-    /// The set the client has all it wants of: most changes leave most types
-    /// alone, and this makes them cheap.
-    settled: Option<Arc<str>>,
 }
+
+/// Versions by name; none where the client has nothing.
+type Besides = BTreeMap<Arc<str>, Option<Arc<str>>>;
 
 impl DeltaState {
     fn unsubscribe(&mut self, name: &str) {
         let subscription = Arc::make_mut(&mut self.subscription);
         if name == "*" {
             subscription.wildcard = false;
-            self.sent
-                .retain(|sent, _| subscription.names.contains(&**sent));
+            self.last = self.last.select(subscription);
+            self.besides.retain(|name, _| subscription.matches(name));
         } else if subscription.names.remove(name) {
-            self.sent.remove(name);
             self.owed.remove(name);
             // Still covered by the wildcard: xDS wants the client told what the
             // wildcard holds under this name.
             if subscription.wildcard {
                 self.owed.insert(name.to_owned());
+            } else {
+                self.besides.remove(name);
             }
         }
+    }
+
+    fn subscribe_to(&mut self, name: String, first: bool) {
+        if name == "*" {
+            if !self.subscription.wildcard {
+                self.last = self.last.select(&self.subscription);
+                Arc::make_mut(&mut self.subscription).wildcard = true;
+            }
+            self.answer_empty = true;
+            return;
+        }
+        if !first {
+            if !self.subscription.matches(&name) {
+                self.besides.insert(Arc::from(name.as_str()), None);
+            }
+            self.owed.insert(name.clone());
+        }
+        Arc::make_mut(&mut self.subscription).names.insert(name);
+    }
+
+    /// What the client has and the set has not, with the versions. `last`: what of
+    /// the last set is not in this one.
+    fn gone(&self, last: &[&Resource], set: &ResourceSet) -> Besides {
+        let last = last.iter().filter(|resource| {
+            !self.besides.contains_key(&resource.name) && self.subscription.matches(&resource.name)
+        });
+        let last = last.map(|r| (Arc::clone(&r.name), Some(Arc::clone(&r.version))));
+        let besides = self.besides.iter();
+        let besides = besides.filter(|(name, had)| had.is_some() && set.get(name).is_none());
+        last.chain(besides.map(|(name, had)| (Arc::clone(name), had.clone())))
+            .collect()
+    }
+
+    /// Names that the client has to be told do not exist.
+    fn absent(&self, set: &ResourceSet) -> BTreeSet<Arc<str>> {
+        let names = (!self.compared).then_some(&self.subscription.names);
+        names
+            .into_iter()
+            .flatten()
+            .filter(|name| !self.besides.contains_key(name.as_str()))
+            .chain(&self.owed)
+            .filter(|name| set.get(name).is_none())
+            .map(|name| Arc::from(name.as_str()))
+            .collect()
     }
 }
 
 impl TypeState for DeltaState {
     type Request = DeltaDiscoveryRequest;
-    type Response = DeltaResponse;
 
     fn header(request: &mut DeltaDiscoveryRequest) -> Header {
         Header {
@@ -79,9 +130,8 @@ impl TypeState for DeltaState {
         if silent && !first {
             return Ok(false);
         }
-        self.settled = None;
         if first {
-            self.sent = request
+            self.besides = request
                 .initial_resource_versions
                 .into_iter()
                 .map(|(name, version)| (name.into(), Some(version.into())))
@@ -95,28 +145,24 @@ impl TypeState for DeltaState {
         for name in &request.resource_names_unsubscribe {
             self.unsubscribe(name);
         }
-        let subscription = Arc::make_mut(&mut self.subscription);
         for name in request.resource_names_subscribe {
-            if name == "*" {
-                subscription.wildcard = true;
-                self.answer_empty = true;
-                continue;
-            }
-            if !first || !self.sent.contains_key(name.as_str()) {
-                self.owed.insert(name.clone());
-            }
-            subscription.names.insert(name);
+            self.subscribe_to(name, first);
         }
         if first {
-            self.sent.retain(|name, _| subscription.matches(name));
+            let subscription = &self.subscription;
+            self.besides.retain(|name, _| subscription.matches(name));
         }
-        if subscription.names.len() > MAX_NAMES || self.sent.len() > MAX_NAMES {
+        if self.subscription.names.len() > MAX_NAMES || self.besides.len() > MAX_NAMES {
             return Err(format!(
                 "more than {MAX_NAMES} names for {}",
                 types::short_name(type_url)
             ));
         }
         Ok(true)
+    }
+
+    fn share(&mut self, subscription: Arc<Subscription>) {
+        self.subscription = subscription;
     }
 
     fn subscription(&self) -> &Arc<Subscription> {
@@ -137,82 +183,67 @@ impl TypeState for DeltaState {
         set: &ResourceSet,
         nonce: &str,
         hold_removals: bool,
-    ) -> Comparison<DeltaResponse> {
-        if self.settled.as_ref() == Some(set.version()) && self.owed.is_empty() {
+    ) -> Comparison {
+        let unchanged = self.compared && self.last.version() == set.version();
+        if unchanged && self.owed.is_empty() && self.besides.is_empty() && !self.answer_empty {
             return Comparison {
                 prepared: None,
                 held: false,
             };
         }
-        let mut resources = Vec::new();
-        let mut names = Vec::new();
+        let again = !self.last.is_empty() || self.besides.values().any(Option::is_some);
+        let mut selected = Vec::new();
         let mut changed = Vec::new();
-        let again = !self.sent.is_empty();
-        let mut bytes = 0;
-        for resource in set.iter().filter(|r| self.subscription.matches(&r.name)) {
-            let known = self.sent.get(&resource.name);
-            let current = known.is_some_and(|v| v.as_ref() == Some(&resource.version));
-            if current && !self.owed.contains(&*resource.name) {
+        let mut left_out = Vec::new();
+        let (mut last, mut now) = (self.last.iter(), set.iter());
+        while let Some(resource) = now.peek() {
+            let position = now.position();
+            now.next();
+            let name = &resource.name;
+            while let Some(gone) = last.peek().filter(|last| last.name < *name) {
+                left_out.push(gone);
+                last.next();
+            }
+            let known = last.peek().filter(|last| last.name == *name);
+            if known.is_some() {
+                last.next();
+            }
+            let known = match self.besides.get(name) {
+                Some(version) => version.as_ref(),
+                None => known.map(|known| &known.version),
+            };
+            let current = known == Some(&resource.version);
+            if current && !self.owed.contains(&**name) || !self.subscription.matches(name) {
                 continue;
             }
             if again && !current {
-                changed.push(Arc::clone(&resource.name));
+                changed.push(Arc::clone(name));
             }
-            bytes += resource.any.len();
-            names.push(Arc::clone(&resource.name));
-            resources.push(DeltaResource {
-                version: resource.version.to_string(),
-                resource: resource.any.clone(),
-                name: resource.name.to_string(),
-            });
-            self.sent.insert(
-                Arc::clone(&resource.name),
-                Some(Arc::clone(&resource.version)),
-            );
+            selected.push(position);
         }
-
-        let gone = |sent: &HashMap<Arc<str>, Option<Arc<str>>>| {
-            sent.iter()
-                .filter(|(name, version)| version.is_some() && set.get(name).is_none())
-                .map(|(name, _)| Arc::clone(name))
-                .collect::<BTreeSet<_>>()
-        };
-        let mut removed = gone(&self.sent);
-        let held = hold_removals && !removed.is_empty();
-        if held {
-            removed.clear();
+        left_out.extend(last);
+        let mut gone = self.gone(&left_out, set);
+        let mut removed = self.absent(set);
+        let held = hold_removals && !gone.is_empty();
+        if !held {
+            removed.extend(std::mem::take(&mut gone).into_keys());
         }
-        // A named resource that does not exist is said to be removed, once.
-        let absent = self
-            .subscription
-            .names
-            .iter()
-            .chain(&self.owed)
-            .filter(|name| {
-                set.get(name).is_none()
-                    && (self.owed.contains(*name) || !self.sent.contains_key(name.as_str()))
-            });
-        removed.extend(absent.map(|name| Arc::from(name.as_str())));
-        for name in &removed {
-            if self.subscription.names.contains(&**name) {
-                self.sent.insert(Arc::clone(name), None);
-            } else {
-                self.sent.remove(name);
-            }
-        }
+        gone.retain(|name, _| !removed.contains(name));
+        self.besides = gone;
         self.owed.clear();
-        self.settled = (!held).then(|| Arc::clone(set.version()));
+        self.last = set.clone();
+        self.compared = true;
 
-        if resources.is_empty() && removed.is_empty() && !self.answer_empty {
+        if selected.is_empty() && removed.is_empty() && !self.answer_empty {
             return Comparison {
                 prepared: None,
                 held,
             };
         }
         self.answer_empty = false;
-        let response = DeltaResponse {
+        let fields = DeltaResponse {
             system_version_info: set.version().to_string(),
-            resources,
+            resources: Vec::new(),
             type_url: type_url.to_owned(),
             nonce: nonce.to_owned(),
             removed_resources: removed.iter().map(ToString::to_string).collect(),
@@ -220,12 +251,14 @@ impl TypeState for DeltaState {
         };
         Comparison {
             prepared: Some(Prepared {
-                response,
+                response: Response {
+                    fields: fields.encode_to_vec(),
+                    framing: Framing::Delta,
+                    resources: Arc::new(Selection::of(set.clone(), selected)),
+                },
                 version: Arc::clone(set.version()),
-                names,
                 changed,
                 removed: removed.len(),
-                bytes,
             }),
             held,
         }

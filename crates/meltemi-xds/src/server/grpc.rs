@@ -1,5 +1,6 @@
-//! The service's two methods as tonic wants them. Written by hand because the
-//! response types are ours (see [`crate::wire`]); the requests are Envoy's.
+//! The service's two methods. Written by hand because what is sent is not a
+//! message but what all streams share of it (see [`super::response`]); the
+//! requests are Envoy's.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -7,15 +8,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
-use tonic::codegen::{BoxFuture, StdError, http};
-use tonic::server::{Grpc, NamedService, StreamingService};
-use tonic::{Request, Response, Status, Streaming};
-use tonic_prost::ProstCodec;
+use tonic::codegen::{StdError, http};
+use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstDecoder;
 
 use super::delta::DeltaState;
 use super::protocol::TypeState;
+use super::response::ResponseBody;
 use super::sotw::SotwState;
 use super::stream::{MAX_TYPES, Shared, serve};
 use super::{AdsServer, PeerInfo, ResourceSource};
@@ -26,48 +28,32 @@ use crate::wire::{
 /// Largest request: the versions of [`super::MAX_NAMES`] resources fit.
 const MAX_REQUEST_BYTES: usize = 32 * 1024 * 1024;
 
-struct Method<S, T> {
-    shared: Arc<Shared<S>>,
-    state: std::marker::PhantomData<fn() -> T>,
-}
-
-impl<S: ResourceSource, T: TypeState> StreamingService<T::Request> for Method<S, T> {
-    type Response = T::Response;
-    type ResponseStream = ReceiverStream<Result<T::Response, Status>>;
-    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<T::Request>>) -> Self::Future {
-        let peer = PeerInfo::of(&request);
-        // One response of every type, and the status that ends the stream.
-        let (sender, receiver) = mpsc::channel(MAX_TYPES + 1);
-        tokio::spawn(serve::<S, T>(
-            Arc::clone(&self.shared),
-            peer,
-            request.into_inner(),
-            sender,
-        ));
-        ready(Ok(Response::new(ReceiverStream::new(receiver))))
-    }
-}
-
-async fn streaming<S, T, B>(
-    shared: Arc<Shared<S>>,
-    request: http::Request<B>,
-) -> http::Response<Body>
+fn streaming<S, T, B>(shared: Arc<Shared<S>>, request: http::Request<B>) -> http::Response<Body>
 where
     S: ResourceSource,
     T: TypeState,
     B: tonic::codegen::Body + Send + 'static,
     B::Error: Into<StdError> + Send + 'static,
 {
-    let method = Method::<S, T> {
-        shared,
-        state: std::marker::PhantomData,
-    };
-    Grpc::new(ProstCodec::<T::Response, T::Request>::default())
-        .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .streaming(method, request)
-        .await
+    let (parts, body) = request.into_parts();
+    if let Some(encoding) = parts.headers.get("grpc-encoding")
+        && encoding != "identity"
+    {
+        return Status::unimplemented("requests must not be compressed").into_http();
+    }
+    let metadata = MetadataMap::from_headers(parts.headers);
+    let peer = PeerInfo::of(&Request::from_parts(metadata, parts.extensions, ()));
+    let decoder = ProstDecoder::<T::Request>::default();
+    let requests = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST_BYTES));
+    // One response of every type, and the status that ends the stream.
+    let (sender, receiver) = mpsc::channel(MAX_TYPES + 1);
+    tokio::spawn(serve::<S, T>(shared, peer, requests, sender));
+    let mut response = http::Response::new(Body::new(ResponseBody::new(receiver)));
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/grpc"),
+    );
+    response
 }
 
 impl<S, B> tower::Service<http::Request<B>> for AdsServer<S>
@@ -78,7 +64,7 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -86,17 +72,11 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            Ok(match request.uri().path() {
-                DELTA_PATH | DELTA_SECRETS_PATH => {
-                    streaming::<S, DeltaState, B>(shared, request).await
-                }
-                SOTW_PATH | SOTW_SECRETS_PATH => {
-                    streaming::<S, SotwState, B>(shared, request).await
-                }
-                path => Status::unimplemented(format!("no method {path}")).into_http(),
-            })
-        })
+        ready(Ok(match request.uri().path() {
+            DELTA_PATH | DELTA_SECRETS_PATH => streaming::<S, DeltaState, B>(shared, request),
+            SOTW_PATH | SOTW_SECRETS_PATH => streaming::<S, SotwState, B>(shared, request),
+            path => Status::unimplemented(format!("no method {path}")).into_http(),
+        }))
     }
 }
 
@@ -122,7 +102,7 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))

@@ -19,6 +19,7 @@ mod delta;
 mod grpc;
 mod peer;
 mod protocol;
+mod response;
 mod serve;
 mod sotw;
 mod source;
@@ -79,6 +80,7 @@ impl<S: ResourceSource> AdsServer<S> {
             shared: Arc::new(stream::Shared {
                 source,
                 generations: Arc::new(Semaphore::new(options.concurrent_generations.get())),
+                subscriptions: stream::Subscriptions::default(),
                 shutdown: options.shutdown,
             }),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::google::rpc;
 
+use super::response::Response;
 use crate::{ResourceSet, Subscription};
 
 /// Most names one stream may subscribe to for one type.
@@ -20,22 +21,19 @@ pub struct Header {
 }
 
 /// What to send for one type.
-pub struct Prepared<R> {
-    pub response: R,
+pub struct Prepared {
+    pub response: Response,
     pub version: Arc<str>,
-    /// Names of the resources in the response.
-    pub names: Vec<Arc<str>>,
-    /// Those of them that the client did not have in this version; none in the
-    /// first response to a client that had nothing.
+    /// Names of the resources in the response that the client did not have in
+    /// this version; none in the first response to a client that had nothing.
     pub changed: Vec<Arc<str>>,
     pub removed: usize,
-    pub bytes: usize,
 }
 
 /// What became of comparing a set with what the client has.
-pub struct Comparison<R> {
+pub struct Comparison {
     /// None when the client is up to date.
-    pub prepared: Option<Prepared<R>>,
+    pub prepared: Option<Prepared>,
     /// Removals were kept back because the caller asked so.
     pub held: bool,
 }
@@ -43,7 +41,6 @@ pub struct Comparison<R> {
 /// State of one type on one stream.
 pub trait TypeState: Default + Send + Sync + 'static {
     type Request: prost::Message + Default + 'static;
-    type Response: prost::Message + Default + 'static;
 
     /// Takes the common fields out of a request.
     fn header(request: &mut Self::Request) -> Header;
@@ -63,6 +60,9 @@ pub trait TypeState: Default + Send + Sync + 'static {
     /// What the client wants now.
     fn subscription(&self) -> &Arc<Subscription>;
 
+    /// Replaces the subscription by an equal one that other streams share.
+    fn share(&mut self, subscription: Arc<Subscription>);
+
     /// Sees to it that the named resources are sent (or, where a response
     /// always holds all, that the next request is answered) although unchanged:
     /// their clusters changed and wait for endpoints.
@@ -76,5 +76,5 @@ pub trait TypeState: Default + Send + Sync + 'static {
         set: &ResourceSet,
         nonce: &str,
         hold_removals: bool,
-    ) -> Comparison<Self::Response>;
+    ) -> Comparison;
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
+use prost::Message;
 
 use super::control_plane;
 use super::protocol::{Comparison, Header, MAX_NAMES, Prepared, TypeState};
+use super::response::{Framing, Response, Selection};
 use crate::wire::SotwResponse;
 use crate::{Resource, ResourceSet, Subscription, type_url as types};
 
@@ -26,7 +28,6 @@ pub struct SotwState {
 
 impl TypeState for SotwState {
     type Request = DiscoveryRequest;
-    type Response = SotwResponse;
 
     fn header(request: &mut DiscoveryRequest) -> Header {
         Header {
@@ -95,6 +96,10 @@ impl TypeState for SotwState {
         &self.subscription
     }
 
+    fn share(&mut self, subscription: Arc<Subscription>) {
+        self.subscription = subscription;
+    }
+
     fn rewarm(&mut self, _names: &[Arc<str>]) {
         self.answer_next = true;
     }
@@ -105,7 +110,7 @@ impl TypeState for SotwState {
         set: &ResourceSet,
         nonce: &str,
         hold_removals: bool,
-    ) -> Comparison<SotwResponse> {
+    ) -> Comparison {
         let mut set = set.select(&self.subscription);
         // Leaving a resource out removes it, so what is kept back is sent once more.
         let held = hold_removals && self.lacks(&set);
@@ -141,19 +146,22 @@ impl TypeState for SotwState {
         } else {
             Vec::new()
         };
+        let fields = SotwResponse {
+            version_info: set.version().to_string(),
+            resources: Vec::new(),
+            type_url: type_url.to_owned(),
+            nonce: nonce.to_owned(),
+            control_plane: control_plane(),
+        };
         Comparison {
             prepared: Some(Prepared {
                 version: Arc::clone(set.version()),
-                names: set.iter().map(|r| Arc::clone(&r.name)).collect(),
                 changed,
                 removed: 0,
-                bytes: set.iter().map(|r| r.any.len()).sum(),
-                response: SotwResponse {
-                    version_info: set.version().to_string(),
-                    resources: set.iter().map(|r| r.any.clone()).collect(),
-                    type_url: type_url.to_owned(),
-                    nonce: nonce.to_owned(),
-                    control_plane: control_plane(),
+                response: Response {
+                    fields: fields.encode_to_vec(),
+                    framing: Framing::StateOfTheWorld,
+                    resources: Arc::new(Selection::all(set)),
                 },
             }),
             held,

@@ -1,8 +1,10 @@
 //! One stream: requests and changes in, responses out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -12,6 +14,7 @@ use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
 use super::protocol::{Header, MAX_NAMES, TypeState};
+use super::response::{Response, Selection};
 use super::source::{Ack, Nack, Push};
 use super::warming::Warming;
 use super::{PeerInfo, ResourceSource};
@@ -27,11 +30,36 @@ const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 static STREAMS: AtomicU64 = AtomicU64::new(1);
 
+/// The subscriptions of all streams: proxies that see the same ask for the same
+/// names, which are kept once.
+#[derive(Default)]
+pub struct Subscriptions(Mutex<HashMap<u64, Weak<Subscription>>>);
+
+impl Subscriptions {
+    /// The subscription that is equal to this one and in use, or this one.
+    fn shared(&self, subscription: &Arc<Subscription>) -> Arc<Subscription> {
+        let mut hasher = DefaultHasher::new();
+        subscription.hash(&mut hasher);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let len = known.len();
+        let entry = known.entry(hasher.finish()).or_default();
+        if let Some(same) = entry.upgrade().filter(|same| same == subscription) {
+            return same;
+        }
+        *entry = Arc::downgrade(subscription);
+        if len.is_power_of_two() {
+            known.retain(|_, subscription| subscription.strong_count() > 0);
+        }
+        Arc::clone(subscription)
+    }
+}
+
 /// What all streams of a server share.
 pub struct Shared<S> {
     pub source: S,
     /// Bounds how many resource sets are generated at once.
     pub generations: Arc<Semaphore>,
+    pub subscriptions: Subscriptions,
     pub shutdown: CancellationToken,
 }
 
@@ -39,7 +67,7 @@ pub struct Shared<S> {
 struct InFlight {
     nonce: String,
     version: Arc<str>,
-    names: Vec<Arc<str>>,
+    resources: Arc<Selection>,
 }
 
 #[derive(Default)]
@@ -89,7 +117,7 @@ struct Stream<S: ResourceSource, T: TypeState> {
     warming: Warming,
     /// Endpoints of clusters that changed before the client asked for any.
     rewarm: BTreeSet<Arc<str>>,
-    responses: mpsc::Sender<Result<T::Response, Status>>,
+    responses: mpsc::Sender<Result<Response, Status>>,
 }
 
 /// Serves one stream until the client, the server or an error ends it.
@@ -97,7 +125,7 @@ pub async fn serve<S: ResourceSource, T: TypeState>(
     shared: Arc<Shared<S>>,
     peer: PeerInfo,
     mut requests: Streaming<T::Request>,
-    responses: mpsc::Sender<Result<T::Response, Status>>,
+    responses: mpsc::Sender<Result<Response, Status>>,
 ) {
     let shutdown = shared.shutdown.clone();
     let outcome = tokio::select! {
@@ -116,7 +144,7 @@ async fn run<S: ResourceSource, T: TypeState>(
     shared: Arc<Shared<S>>,
     peer: PeerInfo,
     requests: &mut Streaming<T::Request>,
-    responses: mpsc::Sender<Result<T::Response, Status>>,
+    responses: mpsc::Sender<Result<Response, Status>>,
 ) -> Result<(), Status> {
     let first = tokio::time::timeout(FIRST_REQUEST_TIMEOUT, requests.message())
         .await
@@ -203,7 +231,7 @@ impl<S: ResourceSource, T: TypeState> Stream<S, T> {
             && let Some(answered) = entry.in_flight.take()
         {
             if header.type_url == types::ENDPOINT {
-                self.warming.answered(&answered.names);
+                self.warming.answered(&answered.resources);
             }
             match &header.error {
                 None => {
@@ -234,7 +262,7 @@ impl<S: ResourceSource, T: TypeState> Stream<S, T> {
                             nonce: &answered.nonce,
                             code: error.code,
                             message,
-                            resource_names: &answered.names,
+                            resource_names: &answered.resources.names(),
                         },
                     );
                 }
@@ -250,6 +278,10 @@ impl<S: ResourceSource, T: TypeState> Stream<S, T> {
         }
         if touched || first {
             entry.dirty = true;
+            let subscriptions = &self.shared.subscriptions;
+            entry
+                .state
+                .share(subscriptions.shared(entry.state.subscription()));
             self.shared.source.on_subscribe(
                 &self.proxy,
                 &header.type_url,
@@ -331,16 +363,16 @@ impl<S: ResourceSource, T: TypeState> Stream<S, T> {
                 type_url,
                 version: &prepared.version,
                 nonce: &nonce,
-                resources: prepared.names.len(),
+                resources: prepared.response.resources.len(),
                 removed: prepared.removed,
-                bytes: prepared.bytes,
+                bytes: prepared.response.resources.bytes(),
             },
         );
         entry.last_nonce.clone_from(&nonce);
         entry.in_flight = Some(InFlight {
             nonce,
             version: prepared.version,
-            names: prepared.names,
+            resources: Arc::clone(&prepared.response.resources),
         });
         // The channel has room for one response of every type; when it is
         // closed the stream ends anyway.

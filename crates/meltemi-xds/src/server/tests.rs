@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use proptest::prelude::*;
+use prost::Message;
 
 use super::delta::DeltaState;
 use super::protocol::TypeState;
 use super::sotw::SotwState;
 use crate::type_url::{CLUSTER, ENDPOINT};
+use crate::wire::DeltaResponse;
 use crate::{Resource, ResourceSet};
 
 fn set(content: &[(&str, &str)]) -> ResourceSet {
@@ -37,8 +39,12 @@ fn delta(subscribe: &[&str], unsubscribe: &[&str]) -> DeltaDiscoveryRequest {
 /// no response.
 fn compare(state: &mut DeltaState, set: &ResourceSet) -> Option<(Vec<String>, Vec<String>)> {
     let response = state.compare(ENDPOINT, set, "n", false).prepared?.response;
-    let sent = response.resources.into_iter().map(|r| r.name).collect();
-    Some((sent, response.removed_resources))
+    let names = response.resources.names();
+    let fields = DeltaResponse::decode(&*response.fields).unwrap();
+    Some((
+        names.iter().map(ToString::to_string).collect(),
+        fields.removed_resources,
+    ))
 }
 
 fn answer(sent: &[&str], removed: &[&str]) -> Option<(Vec<String>, Vec<String>)> {
@@ -240,7 +246,10 @@ fn state_of_the_world_keeps_removals_back_while_asked_to() {
     let comparison = state.compare(CLUSTER, &now, "n", true);
     assert!(comparison.held);
     let prepared = comparison.prepared.unwrap();
-    assert_eq!(prepared.names, ["a".into(), "b".into(), "c".into()]);
+    assert_eq!(
+        prepared.response.resources.names(),
+        ["a".into(), "b".into(), "c".into()]
+    );
     assert_eq!(prepared.changed, ["b".into(), "c".into()]);
     assert!(state.compare(CLUSTER, &now, "n", true).prepared.is_none());
     assert_eq!(respond(&mut state, CLUSTER, &now), Some(2));
@@ -329,11 +338,12 @@ proptest! {
             // A client forgets what it unsubscribes from.
             client.retain(|name, _| wildcard || names.contains(name));
             if let Some(prepared) = state.compare(ENDPOINT, &served, "n", false).prepared {
-                for name in prepared.response.removed_resources {
+                let fields = DeltaResponse::decode(&*prepared.response.fields).unwrap();
+                for name in fields.removed_resources {
                     client.remove(&name);
                 }
-                for resource in prepared.response.resources {
-                    client.insert(resource.name, resource.version);
+                for resource in prepared.response.resources.iter() {
+                    client.insert(resource.name.to_string(), resource.version.to_string());
                 }
             }
             prop_assert!(state.compare(ENDPOINT, &served, "n", false).prepared.is_none());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prost::Message;
 use tokio::time::Instant;
 
+use super::response::Selection;
 use crate::{Resource, ResourceSet, wire};
 
 /// Listeners and routes wait no longer than this for the clusters they may refer
@@ -43,11 +44,9 @@ impl Warming {
 
     /// The client has answered a response with these endpoints. One it refuses is
     /// not waited for: it would not come again before it changes.
-    pub fn answered(&mut self, endpoints: &[Arc<str>]) {
-        if !self.awaited.is_empty() {
-            self.awaited
-                .retain(|_, service| endpoints.binary_search(service).is_err());
-        }
+    pub fn answered(&mut self, endpoints: &Selection) {
+        self.awaited
+            .retain(|_, service| !endpoints.contains(service));
     }
 
     /// Whether what refers to clusters may be sent now. `quiet`: the client has
@@ -122,6 +121,14 @@ mod tests {
         Resource::encode(name, &message)
     }
 
+    fn endpoints(name: &str) -> Selection {
+        Selection::all(ResourceSet::new(vec![Resource::from_value(
+            name,
+            "type",
+            Default::default(),
+        )]))
+    }
+
     fn names(set: &ResourceSet) -> Vec<Arc<str>> {
         set.iter().map(|resource| resource.name.clone()).collect()
     }
@@ -139,9 +146,9 @@ mod tests {
         let services = warming.sent(&set, &names(&set));
         assert_eq!(services, ["a".into(), "b-service".into()]);
         assert!(!warming.over(true, now));
-        warming.answered(&["b-service".into()]);
+        warming.answered(&endpoints("b-service"));
         assert!(!warming.over(true, now));
-        warming.answered(&["a".into()]);
+        warming.answered(&endpoints("a"));
         assert!(!warming.over(false, now), "something is under way");
         assert!(warming.over(true, now));
         assert_eq!(warming.deadline(now), None);
