@@ -18,13 +18,13 @@ class Failed(Exception):
 
 
 class Process:
-    """A pinned child process; ended at the end of the `with` block."""
+    """A child process, pinned unless `core` is `None`; ended at the end of the `with` block."""
 
     def __init__(self, command, core, log):
         self.command, self.core, self.log = command, core, log
 
     def __enter__(self):
-        pin = lambda: os.sched_setaffinity(0, {self.core})
+        pin = None if self.core is None else lambda: os.sched_setaffinity(0, {self.core})
         with open(self.log, "w") as log:
             self.begun = time.monotonic()
             self.child = subprocess.Popen(self.command, stdout=log, stderr=log, preexec_fn=pin, start_new_session=True)

@@ -12,6 +12,8 @@ use crate::load::{Definition, Trust};
 /// A file as it was last read.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadedFile {
+    /// Position of the directory it is of.
+    pub directory: usize,
     /// Whose word it is.
     pub trust: Trust,
     /// What is defined in it, in order.

@@ -29,6 +29,11 @@ impl Objects {
         }
     }
 
+    /// The same objects as another version.
+    pub(crate) fn at_version(self, version: u64) -> Self {
+        Self { version, ..self }
+    }
+
     /// Grows with every change.
     pub fn version(&self) -> u64 {
         self.version

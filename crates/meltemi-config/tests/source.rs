@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -206,4 +207,47 @@ async fn istios_config_map_holds_the_mesh_settings() {
         published.objects.mesh_config().access_log_file,
         "/dev/stdout"
     );
+}
+
+/// A writer that truncates a file and takes its time: what is half there is never in force.
+#[tokio::test]
+async fn a_file_that_is_being_written_is_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.yaml");
+    let whole = |subset| format!("{}---\n{}", route("a", subset), route("b", subset));
+    fs::write(&path, whole("v1")).unwrap();
+    let source = open(dir.path(), None).await;
+    let mut receiver = source.subscribe();
+
+    let mut file = fs::File::create(&path).unwrap();
+    file.write_all(route("a", "v2").as_bytes()).unwrap();
+    file.sync_all().unwrap();
+    // A look at once sees the half and leaves it alone.
+    for _ in 0..2 {
+        let published = source.refresh().await;
+        let subsets = ["a", "b"].map(|name| subset(&published, name));
+        assert_eq!(subsets, [Some("v1".to_owned()), Some("v1".to_owned())]);
+    }
+    file.write_all(format!("---\n{}", route("b", "v2")).as_bytes())
+        .unwrap();
+    drop(file);
+    let published = until(&mut receiver, |p| subset(p, "b").as_deref() == Some("v2")).await;
+    assert_eq!(subset(&published, "a").as_deref(), Some("v2"));
+}
+
+/// Ten thousand files that change at once are read, and nothing waits for ever.
+#[tokio::test]
+async fn a_flood_of_changes_ends_in_what_the_files_say() {
+    let dir = TempDir::new().unwrap();
+    let source = open(dir.path(), None).await;
+    let mut receiver = source.subscribe();
+    for index in 0..10_000 {
+        let text = format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: n{index}}}\n");
+        fs::write(dir.path().join(format!("n{index}.yaml")), text).unwrap();
+    }
+    let all = |published: &Published| published.objects.len() == 10_000;
+    timeout(Duration::from_secs(120), receiver.wait_for(|p| all(p)))
+        .await
+        .expect("the flood was not taken in")
+        .unwrap();
 }

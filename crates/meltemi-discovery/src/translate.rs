@@ -129,7 +129,7 @@ impl Own {
 }
 
 /// Proxies with equal keys get equal resources from a World: replicas share one translation.
-/// With an equal key in a later World of the same shape, what is a workload's own is equal too.
+/// With an equal key in a later World of the same frame, what is a workload's own is equal too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ShareKey {
     /// The proxy without what is its alone.

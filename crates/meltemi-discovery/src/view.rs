@@ -8,6 +8,7 @@ use meltemi_registry::Service;
 use meltemi_xds::{Resource, ResourceSet};
 
 use crate::issue::{Issue, Issues};
+use crate::listener::HttpListener;
 use crate::proxy::{Proxy, ProxyKind};
 use crate::translate::{ShareKey, encode, encode_name_table, set};
 use crate::world::World;
@@ -129,6 +130,9 @@ impl ServiceCache {
 #[derive(Debug)]
 pub struct View {
     shape_since: u64,
+    frame_since: u64,
+    /// The listeners whose routes these are, and what is to be said of them.
+    http: (Vec<HttpListener>, Vec<Issue>),
     /// In order of host name.
     services: Vec<Arc<ServiceResources>>,
     pub clusters: ResourceSet,
@@ -151,22 +155,41 @@ impl View {
         {
             return before.with_endpoints(services);
         }
+        let frame = match before.filter(|before| before.frame_since == world.frame_since) {
+            Some(before) => before.with_endpoints(services),
+            None => Self::frame(&scope, proxy, services),
+        };
+        let (http, found) = &frame.http;
         let mut issues = Issues::default();
-        for service in &services {
+        issues.extend(found.iter().cloned());
+        for service in &frame.services {
             issues.extend(service.issues.iter().cloned());
         }
-        let listeners = listener::http(&scope, proxy, &mut issues);
-        let routes = route::outbound(&scope, proxy, &listeners, &mut issues);
+        let routes = route::outbound(&scope, proxy, http, &mut issues);
+        Self {
+            shape_since: world.shape_since,
+            routes: set(&routes, |route| &route.name),
+            issues: issues.into_vec(),
+            ..frame
+        }
+    }
+
+    /// Everything but the routes.
+    fn frame(scope: &Scope<'_>, proxy: &Proxy, services: Vec<Arc<ServiceResources>>) -> Self {
+        let mut issues = Issues::default();
+        let http = listener::http(scope, proxy, &mut issues);
         let all = |part: fn(&ServiceResources) -> &Vec<Resource>| {
             services.iter().flat_map(|s| part(s)).cloned().collect()
         };
         Self {
-            shape_since: world.shape_since,
+            shape_since: scope.world.shape_since,
+            frame_since: scope.world.frame_since,
+            http: (http, issues.into_vec()),
             clusters: all(|service| &service.clusters),
             endpoints: all(|service| &service.endpoints),
-            routes: set(&routes, |route| &route.name),
-            names: encode_name_table(&name_table::translate(&scope)),
-            issues: issues.into_vec(),
+            routes: ResourceSet::default(),
+            names: encode_name_table(&name_table::translate(scope)),
+            issues: Vec::new(),
             services,
         }
     }
@@ -184,6 +207,8 @@ impl View {
         };
         Self {
             shape_since: self.shape_since,
+            frame_since: self.frame_since,
+            http: self.http.clone(),
             clusters: self.clusters.with(part(|service| &service.clusters)),
             endpoints: self.endpoints.with(part(|service| &service.endpoints)),
             routes: self.routes.clone(),

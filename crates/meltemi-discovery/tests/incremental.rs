@@ -184,7 +184,7 @@ proptest! {
                 let view = View::new(&world, &view_key, earlier.as_ref().map(|k| &k.view), &cache);
                 let known = own.remove(&index);
                 let (_, _, part) = match known {
-                    Some(known) if known.0 == key && known.1 >= world.shape_since => known,
+                    Some(known) if known.0 == key && known.1 >= world.frame_since => known,
                     _ => (key.clone(), generation, Own::new(&world, proxy)),
                 };
                 let clusters = view.clusters.beside(&part.clusters);

@@ -6,12 +6,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use meltemi_api::{Object, ObjectKey};
 
-use super::scan::{Found, Stamp, walk};
-use super::{Directory, Published, SourceOptions, last_good};
+use super::last_good::LastGood;
+use super::scan::{Found, Stamp, look_at, walk};
+use super::{Directory, Published, SourceOptions};
 use crate::assemble::{LoadedFile, assemble};
 use crate::load::load;
 use crate::yaml::MAX_FILE_BYTES;
@@ -25,11 +26,26 @@ pub(crate) struct Catalog {
     /// None for a file that may have changed again unseen.
     stamps: BTreeMap<Arc<Path>, Option<Stamp>>,
     in_force: BTreeMap<ObjectKey, Arc<Object>>,
+    last_good: Option<LastGood>,
     published: Arc<Published>,
-    /// What could not be looked at in the last scan.
+    /// What could not be looked at in the last walk.
     problems: Vec<ConfigError>,
+    directories_seen: BTreeSet<PathBuf>,
+    missing: bool,
     version: u64,
 }
+
+/// What there is to look at.
+pub(crate) enum Look<'a> {
+    /// Everything.
+    All,
+    /// Files that were known before, and nothing but their content changed.
+    Files(&'a BTreeSet<PathBuf>),
+}
+
+/// A file that somebody has open for writing is left as it was read before while its last
+/// change is younger than this: it may be half-written.
+const WRITING: Duration = Duration::from_secs(5);
 
 /// What a scan found.
 pub(crate) struct Scanned {
@@ -39,36 +55,42 @@ pub(crate) struct Scanned {
     pub directories: BTreeSet<PathBuf>,
     /// Some directory does not exist yet and cannot be watched.
     pub missing: bool,
-    /// Some file must be read again soon: it changed at about the time it was read.
-    pub racy: bool,
+    /// Files to look at again soon: they changed at about the time they were read, or are
+    /// being written.
+    pub racy: BTreeSet<PathBuf>,
 }
 
 impl Catalog {
     /// Nothing read yet; the last good versions are those of the file that keeps them.
     pub(crate) fn new(directories: Vec<Directory>, options: SourceOptions) -> Self {
-        let in_force = options
-            .last_good
-            .as_deref()
-            .map(last_good::read)
-            .unwrap_or_default();
+        let last_good = options.last_good.clone().map(LastGood::open);
+        let in_force = last_good.as_ref().map(LastGood::objects);
         Self {
+            in_force: in_force.cloned().unwrap_or_default(),
+            last_good,
             directories,
             options,
             files: BTreeMap::new(),
             stamps: BTreeMap::new(),
-            in_force,
             published: Arc::default(),
             problems: Vec::new(),
+            directories_seen: BTreeSet::new(),
+            missing: false,
             version: 0,
         }
     }
 
-    /// Looks at the directories and reads what changed.
-    pub(crate) fn scan(&mut self) -> Scanned {
-        let now = SystemTime::now();
+    /// Looks at the directories and reads what changed. `writing`: files that somebody has
+    /// open for writing.
+    pub(crate) fn scan(&mut self, look: &Look<'_>, writing: &BTreeSet<PathBuf>) -> Scanned {
+        if let Look::Files(paths) = look
+            && let Some(scanned) = self.scan_files(paths, writing)
+        {
+            return scanned;
+        }
         let mut directories = BTreeSet::new();
         let mut problems = Vec::new();
-        let (mut missing, mut racy, mut changed) = (false, false, self.version == 0);
+        let (mut missing, mut changed) = (false, self.version == 0);
         let mut present: BTreeMap<Arc<Path>, (Stamp, usize)> = BTreeMap::new();
         for (index, directory) in self.directories.iter().enumerate() {
             let mut found = Found::default();
@@ -84,38 +106,95 @@ impl Catalog {
         self.files.retain(|path, _| present.contains_key(path));
         self.stamps.retain(|path, _| present.contains_key(path));
         changed |= self.files.len() != before;
+        let mut racy = BTreeSet::new();
         for (path, (stamp, index)) in present {
-            if self.stamps.get(&path) == Some(&Some(stamp)) {
-                continue;
-            }
-            let directory = &self.directories[index];
-            let file = read_file(&path, stamp.size, directory);
-            let is_racy = stamp.is_racy(now);
-            racy |= is_racy;
-            self.stamps
-                .insert(Arc::clone(&path), (!is_racy).then_some(stamp));
-            self.files.insert(path, file);
-            changed = true;
+            changed |= self.read(path, stamp, index, writing, &mut racy);
         }
         if changed || problems != self.problems {
-            self.problems.clone_from(&problems);
-            self.publish(problems);
+            self.problems = problems;
+            self.publish();
         }
+        self.directories_seen = directories;
+        self.missing = missing;
+        self.scanned(racy)
+    }
+
+    /// Looks at these files alone; `None` where that does not do.
+    fn scan_files(
+        &mut self,
+        paths: &BTreeSet<PathBuf>,
+        writing: &BTreeSet<PathBuf>,
+    ) -> Option<Scanned> {
+        let mut found = Vec::new();
+        for path in paths {
+            let (path, file) = self.files.get_key_value(path.as_path())?;
+            found.push((path.clone(), look_at(path)?, file.directory));
+        }
+        let (mut changed, mut racy) = (false, BTreeSet::new());
+        for (path, stamp, index) in found {
+            changed |= self.read(path, stamp, index, writing, &mut racy);
+        }
+        if changed {
+            self.publish();
+        }
+        Some(self.scanned(racy))
+    }
+
+    fn scanned(&self, racy: BTreeSet<PathBuf>) -> Scanned {
         Scanned {
             published: Arc::clone(&self.published),
-            directories,
-            missing,
+            directories: self.directories_seen.clone(),
+            missing: self.missing,
             racy,
         }
     }
 
-    fn publish(&mut self, mut problems: Vec<ConfigError>) {
+    /// Reads a file if it is not as it was; whether it was read.
+    fn read(
+        &mut self,
+        path: Arc<Path>,
+        stamp: Stamp,
+        index: usize,
+        writing: &BTreeSet<PathBuf>,
+        racy: &mut BTreeSet<PathBuf>,
+    ) -> bool {
+        if self.stamps.get(&path) == Some(&Some(stamp)) {
+            return false;
+        }
+        let now = SystemTime::now();
+        if writing.contains(&*path) && stamp.changed_within(WRITING, now) {
+            racy.insert(path.to_path_buf());
+            return false;
+        }
+        let file = read_file(&path, stamp.size, &self.directories[index], index);
+        let is_racy = stamp.is_racy(now);
+        if is_racy {
+            racy.insert(path.to_path_buf());
+        }
+        self.stamps
+            .insert(Arc::clone(&path), (!is_racy).then_some(stamp));
+        self.files.insert(path, file);
+        true
+    }
+
+    /// Writes down what is in force, so that it is known after a restart.
+    pub(crate) fn keep(&mut self) {
+        if let Some(last_good) = &mut self.last_good
+            && let Err(error) = last_good.keep(&self.in_force)
+        {
+            tracing::warn!(%error, "cannot keep the last good objects; tried again with the next change");
+        }
+    }
+
+    fn publish(&mut self) {
+        let mut problems = self.problems.clone();
         let mut assembled = assemble(&self.files, &self.in_force);
         problems.append(&mut assembled.problems);
         let (errors, warnings): (Vec<_>, Vec<_>) =
             problems.into_iter().partition(ConfigError::is_error);
         for (key, object) in &mut assembled.objects {
             if let Some(before) = self.in_force.get(key)
+                && !Arc::ptr_eq(before, object)
                 && before == object
             {
                 *object = Arc::clone(before);
@@ -123,7 +202,10 @@ impl Catalog {
         }
         let objects = Objects::new(self.version, assembled.objects.values().cloned());
         let same_content = self.version > 0 && objects.same_content(&self.published.objects);
-        let same_places = self.in_force == assembled.objects;
+        // What is equal is the same pointer by now.
+        let same_places = self.in_force.len() == assembled.objects.len()
+            && std::iter::zip(self.in_force.values(), assembled.objects.values())
+                .all(|(before, now)| Arc::ptr_eq(before, now));
         let held: Vec<_> = assembled.held.into_iter().collect();
         if same_content
             && same_places
@@ -136,16 +218,9 @@ impl Catalog {
         if !same_content {
             self.version += 1;
         }
-        if !(same_content && same_places)
-            && let Some(path) = &self.options.last_good
-            && let Err(error) = last_good::write(path, &assembled.objects)
-        {
-            tracing::warn!(path = %path.display(), %error, "cannot keep the last good objects");
-        }
-        let objects = Objects::new(self.version, assembled.objects.values().cloned());
         self.in_force = assembled.objects;
         self.published = Arc::new(Published {
-            objects,
+            objects: objects.at_version(self.version),
             errors,
             warnings,
             held,
@@ -153,18 +228,25 @@ impl Catalog {
     }
 }
 
-pub(super) fn read_file(path: &Arc<Path>, size: u64, directory: &Directory) -> LoadedFile {
+pub(super) fn read_file(
+    path: &Arc<Path>,
+    size: u64,
+    directory: &Directory,
+    index: usize,
+) -> LoadedFile {
     let trust = directory.read.trust;
     match read_bounded(path, size) {
         Ok(bytes) => {
             let definitions = load(path, &bytes, &directory.read);
             LoadedFile {
+                directory: index,
                 trust,
                 definitions,
                 unreadable: None,
             }
         }
         Err(error) => LoadedFile {
+            directory: index,
             trust,
             definitions: Vec::new(),
             unreadable: Some(ConfigError::of_file(

@@ -1,7 +1,7 @@
 //! Directories as the source of objects: read, watched, validated, and published.
 //!
-//! A change becomes visible about 50 ms after the last write of a burst (500 ms at most after
-//! the first). Only changed files are read again. What is wrong with one file or object is
+//! A change becomes visible about 10 ms after the last write of a burst (500 ms at most after
+//! the first); a file that is still open for writing is waited for. Only changed files are read again. What is wrong with one file or object is
 //! reported and leaves the rest alone: a broken object's last good version stays in force, also
 //! over a restart when a place to keep it is given.
 
@@ -61,7 +61,7 @@ pub struct SourceOptions {
 impl Default for SourceOptions {
     fn default() -> Self {
         Self {
-            debounce: Duration::from_millis(50),
+            debounce: Duration::from_millis(10),
             max_debounce: Duration::from_millis(500),
             rescan: Duration::from_secs(1),
             last_good: None,

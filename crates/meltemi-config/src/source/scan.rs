@@ -40,12 +40,18 @@ impl Stamp {
 
     /// Whether the file may have changed again without another stamp.
     pub(super) fn is_racy(&self, now: SystemTime) -> bool {
+        self.changed_within(RACY, now)
+    }
+
+    /// Whether the last change is that young. One in the future is not: the clock was set back
+    /// since.
+    pub(super) fn changed_within(&self, age: Duration, now: SystemTime) -> bool {
         let changed = Duration::new(
             u64::try_from(self.changed.0).unwrap_or_default(),
             u32::try_from(self.changed.1).unwrap_or_default(),
         );
         now.duration_since(UNIX_EPOCH)
-            .is_ok_and(|now| now < changed + RACY)
+            .is_ok_and(|now| now.abs_diff(changed) < age)
     }
 }
 
@@ -60,6 +66,12 @@ pub(crate) struct Found {
     pub problems: Vec<ConfigError>,
     /// The root does not exist (yet).
     pub missing: bool,
+}
+
+/// The stamp of a file that is no link; `None` where only a walk can tell.
+pub(crate) fn look_at(path: &Path) -> Option<Stamp> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    meta.is_file().then(|| Stamp::of(&meta))
 }
 
 /// Walks a directory.

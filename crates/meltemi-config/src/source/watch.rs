@@ -1,17 +1,19 @@
 //! Watching: when to look at the directories again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask};
+use inotify::{Event, EventMask, EventStream, Inotify, WatchDescriptor, WatchMask};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_stream::StreamExt as _;
 
-use super::catalog::{Catalog, Scanned};
+use super::catalog::{Catalog, Look, Scanned};
 use super::{Directory, Published, SourceOptions};
 
 /// Even with watches the directories are looked at this often: a bind mount or a network
@@ -58,15 +60,20 @@ impl DirectorySource {
         let mut watcher = Watcher {
             catalog: Some(Catalog::new(directories, options)),
             events,
-            watched: HashSet::new(),
+            watched: HashMap::new(),
+            heard: Heard {
+                all: true,
+                ..Heard::default()
+            },
             polling: false,
             rescan,
             debounce,
         };
-        let (first, wait) = watcher.look().await?;
+        let (first, next) = watcher.look().await?;
+        watcher.keep().await?;
         let (sender, published) = watch::channel(first);
         let (refresh, requests) = mpsc::channel(REFRESH_QUEUE);
-        let task = tokio::spawn(watcher.run(sender, requests, wait));
+        let task = tokio::spawn(watcher.run(sender, requests, next));
         Ok(Self {
             published,
             refresh,
@@ -101,11 +108,43 @@ struct Watcher {
     /// Absent only while a scan runs on a blocking thread.
     catalog: Option<Catalog>,
     events: Option<EventStream<Vec<u8>>>,
-    watched: HashSet<WatchDescriptor>,
+    watched: HashMap<WatchDescriptor, PathBuf>,
+    heard: Heard,
     /// Some directory cannot be watched.
     polling: bool,
     rescan: Duration,
     debounce: (Duration, Duration),
+}
+
+/// What events have told since the last look.
+#[derive(Default)]
+struct Heard {
+    /// More may be different than the content of these files.
+    all: bool,
+    files: BTreeSet<PathBuf>,
+    /// Files that were written to and not closed.
+    writing: BTreeSet<PathBuf>,
+}
+
+impl Heard {
+    fn hear(&mut self, event: &Event<OsString>, watched: &HashMap<WatchDescriptor, PathBuf>) {
+        let content = EventMask::MODIFY | EventMask::CLOSE_WRITE | EventMask::MOVED_TO;
+        let (Some(directory), Some(name)) = (watched.get(&event.wd), &event.name) else {
+            self.all = true;
+            return;
+        };
+        let path = directory.join(name);
+        if event.mask == EventMask::MODIFY {
+            self.writing.insert(path.clone());
+        } else {
+            self.writing.remove(&path);
+        }
+        if content.contains(event.mask) {
+            self.files.insert(path);
+        } else {
+            self.all = true;
+        }
+    }
 }
 
 impl Watcher {
@@ -113,24 +152,34 @@ impl Watcher {
         mut self,
         sender: watch::Sender<Arc<Published>>,
         mut requests: mpsc::Receiver<oneshot::Sender<Arc<Published>>>,
-        mut wait: Duration,
+        mut next: Next,
     ) {
         loop {
             let mut answers = Vec::new();
             tokio::select! {
                 request = requests.recv() => match request {
-                    Some(answer) => answers.push(answer),
+                    Some(answer) => {
+                        answers.push(answer);
+                        self.heard.all = true;
+                        self.settle(None).await;
+                    }
                     None => return,
                 },
-                () = next_event(&mut self.events) => self.settle().await,
-                () = sleep_until(Instant::now() + wait) => {}
+                event = next_event(&mut self.events) => self.settle(Some(event)).await,
+                () = sleep_until(Instant::now() + next.wait) => {
+                    self.heard.all |= next.files.is_empty();
+                    self.heard.files.append(&mut next.files);
+                }
             }
             while let Ok(answer) = requests.try_recv() {
                 answers.push(answer);
+                self.heard.all = true;
             }
+            // Those that wait for another look must not be forgotten.
+            self.heard.files.append(&mut next.files);
             let published = match self.look().await {
-                Ok((published, next)) => {
-                    wait = next;
+                Ok((published, then)) => {
+                    next = then;
                     published
                 }
                 Err(error) => {
@@ -147,49 +196,92 @@ impl Watcher {
                 // The one who asked may have gone away.
                 let _ = answer.send(Arc::clone(&published));
             }
-        }
-    }
-
-    /// Waits until a burst of events is over.
-    async fn settle(&mut self) {
-        let (quiet, longest) = self.debounce;
-        let latest = Instant::now() + longest;
-        loop {
-            let until = (Instant::now() + quiet).min(latest);
-            let quiet = timeout_at(until, next_event(&mut self.events))
-                .await
-                .is_err();
-            if quiet || Instant::now() >= latest {
+            if let Err(error) = self.keep().await {
+                tracing::error!(%error, "reading the configuration failed; it stays as it is");
                 return;
             }
         }
     }
 
+    /// Waits until a burst of events is over and what was opened for writing is closed.
+    async fn settle(&mut self, mut event: Option<Option<Event<OsString>>>) {
+        let (quiet, longest) = self.debounce;
+        let latest = Instant::now() + longest;
+        loop {
+            match event {
+                Some(Some(event)) => self.heard.hear(&event, &self.watched),
+                // Events were lost.
+                Some(None) => self.heard.all = true,
+                None => {}
+            }
+            let now = Instant::now();
+            let until = if self.heard.writing.is_empty() {
+                latest.min(now + quiet)
+            } else {
+                latest
+            };
+            event = timeout_at(until, next_event(&mut self.events)).await.ok();
+            if event.is_none() || now >= latest {
+                return;
+            }
+        }
+    }
+
+    /// Writes down what is in force, after those who wait for it have it.
+    async fn keep(&mut self) -> io::Result<()> {
+        let mut catalog = self.take_catalog()?;
+        let kept = tokio::task::spawn_blocking(move || {
+            catalog.keep();
+            catalog
+        });
+        self.catalog = Some(kept.await.map_err(io::Error::other)?);
+        Ok(())
+    }
+
+    fn take_catalog(&mut self) -> io::Result<Catalog> {
+        let catalog = self.catalog.take();
+        catalog.ok_or_else(|| io::Error::other("no catalog"))
+    }
+
     /// Reads what changed, and watches what is new. A directory that is watched for the first
     /// time is read again: files may have come between the reading and the watching.
-    async fn look(&mut self) -> io::Result<(Arc<Published>, Duration)> {
+    async fn look(&mut self) -> io::Result<(Arc<Published>, Next)> {
         loop {
-            let mut catalog = self
-                .catalog
-                .take()
-                .ok_or_else(|| io::Error::other("no catalog"))?;
+            let heard = std::mem::take(&mut self.heard);
+            let writing = heard.writing.clone();
+            let mut catalog = self.take_catalog()?;
             let (catalog, scanned) = tokio::task::spawn_blocking(move || {
-                let scanned = catalog.scan();
+                let look = match heard.all {
+                    true => Look::All,
+                    false => Look::Files(&heard.files),
+                };
+                let scanned = catalog.scan(&look, &heard.writing);
                 (catalog, scanned)
             })
             .await
             .map_err(io::Error::other)?;
             self.catalog = Some(catalog);
-            if !self.watch(&scanned) {
-                let wait = if scanned.racy {
-                    RACY_RESCAN
-                } else if self.polling || scanned.missing {
-                    self.rescan
-                } else {
-                    SAFETY_RESCAN
-                };
-                return Ok((scanned.published, wait));
+            // Who holds a file open without writing to it is waited for no longer.
+            self.heard.writing = writing;
+            self.heard
+                .writing
+                .retain(|path| scanned.racy.contains(path));
+            if self.watch(&scanned) {
+                self.heard.all = true;
+                continue;
             }
+            let wait = if !scanned.racy.is_empty() {
+                RACY_RESCAN
+            } else if self.polling || scanned.missing {
+                self.rescan
+            } else {
+                SAFETY_RESCAN
+            };
+            let next = Next {
+                wait,
+                files: scanned.racy,
+            };
+            return Ok((scanned.published, next));
         }
     }
 
@@ -209,12 +301,12 @@ impl Watcher {
             | WatchMask::MOVE_SELF
             | WatchMask::ONLYDIR;
         let mut watches = events.watches();
-        let mut current = HashSet::with_capacity(scanned.directories.len());
+        let mut current = HashMap::with_capacity(scanned.directories.len());
         let mut failed = false;
         for directory in &scanned.directories {
             match watches.add(directory, mask) {
                 Ok(descriptor) => {
-                    current.insert(descriptor);
+                    current.insert(descriptor, directory.clone());
                 }
                 Err(error) => {
                     failed = true;
@@ -230,8 +322,8 @@ impl Watcher {
             }
         }
         self.polling = failed;
-        let new = !current.is_subset(&self.watched);
-        for gone in self.watched.difference(&current) {
+        let new = current.keys().any(|key| !self.watched.contains_key(key));
+        for gone in self.watched.keys().filter(|key| !current.contains_key(key)) {
             // The kernel has removed it already when the directory itself is gone.
             let _ = watches.remove(gone.clone());
         }
@@ -240,15 +332,22 @@ impl Watcher {
     }
 }
 
-/// The next event; never, when there are none to come.
-async fn next_event(events: &mut Option<EventStream<Vec<u8>>>) {
+/// When to look again without having heard anything, and at which files; all of them if none.
+struct Next {
+    wait: Duration,
+    files: BTreeSet<PathBuf>,
+}
+
+/// The next event; none where some were lost; never, when there are none to come.
+async fn next_event(events: &mut Option<EventStream<Vec<u8>>>) -> Option<Event<OsString>> {
     if let Some(stream) = events {
         match stream.next().await {
-            Some(Ok(_)) => return,
+            Some(Ok(event)) if event.mask.contains(EventMask::Q_OVERFLOW) => return None,
+            Some(Ok(event)) => return Some(event),
             Some(Err(error)) => {
                 // An overflow arrives as an event; an error means the descriptor is of no use.
                 tracing::warn!(%error, "watching failed");
-                return;
+                return None;
             }
             None => *events = None,
         }

@@ -7,6 +7,7 @@ use meltemi_config::Published;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// Builds a World from every publication; bursts are folded by the source, and what comes
@@ -44,6 +45,7 @@ fn build(state: &State, published: &Arc<Published>) -> Option<Current> {
     match world {
         Ok(world) => Some(Current {
             world: Arc::new(world),
+            since: Instant::now(),
             findings: while_running(&published.objects).into(),
             published: published.clone(),
         }),

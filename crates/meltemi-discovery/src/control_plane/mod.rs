@@ -3,6 +3,7 @@
 
 mod api;
 mod build;
+mod culprits;
 mod proxies;
 mod source;
 mod state;
@@ -37,7 +38,7 @@ pub struct Options {
     pub config_dir: PathBuf,
     /// Further directories whose word is the platform's: Pods with their status, built-ins.
     pub platform_dirs: Vec<PathBuf>,
-    /// Keys and last good objects (`store.redb`, `last-good.json`); made private.
+    /// Keys and last good objects (`store.redb`, `last-good.jsonl`); made private.
     pub state_dir: PathBuf,
     /// One-time credentials of local workloads; without it Unix peers cannot get certificates.
     pub credentials_dir: Option<PathBuf>,
@@ -208,7 +209,7 @@ async fn open_config(options: &Options) -> Result<DirectorySource, ControlPlaneE
     });
     let directories = std::iter::once(user_directory(options)).chain(platform);
     let source_options = SourceOptions {
-        last_good: Some(options.state_dir.join("last-good.json")),
+        last_good: Some(options.state_dir.join("last-good.jsonl")),
         ..SourceOptions::default()
     };
     DirectorySource::open(directories.collect(), source_options)

@@ -2,6 +2,7 @@
 
 use super::translations::Served;
 use crate::proxy::Proxy;
+use meltemi_api::ObjectKey;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,12 +61,14 @@ pub(super) struct Connection {
 
 /// How current a proxy is in one type.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sync {
+struct Sync {
     /// Generation of the World that was last compared with what the proxy has.
-    generation: u64,
-    sent: Option<(String, Instant)>,
-    acknowledged: Option<String>,
-    rejection: Option<Rejection>,
+    compared: u64,
+    /// Generation up to which the proxy has confirmed, or lacked, nothing.
+    confirmed: u64,
+    /// What the proxy has not answered, and since when.
+    in_flight: Option<(String, Instant)>,
+    rejection: Option<(Rejection, Instant)>,
 }
 
 /// A response the proxy refused.
@@ -76,6 +79,8 @@ pub(super) struct Rejection {
     pub kind: String,
     /// The proxy's words: resource, field and reason.
     pub message: String,
+    /// The objects that caused it, as far as the resources it names tell.
+    pub objects: Vec<ObjectKey>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -88,65 +93,104 @@ pub(super) enum SyncState {
     Nack,
 }
 
+/// How far a proxy is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct Behind {
+    /// Worlds that it has not confirmed.
+    pub versions: u64,
+    /// Whole seconds since the oldest of what it lacks was sent to it or, if nothing was sent,
+    /// since the World in force is.
+    pub seconds: u64,
+}
+
+impl Sync {
+    fn state(&self, generation: u64) -> SyncState {
+        if self.rejection.is_some() {
+            SyncState::Nack
+        } else if self.compared >= generation && self.in_flight.is_none() {
+            SyncState::Synced
+        } else {
+            SyncState::Stale
+        }
+    }
+
+    fn behind(&self, generation: u64, since: Instant) -> Behind {
+        let sent = self.in_flight.as_ref().map(|(_, at)| *at);
+        let refused = self.rejection.as_ref().map(|(_, at)| *at);
+        let since = [sent, refused].into_iter().flatten().min().unwrap_or(since);
+        match self.state(generation) {
+            SyncState::Synced => Behind::default(),
+            _ => Behind {
+                versions: generation.saturating_sub(self.confirmed),
+                seconds: since.elapsed().as_secs(),
+            },
+        }
+    }
+}
+
 impl Connection {
+    /// The proxy's resources of a World are about to be compared with what it has.
     pub fn compared(&self, type_url: &str, generation: u64) {
-        self.types()
-            .entry(type_url.to_owned())
-            .or_default()
-            .generation = generation;
+        let mut types = self.types();
+        let sync = types.entry(type_url.to_owned()).or_default();
+        if sync.in_flight.is_none() && sync.rejection.is_none() {
+            sync.confirmed = sync.compared;
+        }
+        sync.compared = generation;
     }
 
     pub fn sent(&self, type_url: &str, version: &str) {
         let mut types = self.types();
-        types.entry(type_url.to_owned()).or_default().sent =
-            Some((version.to_owned(), Instant::now()));
+        let sync = types.entry(type_url.to_owned()).or_default();
+        sync.in_flight = Some((version.to_owned(), Instant::now()));
     }
 
     pub fn acknowledged(&self, type_url: &str, version: &str) {
-        let mut types = self.types();
-        let sync = types.entry(type_url.to_owned()).or_default();
-        sync.acknowledged = Some(version.to_owned());
-        sync.rejection = None;
+        self.answered(type_url, version, None);
     }
 
-    pub fn rejected(&self, type_url: &str, version: &str, message: &str) {
+    pub fn rejected(&self, type_url: &str, version: &str, rejection: Rejection) {
+        self.answered(type_url, version, Some(rejection));
+    }
+
+    fn answered(&self, type_url: &str, version: &str, rejection: Option<Rejection>) {
         let mut types = self.types();
         let sync = types.entry(type_url.to_owned()).or_default();
-        sync.acknowledged = Some(version.to_owned());
-        sync.rejection = Some(Rejection {
-            kind: meltemi_xds::type_url::short_name(type_url).to_owned(),
-            message: message.to_owned(),
-        });
+        let is_answer = |(sent, _): &(String, Instant)| sent == version;
+        if sync.in_flight.as_ref().is_some_and(is_answer) {
+            sync.in_flight = None;
+        }
+        if rejection.is_none() {
+            sync.confirmed = sync.compared;
+        }
+        // While it goes on refusing, it is behind since the first time.
+        let first = sync.rejection.take().map(|(_, at)| at);
+        sync.rejection = rejection.map(|rejection| (rejection, first.unwrap_or_else(Instant::now)));
     }
 
     /// State by short type name, as of the World `generation`.
     pub fn states(&self, generation: u64) -> BTreeMap<String, SyncState> {
-        self.types()
-            .iter()
-            .map(|(type_url, sync)| {
-                let state = if sync.rejection.is_some() {
-                    SyncState::Nack
-                } else if sync.generation >= generation
-                    && sync.sent.as_ref().map(|(version, _)| version) == sync.acknowledged.as_ref()
-                {
-                    SyncState::Synced
-                } else {
-                    SyncState::Stale
-                };
-                (
-                    meltemi_xds::type_url::short_name(type_url).to_owned(),
-                    state,
-                )
-            })
+        let types = self.types();
+        let states = types.iter();
+        states
+            .map(|(type_url, sync)| (short_name(type_url), sync.state(generation)))
+            .collect()
+    }
+
+    /// The types in which the proxy is behind the World `generation`, which is in force since
+    /// `since`.
+    pub fn behind(&self, generation: u64, since: Instant) -> BTreeMap<String, Behind> {
+        let types = self.types();
+        let all = types.iter();
+        all.filter(|(_, sync)| sync.state(generation) != SyncState::Synced)
+            .map(|(type_url, sync)| (short_name(type_url), sync.behind(generation, since)))
             .collect()
     }
 
     pub fn rejections(&self) -> Vec<Rejection> {
         let types = self.types();
-        types
-            .values()
-            .filter_map(|sync| sync.rejection.clone())
-            .collect()
+        let rejections = types.values().filter_map(|sync| sync.rejection.as_ref());
+        rejections.map(|(rejection, _)| rejection.clone()).collect()
     }
 
     fn types(&self) -> MutexGuard<'_, BTreeMap<String, Sync>> {
@@ -156,4 +200,54 @@ impl Connection {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn short_name(type_url: &str) -> String {
+    meltemi_xds::type_url::short_name(type_url).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(sync: &Sync, generation: u64) -> (SyncState, u64) {
+        let behind = sync.behind(generation, Instant::now());
+        (sync.state(generation), behind.versions)
+    }
+
+    fn connection() -> Arc<Connection> {
+        let node = envoy_types::pb::envoy::config::core::v3::Node {
+            id: "sidecar~10.0.0.1~web.default~default.svc.cluster.local".to_owned(),
+            ..Default::default()
+        };
+        Proxies::default().add(Proxy::from_node(&node).unwrap())
+    }
+
+    #[test]
+    fn a_proxy_is_behind_until_it_has_confirmed_the_world_in_force() {
+        let connection = connection();
+        let now = |generation| state(&connection.types()["CDS"], generation);
+        connection.compared("CDS", 1);
+        connection.sent("CDS", "a");
+        assert_eq!(now(1), (SyncState::Stale, 1));
+        connection.acknowledged("CDS", "a");
+        assert_eq!(now(1), (SyncState::Synced, 0));
+        assert_eq!(now(3), (SyncState::Stale, 2), "two Worlds later");
+        connection.compared("CDS", 3);
+        assert_eq!(now(3), (SyncState::Synced, 0), "nothing was different");
+        connection.compared("CDS", 4);
+        connection.sent("CDS", "b");
+        let rejection = Rejection {
+            kind: "CDS".to_owned(),
+            message: "no".to_owned(),
+            objects: Vec::new(),
+        };
+        connection.rejected("CDS", "b", rejection);
+        assert_eq!(now(4), (SyncState::Nack, 1));
+        connection.compared("CDS", 5);
+        connection.sent("CDS", "c");
+        connection.acknowledged("CDS", "c");
+        assert_eq!(now(5), (SyncState::Synced, 0));
+        assert!(connection.rejections().is_empty());
+    }
 }

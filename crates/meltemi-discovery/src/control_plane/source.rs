@@ -1,6 +1,7 @@
 //! What a proxy is served: the World, translated for it.
 
-use super::proxies::Connection;
+use super::culprits::culprits;
+use super::proxies::{Connection, Rejection, lock};
 use super::state::State;
 use super::translations::served;
 use crate::proxy::Proxy;
@@ -132,7 +133,19 @@ impl ResourceSource for Source {
     }
 
     fn on_nack(&self, connection: &Self::Proxy, nack: &Nack<'_>) {
-        connection.rejected(nack.type_url, nack.version, nack.message);
+        let served = lock(&connection.served).clone();
+        let set = served
+            .as_ref()
+            .and_then(|served| served.translated.sets.get(nack.type_url));
+        let world = self.state.world();
+        let names = nack.resource_names;
+        let objects = set.map(|set| culprits(&world, nack.type_url, set, names, nack.message));
+        let rejection = Rejection {
+            kind: type_url::short_name(nack.type_url).to_owned(),
+            message: nack.message.to_owned(),
+            objects: objects.unwrap_or_default(),
+        };
+        connection.rejected(nack.type_url, nack.version, rejection);
         tracing::warn!(
             proxy = connection.proxy.id,
             kind = type_url::short_name(nack.type_url),

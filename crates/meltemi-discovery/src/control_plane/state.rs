@@ -26,6 +26,8 @@ pub(super) struct State {
 pub(super) struct Current {
     pub world: Arc<World>,
     pub published: Arc<Published>,
+    /// Since when.
+    pub since: Instant,
     /// What only all objects together show, such as a host that no service has.
     pub findings: Arc<[ConfigError]>,
 }
@@ -41,6 +43,7 @@ impl State {
             translations: Translations::default(),
             current: Mutex::new(Current {
                 world,
+                since: Instant::now(),
                 published: first.clone(),
                 findings: while_running(&first.objects).into(),
             }),

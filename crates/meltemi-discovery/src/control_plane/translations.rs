@@ -76,7 +76,7 @@ impl Translations {
             let view = self.views.get(&view_key, world.generation, |before| {
                 View::new(world, &view_key, before, &self.services)
             });
-            let own = self.own.get(&key, world.shape_since, |_| {
+            let own = self.own.get(&key, world.frame_since, |_| {
                 Own::new(world, &connection.proxy)
             });
             Translated::sidecar(&view, &own)

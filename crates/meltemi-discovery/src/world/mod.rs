@@ -57,6 +57,9 @@ pub struct World {
     pub generation: u64,
     /// Since which generation nothing is different but endpoints that are told by EDS.
     pub shape_since: u64,
+    /// Since which generation nothing is different but such endpoints, and what VirtualServices
+    /// do with the HTTP requests to their hosts.
+    pub frame_since: u64,
     /// Since which generation nothing is different but services, VirtualServices and
     /// DestinationRules.
     pub common_since: u64,
@@ -178,6 +181,7 @@ impl World {
         let mut world = Self {
             generation,
             shape_since: generation,
+            frame_since: generation,
             common_since: generation,
             domain: options.domain.clone(),
             cluster_id: options.cluster_id.clone(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meltemi_registry::Service;
 
 use super::World;
+use super::virtual_service::ResolvedVirtualService as Routes;
 
 impl World {
     /// Takes from an earlier World what is equal there, so that comparing pointers tells what
@@ -27,8 +28,11 @@ impl World {
         }
         if self.is_common(before) {
             self.common_since = before.common_since;
-            if self.has_shape_of(before) {
-                self.shape_since = before.shape_since;
+            if self.has_frame_of(before) {
+                self.frame_since = before.frame_since;
+                if self.virtual_services == before.virtual_services {
+                    self.shape_since = before.shape_since;
+                }
             }
         }
         self
@@ -50,19 +54,24 @@ impl World {
                 )
     }
 
-    fn has_shape_of(&self, before: &Self) -> bool {
+    fn has_frame_of(&self, before: &Self) -> bool {
         let same = |(now, before): (&Arc<Service>, &Arc<Service>)| {
             Arc::ptr_eq(now, before) || now.differs_in_endpoints_only(before)
         };
         let (services, earlier) = (self.registry.services(), before.registry.services());
+        let same_but_http = |(now, before): (&Arc<Routes>, &Arc<Routes>)| {
+            Arc::ptr_eq(now, before) || now.differs_in_http_only(before)
+        };
+        let (routes, earlier_routes) = (&self.virtual_services, &before.virtual_services);
         services.len() == earlier.len()
             && services.iter().zip(earlier).all(same)
-            && self.virtual_services == before.virtual_services
+            && routes.len() == earlier_routes.len()
+            && routes.iter().zip(earlier_routes).all(same_but_http)
             && self.destination_rules == before.destination_rules
     }
 }
 
-fn age(service: &super::ResolvedVirtualService) -> (&str, &str, &str) {
+fn age(service: &Routes) -> (&str, &str, &str) {
     let key = &service.key;
     (&service.created, &key.name, &key.namespace)
 }

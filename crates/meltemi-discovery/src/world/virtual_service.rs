@@ -46,6 +46,42 @@ impl ResolvedVirtualService {
         }
     }
 
+    /// Whether both differ in nothing but in what they do with HTTP requests; these lead to the
+    /// same hosts.
+    pub fn differs_in_http_only(&self, other: &Self) -> bool {
+        let Self {
+            key,
+            created,
+            gateways,
+            visibility,
+            spec,
+        } = self;
+        let VirtualService {
+            hosts,
+            gateways: names,
+            http: _,
+            tls,
+            tcp,
+            export_to,
+        } = spec;
+        (key, created, gateways, visibility)
+            == (
+                &other.key,
+                &other.created,
+                &other.gateways,
+                &other.visibility,
+            )
+            && (hosts, names, tls, tcp, export_to)
+                == (
+                    &other.spec.hosts,
+                    &other.spec.gateways,
+                    &other.spec.tls,
+                    &other.spec.tcp,
+                    &other.spec.export_to,
+                )
+            && self.destinations() == other.destinations()
+    }
+
     /// The hosts that routes lead to.
     pub fn destinations(&self) -> BTreeSet<&str> {
         let http = self.spec.http.iter().flat_map(|route| {

@@ -39,6 +39,8 @@ struct Entry {
     origin: Option<Origin>,
     warnings: Vec<String>,
     issues: Vec<String>,
+    /// What proxies refuse because of it.
+    refusals: Vec<String>,
     errors: Vec<String>,
     held: bool,
 }
@@ -99,6 +101,7 @@ pub fn run(args: Args) -> Outcome {
                 .iter()
                 .chain(&entry.warnings)
                 .chain(&entry.issues)
+                .chain(&entry.refusals)
             {
                 eprintln!("warning: {text}");
             }

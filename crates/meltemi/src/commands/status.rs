@@ -3,6 +3,7 @@
 use super::{Outcome, block_on};
 use crate::mesh::{Mesh, MeshArgs};
 use crate::output::{self, Colour, OutputArgs, age, colour, table};
+use meltemi_api::ObjectKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -69,7 +70,15 @@ struct Proxy {
     connected_seconds: u64,
     synced: bool,
     types: BTreeMap<String, String>,
+    behind: BTreeMap<String, Behind>,
     rejections: Vec<Rejection>,
+}
+
+/// How far a proxy is behind what is in force.
+#[derive(Clone, Copy, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Behind {
+    versions: u64,
+    seconds: u64,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -77,6 +86,8 @@ struct Rejection {
     #[serde(rename = "type")]
     kind: String,
     message: String,
+    /// The objects that caused it.
+    objects: Vec<ObjectKey>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -151,8 +162,13 @@ fn text(mesh: &Mesh, status: &Status) -> String {
             notes.push(format!("{name} is not ready: {reason}"));
         }
         for rejection in workload.proxy.iter().flat_map(|proxy| &proxy.rejections) {
+            let objects: Vec<String> = rejection.objects.iter().map(ToString::to_string).collect();
+            let because = match objects.is_empty() {
+                true => String::new(),
+                false => format!(" (from {})", objects.join(", ")),
+            };
             notes.push(format!(
-                "{name} refused its {}: {}",
+                "{name} refused its {}: {}{because}",
                 rejection.kind, rejection.message
             ));
         }
@@ -218,11 +234,25 @@ fn proxy(proxy: Option<&Proxy>) -> String {
     };
     let refused = of("NACK");
     if !refused.is_empty() {
-        return colour(Colour::Red, &format!("refused {}", refused.join(",")));
+        let refused = refused.join(",");
+        return colour(Colour::Red, &format!("refused {refused}{}", behind(proxy)));
     }
     if proxy.synced {
         colour(Colour::Green, "synced")
     } else {
-        colour(Colour::Yellow, &format!("stale {}", of("STALE").join(",")))
+        let stale = of("STALE").join(",");
+        colour(Colour::Yellow, &format!("stale {stale}{}", behind(proxy)))
+    }
+}
+
+/// ` (3 versions, 12s)`, of the type that is behind most.
+fn behind(proxy: &Proxy) -> String {
+    match proxy.behind.values().max() {
+        Some(Behind { versions, seconds }) => {
+            let plural = if *versions == 1 { "" } else { "s" };
+            let seconds = i64::try_from(*seconds).unwrap_or(i64::MAX);
+            format!(" ({versions} version{plural}, {})", age(seconds))
+        }
+        None => String::new(),
     }
 }

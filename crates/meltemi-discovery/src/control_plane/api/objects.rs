@@ -10,6 +10,7 @@ use hyper::StatusCode;
 use meltemi_api::{Kind, Object, ObjectKey, Support};
 use meltemi_config::{ConfigError, Outcome};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -41,18 +42,41 @@ pub(super) fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
     };
     let current = state.current();
     let issues = issues(state);
+    let refusals = refusals(state);
     let found: Vec<Value> = current
         .published
         .objects
         .iter()
         .filter(|object| wanted(object))
-        .map(|object| describe(object, &current, &issues))
+        .map(|object| describe(object, &current, &issues, &refusals))
         .collect();
     Ok(Answer::Json(json!({ "objects": found })))
 }
 
+/// What proxies refuse, by the objects that caused it.
+fn refusals(state: &State) -> BTreeMap<ObjectKey, BTreeSet<String>> {
+    let mut refusals: BTreeMap<ObjectKey, BTreeSet<String>> = BTreeMap::new();
+    for connection in state.proxies.all() {
+        for rejection in connection.rejections() {
+            let text = format!(
+                "the proxy {} refuses its {}: {}",
+                connection.proxy.id, rejection.kind, rejection.message
+            );
+            for object in rejection.objects {
+                refusals.entry(object).or_default().insert(text.clone());
+            }
+        }
+    }
+    refusals
+}
+
 /// An object, where it stands, and what is to be said of it.
-fn describe(object: &Object, current: &Current, issues: &[Issue]) -> Value {
+fn describe(
+    object: &Object,
+    current: &Current,
+    issues: &[Issue],
+    refusals: &BTreeMap<ObjectKey, BTreeSet<String>>,
+) -> Value {
     let key = object.key();
     let about = |findings: &[ConfigError]| -> Vec<String> {
         let own = findings
@@ -72,6 +96,7 @@ fn describe(object: &Object, current: &Current, issues: &[Issue]) -> Value {
         "origin": object.meta.origin,
         "warnings": warnings,
         "issues": issues,
+        "refusals": refusals.get(&key).into_iter().flatten().collect::<Vec<_>>(),
         "errors": about(&current.published.errors),
         "held": current.published.held.contains(&key),
     })

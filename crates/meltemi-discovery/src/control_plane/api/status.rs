@@ -1,6 +1,6 @@
 //! How the mesh is: its workloads, their proxies and certificates.
 
-use crate::control_plane::proxies::{Connection, Rejection, SyncState};
+use crate::control_plane::proxies::{Behind, Connection, Rejection, SyncState};
 use crate::control_plane::state::{Current, State};
 use crate::control_plane::translations::issues;
 use crate::world::peer_authentication::MtlsMode;
@@ -63,6 +63,8 @@ struct Proxy {
     connected_seconds: u64,
     synced: bool,
     types: BTreeMap<String, SyncState>,
+    /// Of the types that are not synced: how far.
+    behind: BTreeMap<String, Behind>,
     rejections: Vec<Rejection>,
 }
 
@@ -188,7 +190,7 @@ async fn workload(state: &State, meta: &Meta, pod: &Pod) -> Workload {
         proxy: state
             .proxies
             .of(&meta.namespace, &meta.name)
-            .map(|connection| proxy(&connection, state.world().generation)),
+            .map(|connection| proxy(&connection, &state.current())),
         certificate: match &state.admin_dir {
             Some(directory) => {
                 let socket = directory.join(format!("{}.{}.sock", meta.namespace, meta.name));
@@ -220,12 +222,14 @@ fn workload_name(owner: &OwnerReference) -> String {
     }
 }
 
-fn proxy(connection: &Connection, generation: u64) -> Proxy {
+fn proxy(connection: &Connection, current: &Current) -> Proxy {
+    let generation = current.world.generation;
     let types = connection.states(generation);
     Proxy {
         connected_seconds: connection.since.elapsed().as_secs(),
         synced: !types.is_empty() && types.values().all(|state| *state == SyncState::Synced),
         types,
+        behind: connection.behind(generation, current.since),
         rejections: connection.rejections(),
     }
 }
