@@ -135,7 +135,7 @@ mod tests {
             found.into_iter().map(|key| key.name).collect::<Vec<_>>()
         };
         assert_eq!(of("80: virtual_hosts[1].routes[0]: bad"), ["b"]);
-        assert_eq!(of("80: bad host c:80"), [long.clone()]);
+        assert_eq!(of("80: bad host c:80"), [long.as_str()]);
         assert_eq!(of("80: bad"), ["a", "b", long.as_str()]);
     }
 }

@@ -55,6 +55,7 @@ impl ResolvedVirtualService {
             gateways,
             visibility,
             spec,
+            rules: _,
         } = self;
         let VirtualService {
             hosts,
