@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -27,6 +28,25 @@ fn service(name: &str, ports: &str) -> String {
 
 fn http(port: u16) -> String {
     format!("{{name: http-{port}, port: {port}}}")
+}
+
+/// A directory that a control plane takes for its state.
+fn private() -> TempDir {
+    let directory = TempDir::new().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    directory
+}
+
+/// The state as a killed process leaves it. In a test nothing can be killed: the one before
+/// may hold its files a little longer, so the next one gets a copy.
+fn left_behind(state: &TempDir) -> TempDir {
+    let copy = private();
+    for entry in fs::read_dir(state.path()).unwrap() {
+        let entry = entry.unwrap();
+        // Copies the mode too.
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
 }
 
 struct Plane {
@@ -109,14 +129,16 @@ fn has(port: u16) -> impl Fn(&BTreeMap<String, String>) -> bool {
 
 #[tokio::test]
 async fn a_restart_serves_the_same_bytes() {
-    let (config, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (config, state) = (TempDir::new().unwrap(), private());
     fs::write(config.path().join("web.yaml"), service("web", &http(80))).unwrap();
     let mut plane = Plane::start(config.path(), state.path()).await;
     plane.until(has(80)).await;
     let before = plane.stop().await;
+    let state = left_behind(&state);
     let mut plane = Plane::start(config.path(), state.path()).await;
     plane.until(has(80)).await;
     assert_eq!(plane.kill().await, before);
+    let state = left_behind(&state);
     // Killed, robbed of its notes, its files of tomorrow: still the same.
     let tomorrow = SystemTime::now() + Duration::from_secs(24 * 3600);
     let file = fs::File::options()
@@ -132,12 +154,13 @@ async fn a_restart_serves_the_same_bytes() {
 
 #[tokio::test]
 async fn what_is_broken_meanwhile_stays_as_it_was() {
-    let (config, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (config, state) = (TempDir::new().unwrap(), private());
     let path = config.path().join("web.yaml");
     fs::write(&path, service("web", &http(80))).unwrap();
     let mut plane = Plane::start(config.path(), state.path()).await;
     plane.until(has(80)).await;
     let before = plane.kill().await;
+    let state = left_behind(&state);
     // Cut off in the middle: no longer the object it was.
     let text = service("web", &format!("{}, {}", http(80), http(81)));
     fs::write(&path, &text[..text.len() - 10]).unwrap();
@@ -152,7 +175,7 @@ async fn what_is_broken_meanwhile_stays_as_it_was() {
 /// The directory of the notes cannot be written: the mesh is served all the same.
 #[tokio::test]
 async fn notes_that_cannot_be_written_hold_nothing_up() {
-    let (config, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (config, state) = (TempDir::new().unwrap(), private());
     // Something that cannot be replaced by a file, as a full disk cannot be written.
     fs::create_dir_all(state.path().join("last-good.jsonl").join("in-the-way")).unwrap();
     let path = config.path().join("web.yaml");

@@ -133,13 +133,19 @@ impl Heard {
             self.all = true;
             return;
         };
+        // A hidden name is nobody's configuration, but moved into place it may be what links
+        // lead through (a kubelet's `..data`).
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if hidden && !event.mask.contains(EventMask::MOVED_TO) {
+            return;
+        }
         let path = directory.join(name);
         if event.mask == EventMask::MODIFY {
             self.writing.insert(path.clone());
         } else {
             self.writing.remove(&path);
         }
-        if content.contains(event.mask) {
+        if content.contains(event.mask) && !hidden {
             self.files.insert(path);
         } else {
             self.all = true;
