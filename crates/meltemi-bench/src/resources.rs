@@ -31,7 +31,10 @@ struct EdsClusterConfig {
 pub(crate) fn endpoints_of(cluster: &[u8]) -> Option<String> {
     let cluster = Cluster::decode(cluster).ok()?;
     let service = cluster.eds_cluster_config.map(|config| config.service_name);
-    (cluster.r#type == EDS).then(|| match service {
+    if cluster.r#type != EDS {
+        return None;
+    }
+    Some(match service {
         Some(service) if !service.is_empty() => service,
         _ => cluster.name,
     })

@@ -29,13 +29,13 @@ pub fn read_once(paths: &[PathBuf], inline: &[(PathBuf, String)]) -> Published {
             Ok(meta) if meta.is_dir() => {
                 walk(path, &SourceOptions::default().exclude, &mut found);
                 for (file, stamp) in std::mem::take(&mut found.files) {
-                    let loaded = read_file(&file, stamp.size, &directory);
+                    let loaded = read_file(&file, stamp.size, &directory, 0);
                     files.insert(file, loaded);
                 }
             }
             Ok(meta) => {
                 let file: Arc<Path> = Arc::from(path.as_path());
-                let loaded = read_file(&file, meta.len(), &directory);
+                let loaded = read_file(&file, meta.len(), &directory, 0);
                 files.insert(file, loaded);
             }
             Err(error) => found.problems.push(ConfigError::of_file(
@@ -51,6 +51,7 @@ pub fn read_once(paths: &[PathBuf], inline: &[(PathBuf, String)]) -> Published {
         files.insert(
             file,
             LoadedFile {
+                directory: 0,
                 trust: read.trust,
                 definitions,
                 unreadable: None,
