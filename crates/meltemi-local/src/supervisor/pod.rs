@@ -15,7 +15,7 @@ use crate::sandbox::{Ended, SandboxError, View};
 use crate::settings::LocalMesh;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
-use meltemi_capture::RuleSet;
+use meltemi_capture::{PROXY_OWNER, RuleSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,8 +98,9 @@ impl Pod {
         let rules = match self.plan.kind {
             PodKind::Application { sidecar: true } => {
                 match RuleSet::from_annotations(&self.plan.annotations, reachable) {
-                    // Ours is known by its mark, which no application can set. A user id, as
-                    // in Istio, is one that an application of root could take.
+                    Ok(rules) if runs_past_its_proxy(&self.plan) => rules,
+                    // Ours is known by its mark, which no application can set; the user id is
+                    // one that an application of root could take unasked.
                     Ok(rules) => RuleSet {
                         proxy_uids: Vec::new(),
                         proxy_gids: Vec::new(),
@@ -468,6 +469,16 @@ fn unsupported(plan: &PodPlan, ctx: &Context) -> Vec<String> {
         );
     }
     found
+}
+
+/// Whether a container asks for the user or group id of Istio's proxy, as those do in Istio
+/// that are to pass the sidecar by (an init container before it is up, say).
+fn runs_past_its_proxy(plan: &PodPlan) -> bool {
+    let init = plan.spec.init_containers.iter().flatten();
+    plan.containers().chain(init).any(|container| {
+        let (uid, gid) = ids(plan, container);
+        uid == Some(PROXY_OWNER) || gid == Some(PROXY_OWNER)
+    })
 }
 
 fn runs_as_others(plan: &PodPlan) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::common::runner::Test;
 use crate::common::wait::until;
+use crate::stage::is_root;
 use crate::tests;
 use crate::world::{EFFECT, World};
 
@@ -9,7 +10,8 @@ pub const TESTS: &[Test<World>] = tests![
     plain_tcp_goes_through_the_mesh,
     an_excluded_outbound_port_bypasses_the_sidecar,
     an_excluded_inbound_port_bypasses_the_sidecar,
-    the_user_id_of_istios_proxy_opens_no_way_past_the_sidecar,
+    a_pod_that_asks_for_the_proxys_user_id_passes_it_by,
+    the_proxys_user_id_taken_unasked_opens_no_way_past_it,
 ];
 
 const STRICT: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: { name: default }\nspec: { mtls: { mode: STRICT } }\n";
@@ -84,19 +86,56 @@ fn an_excluded_inbound_port_bypasses_the_sidecar(world: &World) {
     world.reset();
 }
 
-fn the_user_id_of_istios_proxy_opens_no_way_past_the_sidecar(world: &World) {
+/// As init containers do in Istio. Rootless, the id is but the process's own view of itself.
+fn a_pod_that_asks_for_the_proxys_user_id_passes_it_by(world: &World) {
+    if !is_root() {
+        return;
+    }
     world.reset();
-    let impostor = deployment("impostor", "curlimages/curl", "").replace(
+    let beside = deployment("beside", "curlimages/curl", "").replace(
         "spec: { containers",
         "spec: { securityContext: { runAsUser: 1337, runAsGroup: 1337 }, containers",
     );
-    // Refused without mutual TLS, so what is answered went through the sidecar.
-    world.mesh.apply_text(&(impostor + STRICT));
+    world.mesh.apply_text(&(beside + STRICT));
     world.mesh.settled();
-    let id = world.mesh.exec("impostor", &["id", "-u"]);
+    let id = world.mesh.exec("beside", &["id", "-u"]);
     assert_eq!(id.stdout.trim(), "1337", "{id}");
+    // Plaintext, which the other end refuses.
+    let address = format!("{}:8080", world.mesh.ip("httpbin"));
+    let output = world.tool("beside", &["plaintext", &address]);
+    assert!(!output.stdout.starts_with(ANSWERED), "{output}");
+    let output = world.tool("client", &["plaintext", &address]);
+    assert!(output.stdout.starts_with(ANSWERED), "{output}");
+    world.reset();
+}
+
+fn the_proxys_user_id_taken_unasked_opens_no_way_past_it(world: &World) {
+    if !is_root() {
+        return;
+    }
+    world.reset();
+    world.mesh.apply_text(STRICT);
+    world.mesh.settled();
+    let taken = [
+        "setpriv",
+        "--reuid",
+        "1337",
+        "--regid",
+        "1337",
+        "--clear-groups",
+    ];
+    let tool = world.stage.join("bin/e2e");
+    let call = [
+        tool.to_str().unwrap(),
+        "tool",
+        "http",
+        "http://httpbin:8000/status/200",
+    ];
+    // Refused without mutual TLS, so what is answered went through the sidecar.
     until("an encrypted call", EFFECT, || {
-        let output = world.tool("impostor", &["http", "http://httpbin:8000/status/200"]);
+        let output = world
+            .mesh
+            .exec("client", &[taken.as_slice(), &call].concat());
         match output.stdout.starts_with("200") {
             true => Ok(()),
             false => Err(output.to_string()),
