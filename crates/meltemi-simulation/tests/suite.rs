@@ -25,7 +25,7 @@ fn the_sample_passes() {
 fn run(name: &str, tests: &str) -> Result<Report, String> {
     let samples = samples().canonicalize().unwrap();
     let text = format!(
-        "configuration: [{0}/bookinfo, {0}/routing/reviews-jason-v2.yaml]\nfrom: productpage\n{tests}",
+        "apiVersion: meltemi.dev/v1alpha1\nkind: ConfigurationTest\nconfiguration: [{0}/bookinfo, {0}/routing/reviews-jason-v2.yaml]\nfrom: productpage\n{tests}",
         samples.display()
     );
     let file = std::env::temp_dir().join(format!("meltemi-suite-{}-{name}", std::process::id()));
@@ -75,7 +75,7 @@ fn what_is_not_as_expected_is_told_with_what_came_out() {
         ["refused: no_such_host at productpage-v1-0.default (the name does not resolve)"]
     );
     assert!(
-        report.results[1].place.ends_with(":11"),
+        report.results[1].place.ends_with(":13"),
         "{}",
         report.results[1].place
     );

@@ -12,9 +12,18 @@ use serde::Deserialize;
 use crate::call::Tls;
 use crate::journey::Request;
 
+const API_VERSION: &str = "meltemi.dev/v1alpha1";
+const KIND: &str = "ConfigurationTest";
+/// The line by which such a file is told from configuration.
+pub(super) const KIND_LINE: &str = "kind: ConfigurationTest";
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Suite {
+    /// `meltemi.dev/v1alpha1`.
+    api_version: String,
+    /// `ConfigurationTest`.
+    kind: String,
     /// Files and directories (from the file's own directory) or text, for all tests.
     #[serde(default)]
     pub configuration: Vec<Source>,
@@ -198,7 +207,14 @@ pub(super) struct FaultSpec {
 
 impl Suite {
     pub fn parse(text: &str) -> Result<Self, String> {
-        serde_saphyr::from_str(text).map_err(|error| error.to_string())
+        let suite: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        if suite.api_version != API_VERSION || suite.kind != KIND {
+            return Err(format!(
+                "{} {} is no file of tests; write apiVersion: {API_VERSION} and kind: {KIND}",
+                suite.api_version, suite.kind
+            ));
+        }
+        Ok(suite)
     }
 }
 

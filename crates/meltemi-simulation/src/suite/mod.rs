@@ -53,9 +53,10 @@ impl Outcome {
     }
 }
 
-/// Whether a file holds tests: YAML with a list `tests` at its top.
+/// Whether a file says that it holds tests.
 pub fn is_suite(text: &str) -> bool {
-    text.lines().any(|line| line.trim_end() == "tests:")
+    text.lines()
+        .any(|line| line.trim_end() == format::KIND_LINE)
 }
 
 /// Runs the tests of a file whose names contain `filter`.
