@@ -27,7 +27,7 @@ fn fields_without_effect_are_reported_by_path() {
         "metadata": {"name": "r"},
         "spec": {
             "host": "reviews",
-            "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}, "proxyProtocol": {"version": "V2"}},
+            "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}, "tunnel": {"targetHost": "g.com", "targetPort": 1}},
             "subsets": [{"name": "v1", "trafficPolicy": {"tunnel": {"targetHost": "h.com", "targetPort": 1}}}],
         },
     });
@@ -35,7 +35,7 @@ fn fields_without_effect_are_reported_by_path() {
     assert_eq!(
         paths,
         [
-            "spec.trafficPolicy.proxyProtocol",
+            "spec.trafficPolicy.tunnel",
             "spec.subsets[0].trafficPolicy.tunnel"
         ]
     );

@@ -59,17 +59,12 @@ fn bytes_contain(resources: &Resources, text: &str) -> bool {
 fn destination_rules() {
     let cases = [
         (
-            "{proxyProtocol: {version: V2}}",
-            "proxyProtocol",
-            "ProxyProtocolUpstreamTransport",
-        ),
-        (
             "{tunnel: {protocol: CONNECT, targetHost: external, targetPort: 443}}",
             "tunnel",
             "external:443",
         ),
         (
-            "{tls: {mode: SIMPLE, caCrl: /etc/crl.pem}}",
+            "{tls: {mode: SIMPLE, credentialName: c, caCrl: /etc/crl.pem}}",
             "tls.caCrl",
             "/etc/crl.pem",
         ),
@@ -85,6 +80,26 @@ fn destination_rules() {
         );
         assert!(!bytes_contain(&resources, absent), "{absent}");
     }
+}
+
+#[test]
+fn proxy_protocol_and_revocation_lists_of_files_are_served() {
+    for (policy, present) in [
+        (
+            "{proxyProtocol: {version: V2}}",
+            "ProxyProtocolUpstreamTransport",
+        ),
+        ("{tls: {mode: SIMPLE, caCrl: /etc/crl.pem}}", "/etc/crl.pem"),
+    ] {
+        let (resources, issues) = translated(ProxyKind::Sidecar, &rule(policy));
+        assert!(issues.is_empty(), "{issues:?}");
+        assert!(bytes_contain(&resources, present), "{present}");
+    }
+    let text = GATEWAY.replace("FIELD", "caCrl: /crl");
+    let (resources, issues) = translated(ProxyKind::Gateway, &text);
+    let about = issues.iter().find(|(field, _)| field.ends_with("caCrl"));
+    assert_eq!(about, None);
+    assert!(bytes_contain(&resources, "/crl"));
 }
 
 const GATEWAY: &str = r#"
@@ -119,7 +134,6 @@ fn gateway_servers_that_cannot_keep_clients_out_stay_closed() {
             "verifyCertificateSpki",
             "[\"NvqYIYSbgK2vCJpQhObf77vv+bQWtc5ek5RIOwPiC9A=\"]".to_owned(),
         ),
-        ("caCrl", "/crl".to_owned()),
     ] {
         let text = GATEWAY.replace("FIELD", &format!("{field}: {value}"));
         let (resources, issues) = translated(ProxyKind::Gateway, &text);

@@ -210,15 +210,12 @@ fn unsupported(
     issues: &mut Issues,
 ) -> bool {
     let crl = policy.tls.as_ref().is_some_and(|tls| {
-        !tls.ca_crl.is_empty() && matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
+        !tls.ca_crl.is_empty()
+            && !tls.credential_name.is_empty()
+            && matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
     });
     if let Some(rule) = rule {
         for (set, name, what) in [
-            (
-                policy.proxy_protocol.is_some(),
-                "proxyProtocol",
-                "connections carry no PROXY header; remove it",
-            ),
             (
                 policy.tunnel.is_some(),
                 "tunnel",
@@ -227,7 +224,7 @@ fn unsupported(
             (
                 crl,
                 "tls.caCrl",
-                "requests fail, because a revoked certificate would be taken; remove it",
+                "requests fail, because a revoked certificate would be taken; name files (caCertificates) instead of credentialName, or remove it",
             ),
         ] {
             if set {

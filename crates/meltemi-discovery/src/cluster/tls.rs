@@ -10,7 +10,7 @@ use super::traffic_policy::{Http, Version};
 use crate::issue::Issues;
 use crate::names;
 use crate::pb::{self, cluster, core, structs, tls};
-use crate::proxy::{Flavor, Proxy, ProxyKind};
+use crate::proxy::{Proxy, ProxyKind};
 use crate::sds::{self, RAW_SOCKET, TLS_SOCKET};
 use crate::world::destination_rule::Rule;
 use crate::world::peer_authentication::MtlsMode;
@@ -75,9 +75,7 @@ pub fn apply(
             }
         },
     }
-    if input.proxy.flavor == Flavor::Envoy
-        && let Some(protocol) = &input.policy.proxy_protocol
-    {
+    if let Some(protocol) = &input.policy.proxy_protocol {
         wrap_in_proxy_protocol(cluster, protocol.version);
     }
 }
@@ -169,9 +167,7 @@ fn custom(
                 tls::common_tls_context::ValidationContextType::ValidationContext(
                     tls::CertificateValidationContext {
                         trusted_ca: Some(sds::file(roots)),
-                        // Meltemi's proxy has no use for it: such a cluster has no endpoint.
-                        crl: (input.proxy.flavor == Flavor::Envoy && !settings.ca_crl.is_empty())
-                            .then(|| sds::file(&settings.ca_crl)),
+                        crl: (!settings.ca_crl.is_empty()).then(|| sds::file(&settings.ca_crl)),
                         ..sds::validation(names)
                     },
                 ),

@@ -40,10 +40,7 @@ fn unenforceable(
     );
     let mut closed = false;
     for (set, name) in [
-        (
-            !settings.ca_crl.is_empty() && (meltemi || by_secret),
-            "caCrl",
-        ),
+        (!settings.ca_crl.is_empty() && by_secret, "caCrl"),
         (
             !settings.verify_certificate_spki.is_empty() && (meltemi || by_secret),
             "verifyCertificateSpki",

@@ -6,7 +6,6 @@ pub(super) const TABLE: Table = Table {
     honoured: &["apiVersion", "kind", "metadata", "status", "spec"],
     except: &[
         "spec.servers[].defaultEndpoint",
-        "spec.servers[].tls.caCrl",
         "spec.servers[].tls.verifyCertificateSpki",
         "spec.servers[].tls.verifyCertificateHash",
         "spec.servers[].tls.ecdhCurves",

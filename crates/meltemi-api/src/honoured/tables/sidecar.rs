@@ -6,7 +6,6 @@ pub(super) const TABLE: Table = Table {
     honoured: &["apiVersion", "kind", "metadata", "status", "spec"],
     except: &[
         "spec.outboundTrafficPolicy.egressProxy",
-        "spec.ingress[].tls.caCrl",
         "spec.ingress[].tls.credentialName",
         "spec.ingress[].tls.credentialNames",
         "spec.ingress[].tls.ecdhCurves",
