@@ -3,8 +3,10 @@
 use super::reply::Reply;
 use super::server::Incoming;
 use super::{Admin, merge, probe, scrape};
+use crate::options::ApplicationMetrics;
 use crate::telemetry;
 use http::{Method, StatusCode};
+use std::os::fd::OwnedFd;
 
 /// 15020.
 pub(super) async fn answer(admin: &Admin, request: &Incoming, local: bool) -> Reply {
@@ -38,21 +40,32 @@ pub(super) fn own_metrics(request: &Incoming) -> Reply {
     }
 }
 
-/// The proxy's metrics and the application's. An application that does not answer costs its
-/// part only, and says so in a counter.
+/// The proxy's metrics and the application's, where there is one.
 async fn merged(admin: &Admin) -> Reply {
-    let mut text = telemetry::prometheus();
-    if let Some(target) = &admin.application_metrics {
-        match scrape::application(target, admin.namespace.as_ref()).await {
-            Ok(metrics) => text = merge::append(&text, &metrics),
-            Err(error) => {
-                telemetry::stats::Counter::new(
-                    "istio_agent_scrape_failures_total{type=\"application\"}",
-                )
-                .inc();
-                tracing::warn!(port = target.port, path = %target.path, %error, "the application's metrics cannot be read");
-            }
+    let own = telemetry::prometheus();
+    let target = admin.application_metrics.as_ref();
+    Reply::prometheus(with_application(own, target, admin.namespace.as_ref()).await)
+}
+
+/// A proxy's metrics and those of the application at `target`, which is asked in `namespace`.
+/// An application that does not answer costs its part only, and says so in a counter.
+pub(crate) async fn with_application(
+    own: String,
+    target: Option<&ApplicationMetrics>,
+    namespace: Option<&OwnedFd>,
+) -> String {
+    let Some(target) = target else {
+        return own;
+    };
+    match scrape::application(target, namespace).await {
+        Ok(metrics) => merge::append(&own, &metrics),
+        Err(error) => {
+            telemetry::stats::Counter::new(
+                "istio_agent_scrape_failures_total{type=\"application\"}",
+            )
+            .inc();
+            tracing::warn!(port = target.port, path = %target.path, %error, "the application's metrics cannot be read");
+            own
         }
     }
-    Reply::prometheus(text)
 }

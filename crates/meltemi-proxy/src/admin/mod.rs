@@ -10,9 +10,10 @@ mod merge;
 mod probe;
 mod query;
 mod reply;
-pub(crate) mod scrape;
+mod scrape;
 mod server;
 
+pub(crate) use agent::with_application;
 pub use reply::Reply;
 pub use server::{Incoming, ServerError, serve_tcp, serve_unix};
 

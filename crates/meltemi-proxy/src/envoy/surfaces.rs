@@ -1,8 +1,7 @@
 //! Our servers before Envoy's admin API: readiness, metrics, and the API itself.
 
-use crate::admin::{Answers, Incoming, Reply, Surface, scrape};
+use crate::admin::{Answers, Incoming, Reply, Surface, with_application};
 use crate::options::ApplicationMetrics;
-use crate::telemetry;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -140,28 +139,17 @@ impl Front {
         }
     }
 
-    /// Envoy's metrics, then the application's.
+    /// Envoy's metrics and the application's.
     async fn merged(&self) -> Reply {
-        let mut text = match self.ask(Method::GET, "/stats/prometheus?usedonly").await {
+        let own = match self.ask(Method::GET, "/stats/prometheus?usedonly").await {
             Ok(answer) => String::from_utf8_lossy(&answer.into_body()).into_owned(),
             Err(error) => {
                 tracing::warn!(%error, "Envoy's metrics cannot be read");
                 String::new()
             }
         };
-        if let Some(target) = &self.application_metrics {
-            match scrape::application(target, self.namespace.as_ref()).await {
-                Ok(metrics) => text.push_str(&metrics),
-                Err(error) => {
-                    telemetry::stats::Counter::new(
-                        "istio_agent_scrape_failures_total{type=\"application\"}",
-                    )
-                    .inc();
-                    tracing::warn!(port = target.port, path = %target.path, %error, "the application's metrics cannot be read");
-                }
-            }
-        }
-        Reply::prometheus(text)
+        let target = self.application_metrics.as_ref();
+        Reply::prometheus(with_application(own, target, self.namespace.as_ref()).await)
     }
 }
 
