@@ -53,6 +53,8 @@ pub struct Loopback {
     pub services: [u8; 2],
     /// First half of the addresses at which this workload alone reaches them.
     pub clients: [u8; 2],
+    /// Ports below it are for root: no listener is bound there.
+    pub lowest_port: u16,
 }
 
 impl Loopback {
@@ -256,6 +258,12 @@ impl Metadata<'_> {
                 .map_err(|_| format!("application is {application:?}"))?,
             services: range("services")?,
             clients: range("clients")?,
+            lowest_port: match fields.text("lowestPort").as_str() {
+                "" => 1,
+                text => text
+                    .parse()
+                    .map_err(|_| format!("lowestPort is {text:?}"))?,
+            },
         }))
     }
 

@@ -44,6 +44,7 @@ fn proxy(kind: ProxyKind, label: (&str, &str)) -> Proxy {
         application: "127.78.0.3".parse().unwrap(),
         services: [10, 99],
         clients: [127, 130],
+        lowest_port: 1,
     });
     proxy
 }

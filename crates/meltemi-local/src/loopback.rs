@@ -49,14 +49,28 @@ impl Seat {
     }
 
     /// The proxy's node metadata `LOOPBACK`: what the control plane needs to know.
-    pub(crate) fn metadata(self, services: Cidr) -> Value {
+    /// Listeners are bound from `lowest_port` on.
+    pub(crate) fn metadata(self, services: Cidr, lowest_port: u16) -> Value {
         let [first, second] = self.calls();
         json!({
             "application": self.application(),
             "services": services.to_string(),
             "clients": format!("{first}.{second}.0.0/16"),
+            "lowestPort": lowest_port.to_string(),
         })
     }
+}
+
+/// The lowest port that our processes may bind on this machine.
+pub(crate) fn lowest_port(rootless: bool) -> u16 {
+    if !rootless {
+        return 1;
+    }
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        // The kernel's default.
+        .unwrap_or(1024)
 }
 
 /// The seats of a mesh, claimed against other meshes of the machine by sockets, which end with
@@ -175,7 +189,7 @@ mod tests {
         addresses.dedup();
         assert_eq!(addresses.len(), 3 * all.len());
         assert_eq!(
-            Seat(3).metadata(services),
+            Seat(3).metadata(services, 1024),
             json!({"application": "127.78.0.3", "services": "10.99.0.0/16", "clients": "127.130.0.0/16"})
         );
     }

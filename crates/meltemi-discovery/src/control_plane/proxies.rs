@@ -3,6 +3,7 @@
 use super::translations::Served;
 use crate::proxy::Proxy;
 use meltemi_api::ObjectKey;
+use meltemi_xds::type_url;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,13 +39,16 @@ impl Proxies {
         lock(&self.connections).values().cloned().collect()
     }
 
-    /// The newest connection of a pod.
+    /// The newest connection of a pod that traffic depends on. One beside it for names alone,
+    /// as the process beside an Envoy has, says nothing of the Envoy.
     pub fn of(&self, namespace: &str, pod: &str) -> Option<Arc<Connection>> {
         lock(&self.connections)
             .values()
             .rev()
             .find(|connection| {
-                connection.proxy.namespace == namespace && connection.proxy.pod == pod
+                connection.proxy.namespace == namespace
+                    && connection.proxy.pod == pod
+                    && connection.serves_traffic()
             })
             .cloned()
     }
@@ -129,6 +133,14 @@ impl Sync {
 }
 
 impl Connection {
+    /// Whether it has asked for clusters or listeners.
+    fn serves_traffic(&self) -> bool {
+        let types = self.types();
+        [type_url::CLUSTER, type_url::LISTENER]
+            .iter()
+            .any(|wanted| types.contains_key(*wanted))
+    }
+
     /// The proxy's resources of a World are about to be compared with what it has.
     pub fn compared(&self, type_url: &str, generation: u64) {
         let mut types = self.types();

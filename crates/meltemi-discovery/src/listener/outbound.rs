@@ -111,6 +111,9 @@ fn add(
     let given = (!egress.bind.is_empty()).then(|| egress.bind.to_owned());
     let own = match &proxy.loopback {
         Some(loopback) if given.is_none() => {
+            if u32::from(loopback.lowest_port) > u32::from(listen_port) {
+                return;
+            }
             let Some(address) = loopback.address_of(service) else {
                 issues.add(
                     &key(service),

@@ -10,6 +10,7 @@ use super::processes::Process;
 use super::status::{Activity, PodCell};
 use crate::bootstrap::bootstrap;
 use crate::events::Event;
+use crate::loopback;
 use crate::paths::write_atomically;
 use crate::plan::{PodKind, PodPlan};
 use crate::sandbox::{Role, Spawn};
@@ -126,9 +127,10 @@ impl Sidecar {
         let content = bootstrap(
             &self.plan,
             self.place.pod,
-            self.place
-                .seat
-                .map(|seat| seat.metadata(self.settings.network.services)),
+            self.place.seat.map(|seat| {
+                let lowest_port = loopback::lowest_port(self.ctx.rootless);
+                seat.metadata(self.settings.network.services, lowest_port)
+            }),
             &paths.in_run("xds.sock"),
             &self.ctx.version,
             &paths.name,
