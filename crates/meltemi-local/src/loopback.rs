@@ -190,7 +190,8 @@ mod tests {
         assert_eq!(addresses.len(), 3 * all.len());
         assert_eq!(
             Seat(3).metadata(services, 1024),
-            json!({"application": "127.78.0.3", "services": "10.99.0.0/16", "clients": "127.130.0.0/16"})
+            json!({"application": "127.78.0.3", "services": "10.99.0.0/16", "clients": "127.130.0.0/16",
+                "lowestPort": "1024",})
         );
     }
 
