@@ -47,8 +47,6 @@ impl fmt::Display for Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// Istio's message code (`IST0101`) where it has one.
-    pub code: Option<&'static str>,
     /// Where in the object.
     pub path: FieldPath,
     /// What is wrong.
@@ -95,19 +93,9 @@ impl Finding {
     ) -> Self {
         Self {
             severity,
-            code: None,
             path,
             message: message.into(),
             remedy: remedy.into(),
-        }
-    }
-
-    /// With Istio's message code.
-    #[must_use]
-    pub fn with_code(self, code: &'static str) -> Self {
-        Self {
-            code: Some(code),
-            ..self
         }
     }
 }

@@ -30,12 +30,6 @@ impl Netns {
         Ok(Self(file.into()))
     }
 
-    /// Takes a descriptor of a network namespace, e.g. one that was inherited or received.
-    /// Whether it is one shows at the first use.
-    pub fn from_fd(fd: OwnedFd) -> Self {
-        Self(fd)
-    }
-
     /// A second descriptor of the same namespace.
     pub fn try_clone(&self) -> Result<Self, CaptureError> {
         self.0

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub struct ConfigError {
     /// How bad it is.
     pub severity: Severity,
-    /// Istio's message code where it has one.
+    /// Code of what the analysis found, `IST0101`.
     pub code: Option<&'static str>,
     /// File; none for text that came over the API.
     pub file: Option<Arc<Path>>,
@@ -55,7 +55,7 @@ impl ConfigError {
     ) -> Self {
         Self {
             severity: finding.severity,
-            code: finding.code,
+            code: None,
             file,
             line: at.line,
             column: at.column,

@@ -96,13 +96,6 @@ impl Protocol {
         matches!(self, Self::Https | Self::Tls)
     }
 
-    pub fn is_tcp(self) -> bool {
-        matches!(
-            self,
-            Self::Tcp | Self::Mongo | Self::Mysql | Self::Redis | Self::Https | Self::Tls
-        )
-    }
-
     pub fn is_sniffed(self) -> bool {
         self == Self::Sniffed
     }

@@ -16,7 +16,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::{CertificateError, WorkloadIdentity, WorkloadOptions, files};
+use super::{CertificateError, WorkloadIdentity, WorkloadOptions};
+use crate::TrustBundle;
 use crate::csr::proto::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse};
 
 /// Connecting and being answered, together.
@@ -25,6 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 /// Longest credential, Kubernetes' tokens included.
 const MAX_CREDENTIAL_BYTES: u64 = 16 * 1024;
+/// Largest file of root certificates.
+const MAX_ROOTS_BYTES: u64 = 1024 * 1024;
 
 /// Where the CA is.
 #[derive(Clone, Debug)]
@@ -75,19 +78,6 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// The token in an environment variable.
-    ///
-    /// # Errors
-    /// When the variable is not set or is not text.
-    pub fn from_env(name: &str) -> Result<Self, CertificateError> {
-        std::env::var(name)
-            .map(|token| Self::Token(token.trim().into()))
-            .map_err(|error| CertificateError::Credential {
-                source_name: name.to_owned(),
-                problem: error.to_string(),
-            })
-    }
-
     /// The token that a reader yields up to its end, for example an inherited
     /// pipe.
     ///
@@ -259,7 +249,7 @@ fn configuration(
 ) -> Result<ClientConfig, CertificateError> {
     let roots = match current {
         Some(current) => current.roots.clone(),
-        None => files::roots(roots)?,
+        None => roots_of_file(roots)?,
     };
     let mut store = RootCertStore::empty();
     store.roots.extend(roots.anchors());
@@ -277,6 +267,19 @@ fn configuration(
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
+}
+
+fn roots_of_file(path: &Path) -> Result<TrustBundle, CertificateError> {
+    let unusable =
+        |problem: String| CertificateError::Unusable(format!("{}: {problem}", path.display()));
+    let mut pem = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_ROOTS_BYTES + 1).read_to_end(&mut pem))
+        .map_err(|error| unusable(error.to_string()))?;
+    if pem.len() as u64 > MAX_ROOTS_BYTES {
+        return Err(unusable(format!("larger than {MAX_ROOTS_BYTES} bytes")));
+    }
+    TrustBundle::from_pem(&pem).map_err(|error| unusable(error.to_string()))
 }
 
 /// An error with all its sources: tonic's own text is "transport error".

@@ -1,14 +1,12 @@
 //! A workload's certificate: asked for, published, and renewed in time.
 
 mod ca;
-mod files;
 
 #[cfg(test)]
 mod join_tests;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -98,7 +96,7 @@ pub enum CertificateError {
     /// The credential cannot be read.
     #[error("{source_name}: {problem}")]
     Credential {
-        /// File or variable.
+        /// Where it is read from.
         source_name: String,
         /// What is wrong.
         problem: String,
@@ -141,7 +139,7 @@ impl std::fmt::Debug for WorkloadIdentity {
 pub struct CertificateState {
     /// When the certificate in use ends.
     pub not_after: SystemTime,
-    /// When the next one is asked for; none when it never is.
+    /// When the next one is asked for.
     pub next_renewal: Option<SystemTime>,
     /// Failed attempts since the last success.
     pub failures: u32,
@@ -153,7 +151,7 @@ pub struct CertificateState {
 pub struct WorkloadCertificates {
     identity: watch::Receiver<Arc<WorkloadIdentity>>,
     state: watch::Receiver<CertificateState>,
-    _stop: Option<DropGuard>,
+    _stop: DropGuard,
 }
 
 impl WorkloadCertificates {
@@ -199,32 +197,7 @@ impl WorkloadCertificates {
         Ok(Self {
             identity,
             state,
-            _stop: Some(guard),
-        })
-    }
-
-    /// A certificate from files that somebody else looks after: certificate and
-    /// intermediates, key, and roots, all PEM. It is not renewed.
-    ///
-    /// # Errors
-    /// When a file is missing or they do not belong together.
-    pub fn from_files(
-        certificate: &Path,
-        key: &Path,
-        roots: &Path,
-    ) -> Result<Self, CertificateError> {
-        let identity = files::load(certificate, key, roots)?;
-        let state = CertificateState {
-            not_after: identity.not_after,
-            next_renewal: None,
-            failures: 0,
-            last_error: None,
-        };
-        // Receivers keep the last value after their sender is gone.
-        Ok(Self {
-            identity: watch::channel(Arc::new(identity)).1,
-            state: watch::channel(state).1,
-            _stop: None,
+            _stop: guard,
         })
     }
 

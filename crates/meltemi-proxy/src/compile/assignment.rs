@@ -59,12 +59,6 @@ impl Assignment {
             .iter()
             .flat_map(|locality| &locality.endpoints)
     }
-
-    pub fn endpoints_mut(&mut self) -> impl Iterator<Item = &mut EndpointSpec> {
-        self.localities
-            .iter_mut()
-            .flat_map(|locality| &mut locality.endpoints)
-    }
 }
 
 /// `names`: host names are allowed (DNS clusters).

@@ -76,7 +76,6 @@ pub fn route_table(
             response_headers_to_remove,
             "response_headers",
         )?,
-        max_direct_response_body: max_body,
         hash,
     };
     for (index, host) in virtual_hosts.into_iter().enumerate() {

@@ -61,44 +61,6 @@ pub struct OwnSecrets {
     pub trust: Option<Arc<tls::Secret>>,
 }
 
-impl OwnSecrets {
-    /// Follows a workload's certificates. Must be called on a tokio runtime; the task ends
-    /// when either side is dropped.
-    pub fn follow(
-        certificates: &meltemi_identity::WorkloadCertificates,
-    ) -> watch::Receiver<OwnSecrets> {
-        let mut identity = certificates.identity();
-        let (sender, receiver) = watch::channel(Self::of(&identity.borrow_and_update()));
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    () = sender.closed() => return,
-                    changed = identity.changed() => {
-                        if changed.is_err() {
-                            return;
-                        }
-                    }
-                }
-                sender.send_replace(Self::of(&identity.borrow_and_update()));
-            }
-        });
-        receiver
-    }
-
-    fn of(identity: &meltemi_identity::WorkloadIdentity) -> Self {
-        Self {
-            certificate: Some(Arc::new(tls::Secret::Certificate {
-                chain: identity.chain.clone(),
-                key: identity.key.clone_key(),
-            })),
-            trust: Some(Arc::new(tls::Secret::Trust {
-                roots: identity.roots.roots().to_vec(),
-                revocation: None,
-            })),
-        }
-    }
-}
-
 /// Why a manager could not start: the bootstrap's own resources must all be good.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

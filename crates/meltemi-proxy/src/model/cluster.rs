@@ -255,6 +255,4 @@ pub struct ClusterShared {
     pub ejected: AtomicU32,
     /// Increases with every ejection and its end: workers then rebuild what they balance over.
     pub health_epoch: AtomicU64,
-    /// For STRICT/LOGICAL DNS: milliseconds since start of the last good answer.
-    pub resolved_at: AtomicU64,
 }

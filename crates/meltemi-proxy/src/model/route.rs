@@ -21,8 +21,6 @@ pub struct RouteTable {
     pub ignore_port: bool,
     pub request_headers: HeaderOps,
     pub response_headers: HeaderOps,
-    /// Bytes; Envoy's default 4096.
-    pub max_direct_response_body: u32,
     pub hash: u64,
 }
 

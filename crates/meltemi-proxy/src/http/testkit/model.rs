@@ -194,7 +194,6 @@ pub fn table(hosts: Vec<VirtualHost>) -> RouteTable {
         ignore_port: false,
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
-        max_direct_response_body: 4096,
         hash: 0,
     }
 }
