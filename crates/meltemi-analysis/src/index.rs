@@ -8,7 +8,7 @@ use meltemi_api::mesh::MeshConfig;
 use meltemi_config::Objects;
 
 use crate::Resource;
-use crate::read::Problem;
+use crate::message::Problem;
 
 /// What runs the workloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

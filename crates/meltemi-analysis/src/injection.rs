@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Index;
 use crate::index::Platform;
-use crate::workload::Workload;
+use crate::workload::{Workload, workloads};
 
 /// Container of the proxy.
 pub const PROXY_CONTAINER: &str = "istio-proxy";
@@ -75,4 +75,11 @@ pub fn is_in_mesh(index: &Index, workload: &Workload<'_>) -> bool {
                     .is_none_or(|labels| is_injected(labels) || is_ambient(labels))
         }
     }
+}
+
+/// The workloads that have a proxy.
+pub fn in_mesh(index: &Index) -> Vec<Workload<'_>> {
+    let mut all = workloads(index);
+    all.retain(|workload| is_in_mesh(index, workload));
+    all
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use meltemi_api::FieldPath;
+use meltemi_api::{FieldPath, Finding};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
@@ -28,6 +28,16 @@ impl fmt::Display for Place {
             line => write!(f, "{}:{line}", self.file.display()),
         }
     }
+}
+
+/// Something wrong with a document, found while it was read, that an analyzer will say.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub code: &'static Code,
+    /// Position in the index; none when the document is no object.
+    pub resource: Option<usize>,
+    pub place: Place,
+    pub finding: Finding,
 }
 
 /// A message.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::injection::is_in_mesh;
 use crate::selector::{Labels, selects};
 use crate::{Index, Resource, Tree};
 
@@ -80,11 +79,4 @@ pub fn workloads(index: &Index) -> Vec<Workload<'_>> {
 /// Every Pod object.
 pub fn pods(index: &Index) -> impl Iterator<Item = Workload<'_>> {
     index.kind("", "Pod").map(Workload::of_pod)
-}
-
-/// The workloads that have a proxy.
-pub fn in_mesh(index: &Index) -> Vec<Workload<'_>> {
-    let mut all = workloads(index);
-    all.retain(|workload| is_in_mesh(index, workload));
-    all
 }

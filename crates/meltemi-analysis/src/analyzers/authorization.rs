@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::code::{NO_MATCHING_WORKLOADS, REFERENCED_RESOURCE_NOT_FOUND};
+use crate::injection::in_mesh;
 use crate::report::at;
 use crate::selector::{selects, show};
-use crate::workload::in_mesh;
 use crate::{Analyzer, Index, Report, Resource};
 
 pub struct Authorization;

@@ -14,6 +14,7 @@ mod deprecation;
 mod destination_host;
 mod destination_subset;
 mod envoy_filter;
+mod exclusive;
 mod external_control_plane;
 mod gateway_certificate;
 mod gateway_conflict;

@@ -6,9 +6,10 @@ use meltemi_api::security::{MutualTlsMode, PeerAuthentication};
 
 use crate::code::MTLS_POLICY_CONFLICT;
 use crate::hosts::{Hosts, Service, covers, fqdn};
+use crate::injection::in_mesh;
 use crate::report::at;
 use crate::selector::{Labels, selects};
-use crate::workload::{Workload, in_mesh};
+use crate::workload::Workload;
 use crate::{Analyzer, Index, Report, Resource};
 
 pub struct MtlsConflict;

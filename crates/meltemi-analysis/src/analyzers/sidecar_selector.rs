@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use meltemi_api::networking::Sidecar;
 
+use super::exclusive::{selected, shared_namespaces, shared_workloads};
 use crate::code::{
     CONFLICTING_SIDECAR_SELECTORS, INEFFECTIVE_POLICY, MULTIPLE_SIDECARS_WITHOUT_SELECTORS,
-    REFERENCED_RESOURCE_NOT_FOUND,
 };
 use crate::injection::{is_ambient, is_redirected};
 use crate::report::at;
-use crate::selector::{Labels, selects, show};
-use crate::workload::{Workload, workloads};
+use crate::workload::workloads;
 use crate::{Analyzer, Index, Report, Resource};
 
 pub struct SidecarSelector;
@@ -53,20 +52,10 @@ impl Analyzer for SidecarSelector {
                     }
                 }
                 Some(labels) => {
-                    let selected = select(&workloads, resource, labels);
-                    if selected.is_empty() {
-                        report.add(
-                            &REFERENCED_RESOURCE_NOT_FOUND,
-                            resource,
-                            at!(spec.workloadSelector.labels),
-                            format!(
-                                "no workload of its namespace has the labels {}",
-                                show(labels)
-                            ),
-                            "correct the selector",
-                        );
-                    }
-                    if selected.iter().any(|(_, workload)| is_redirected(workload)) {
+                    let field = at!(spec.workloadSelector.labels);
+                    let selected = selected(&workloads, resource, field, labels, report);
+                    let redirected = |position: &usize| is_redirected(&workloads[*position]);
+                    if selected.iter().any(redirected) {
                         ineffective(
                             resource,
                             at!(spec.workloadSelector),
@@ -74,49 +63,28 @@ impl Analyzer for SidecarSelector {
                             report,
                         );
                     }
-                    for (position, _) in selected {
+                    for position in selected {
                         of_workload.entry(position).or_default().push(resource);
                     }
                 }
             }
         }
-        for (namespace, sidecars) in of_namespace.iter().filter(|(_, all)| all.len() > 1) {
-            for resource in sidecars {
-                report.add(
-                    &MULTIPLE_SIDECARS_WITHOUT_SELECTORS,
-                    resource,
-                    at!(metadata.name),
-                    format!("namespace {namespace} has several Sidecars without selector ({}); which one applies is not defined", others(resource, sidecars)),
-                    "keep one, or give the others a workloadSelector",
-                );
-            }
-        }
-        for (position, sidecars) in of_workload.iter().filter(|(_, all)| all.len() > 1) {
-            let workload = &workloads[*position].resource.name.name;
-            for resource in sidecars {
-                report.add(
-                    &CONFLICTING_SIDECAR_SELECTORS,
-                    resource,
-                    at!(spec.workloadSelector.labels),
-                    format!("workload {workload} is selected by another Sidecar too ({}); which one applies is not defined", others(resource, sidecars)),
-                    "make the selectors distinct",
-                );
-            }
-        }
+        shared_namespaces(
+            &MULTIPLE_SIDECARS_WITHOUT_SELECTORS,
+            "Sidecars",
+            "workloadSelector",
+            &of_namespace,
+            report,
+        );
+        shared_workloads(
+            &CONFLICTING_SIDECAR_SELECTORS,
+            "Sidecar",
+            &at!(spec.workloadSelector.labels),
+            &workloads,
+            &of_workload,
+            report,
+        );
     }
-}
-
-fn select<'a, 'b>(
-    workloads: &'b [Workload<'a>],
-    resource: &Resource,
-    labels: &Labels,
-) -> Vec<(usize, &'b Workload<'a>)> {
-    workloads
-        .iter()
-        .enumerate()
-        .filter(|(_, workload)| workload.namespace() == resource.namespace())
-        .filter(|(_, workload)| selects(labels, &workload.labels))
-        .collect()
 }
 
 fn ineffective(
@@ -132,14 +100,4 @@ fn ineffective(
         format!("{what} in ambient mode, without sidecars: the Sidecar has no effect there"),
         "remove it, or use sidecars",
     );
-}
-
-/// Names of the others.
-pub fn others(resource: &Resource, all: &[&Resource]) -> String {
-    let names: Vec<&str> = all
-        .iter()
-        .filter(|other| !std::ptr::eq(**other, resource))
-        .map(|other| other.name.name.as_str())
-        .collect();
-    names.join(", ")
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::exclusive::shared_namespaces;
 use crate::code::MULTIPLE_TELEMETRIES_WITHOUT_SELECTORS;
-use crate::report::at;
 use crate::{Analyzer, Index, Report, Resource};
 
 pub struct TelemetryDefault;
@@ -30,17 +30,12 @@ impl Analyzer for TelemetryDefault {
                     .push(resource);
             }
         }
-        for (namespace, all) in of_namespace.iter().filter(|(_, all)| all.len() > 1) {
-            for resource in all {
-                let others = super::sidecar_selector::others(resource, all);
-                report.add(
-                    &MULTIPLE_TELEMETRIES_WITHOUT_SELECTORS,
-                    resource,
-                    at!(metadata.name),
-                    format!("namespace {namespace} has several Telemetries without selector ({others}); which one applies is not defined"),
-                    "keep one, or give the others a selector",
-                );
-            }
-        }
+        shared_namespaces(
+            &MULTIPLE_TELEMETRIES_WITHOUT_SELECTORS,
+            "Telemetries",
+            "selector",
+            &of_namespace,
+            report,
+        );
     }
 }

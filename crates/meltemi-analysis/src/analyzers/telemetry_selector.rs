@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::sidecar_selector::others;
-use crate::code::{CONFLICTING_TELEMETRY_SELECTORS, REFERENCED_RESOURCE_NOT_FOUND};
+use super::exclusive::{selected, shared_workloads};
+use crate::code::CONFLICTING_TELEMETRY_SELECTORS;
 use crate::report::at;
-use crate::selector::{selects, show};
 use crate::workload::workloads;
 use crate::{Analyzer, Index, Report, Resource};
 
@@ -29,39 +28,17 @@ impl Analyzer for TelemetrySelector {
             if labels.is_empty() {
                 continue;
             }
-            let mut found = false;
-            for (position, workload) in workloads.iter().enumerate() {
-                if workload.namespace() == resource.namespace()
-                    && selects(&labels, &workload.labels)
-                {
-                    found = true;
-                    of_workload.entry(position).or_default().push(resource);
-                }
-            }
-            if !found {
-                report.add(
-                    &REFERENCED_RESOURCE_NOT_FOUND,
-                    resource,
-                    field,
-                    format!(
-                        "no workload of its namespace has the labels {}",
-                        show(&labels)
-                    ),
-                    "correct the selector",
-                );
+            for position in selected(&workloads, resource, field, &labels, report) {
+                of_workload.entry(position).or_default().push(resource);
             }
         }
-        for (position, all) in of_workload.iter().filter(|(_, all)| all.len() > 1) {
-            let workload = &workloads[*position].resource.name.name;
-            for resource in all {
-                report.add(
-                    &CONFLICTING_TELEMETRY_SELECTORS,
-                    resource,
-                    at!(spec.selector.matchLabels),
-                    format!("workload {workload} is selected by another Telemetry too ({}); which one applies is not defined", others(resource, all)),
-                    "make the selectors distinct",
-                );
-            }
-        }
+        shared_workloads(
+            &CONFLICTING_TELEMETRY_SELECTORS,
+            "Telemetry",
+            &at!(spec.selector.matchLabels),
+            &workloads,
+            &of_workload,
+            report,
+        );
     }
 }

@@ -12,8 +12,8 @@ use meltemi_api::{FieldPath, Finding, Kind, decode_all, identify};
 use meltemi_config::yaml::{Content, Node, Position, parse};
 
 use crate::index::Platform;
-use crate::message::Place;
-use crate::{Code, Index, Resource, ResourceName, Tree, code, default_gateway};
+use crate::message::{Place, Problem};
+use crate::{Index, Resource, ResourceName, Tree, code, default_gateway};
 
 /// A file's text.
 #[derive(Debug, Clone)]
@@ -55,16 +55,6 @@ impl Default for Options {
             assume_gateway: true,
         }
     }
-}
-
-/// Something wrong with a document, found while it was read.
-#[derive(Debug)]
-pub(crate) struct Problem {
-    pub code: &'static Code,
-    /// Position in the index; none when the document is no object.
-    pub resource: Option<usize>,
-    pub place: Place,
-    pub finding: Finding,
 }
 
 /// Kinds that analyzers read and the mesh does not: group, kind, whether in a namespace.

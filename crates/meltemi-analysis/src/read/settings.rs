@@ -8,8 +8,8 @@ use meltemi_api::{FieldPath, Finding, Kind, Object, Typed as _, decode_all};
 use meltemi_config::yaml::{Content, Node, Position, parse};
 use serde_json::json;
 
-use super::{Problem, Reader, findings};
-use crate::message::Place;
+use super::{Reader, findings};
+use crate::message::{Place, Problem};
 use crate::{Code, Resource, ResourceName, code};
 
 impl Reader<'_> {
