@@ -3,7 +3,7 @@
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3 as common;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3 as fault;
 use meltemi_api::ObjectKey;
-use meltemi_api::networking::HttpFaultInjection;
+use meltemi_api::networking::{HttpFaultInjection, grpc_code};
 
 use crate::issue::Issues;
 use crate::pb;
@@ -55,18 +55,10 @@ pub fn translate(
             u32::try_from(status)
                 .ok()
                 .map(fault::fault_abort::ErrorType::HttpStatus)
-        } else if let Some(name) = &abort.grpc_status {
-            let code = grpc_code(name);
-            if code.is_none() {
-                issues.add(
-                    owner,
-                    format!("{field}.abort.grpcStatus"),
-                    format!("{name:?} is not a gRPC status; use a name like UNAVAILABLE or its number. No request is aborted"),
-                );
-            }
-            code.map(fault::fault_abort::ErrorType::GrpcStatus)
         } else {
-            None
+            // Another text is refused with its object.
+            let code = abort.grpc_status.as_deref().and_then(grpc_code);
+            code.map(fault::fault_abort::ErrorType::GrpcStatus)
         };
         if error.is_some() {
             result.abort = Some(fault::FaultAbort {
@@ -77,31 +69,4 @@ pub fn translate(
         }
     }
     (result.delay.is_some() || result.abort.is_some()).then_some(result)
-}
-
-/// gRPC's status codes by name (grpc/grpc statuscodes.md).
-fn grpc_code(name: &str) -> Option<u32> {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    let by_name = NAMES.iter().position(|known| *known == name);
-    by_name
-        .and_then(|code| u32::try_from(code).ok())
-        .or_else(|| name.parse().ok().filter(|code| *code < 17))
 }

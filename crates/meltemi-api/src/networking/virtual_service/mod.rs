@@ -1,10 +1,12 @@
 //! VirtualService: which requests go where.
 
+mod grpc_status;
 mod http;
 mod http_match;
 mod tcp;
 mod tls;
 
+pub use grpc_status::*;
 pub use http::*;
 pub use http_match::*;
 pub use tcp::*;

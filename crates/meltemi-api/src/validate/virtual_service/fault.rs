@@ -2,7 +2,7 @@
 
 use super::super::report::Report;
 use crate::FieldPath;
-use crate::networking::{HttpFaultInjection, Percent};
+use crate::networking::{GRPC_STATUSES, HttpFaultInjection, Percent, grpc_code};
 
 pub(super) fn fault(fault: &HttpFaultInjection, at: &FieldPath, report: &mut Report) {
     if fault.delay.is_none() && fault.abort.is_none() {
@@ -58,7 +58,7 @@ pub(super) fn fault(fault: &HttpFaultInjection, at: &FieldPath, report: &mut Rep
             );
         }
         if let Some(status) = &abort.grpc_status
-            && !is_grpc_status(status)
+            && grpc_code(status).is_none()
         {
             report.error(
                 &at.field("grpcStatus"),
@@ -67,30 +67,6 @@ pub(super) fn fault(fault: &HttpFaultInjection, at: &FieldPath, report: &mut Rep
             );
         }
     }
-}
-
-const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
-fn is_grpc_status(text: &str) -> bool {
-    GRPC_STATUSES.contains(&text) || text.parse::<u8>().is_ok_and(|code| code <= 16)
 }
 
 /// 0, or at least one in a million.
