@@ -2,12 +2,12 @@
 
 use super::downstream::Downstream;
 use crate::telemetry::stats::Counter;
-use crate::telemetry::{self, Flags, Protocol, RequestHead, StreamInfo};
+use crate::telemetry::{self, Flags, Protocol, StreamInfo};
 use crate::upstream::ClusterStats;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 pub(crate) struct Record {
     pub info: RefCell<StreamInfo>,
@@ -25,44 +25,14 @@ pub(crate) struct Record {
 
 impl Record {
     pub fn new(downstream: Rc<Downstream>, protocol: Protocol) -> Rc<Self> {
-        let now = Instant::now();
         downstream.active.set(downstream.active.get() + 1);
         downstream.served.set(downstream.served.get() + 1);
         downstream.stats.begin(protocol);
-        let info = StreamInfo {
-            connection: downstream.info.clone(),
-            protocol,
-            started: now,
-            started_at: SystemTime::now(),
-            status: 0,
-            flags: Flags::default(),
-            details: "".into(),
-            bytes_received: 0,
-            bytes_sent: 0,
-            request_complete: None,
-            first_upstream_byte: None,
-            last_upstream_byte: None,
-            cluster: None,
-            endpoint: None,
-            upstream_local: None,
-            upstream_remote: None,
-            upstream_failure: None,
-            upstream_peer: None,
-            attempts: 0,
-            route: None,
-            grpc_status: None,
-            grpc: false,
-            request_messages: 0,
-            response_messages: 0,
-            peer: None,
-            client: downstream.info.facts.source,
-            request: RequestHead::default(),
-            response_headers: http::HeaderMap::new(),
-        };
+        let info = StreamInfo::new(downstream.info.clone(), protocol);
         Rc::new(Self {
+            activity: Cell::new(info.started),
             info: RefCell::new(info),
             downstream,
-            activity: Cell::new(now),
             request_complete: Cell::new(None),
             waker: RefCell::default(),
             upstream: RefCell::default(),

@@ -11,7 +11,7 @@ pub use stats::ListenerStats;
 use crate::model::{ConnectionFacts, FilterChain, Listener, ListenerTable, Terminal, Transport};
 use crate::net::original_dst::{canonical, original_destination};
 use crate::net::{Socket, Stream};
-use crate::telemetry::{self, ConnectionInfo, Flags};
+use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
 use crate::worker::{DrainSignal, ListenerStates, Worker, next_connection_id};
 use crate::{http, tcp, tls};
 use std::net::SocketAddr;
@@ -73,7 +73,7 @@ pub async fn serve(
     let Some(chain) = select(&listener.chains, &facts).cloned() else {
         stats.no_chain.inc();
         let info = info(&listener, "", facts, local, None);
-        let mut ended = tcp::stream_info(info);
+        let mut ended = StreamInfo::new(info, Protocol::Tcp);
         ended.flags.insert(Flags::NO_ROUTE_FOUND);
         ended.details = "filter_chain_not_found".into();
         telemetry::finish_tcp(&ended, &listener.access_logs, false);
@@ -217,7 +217,8 @@ async fn connection(
                 listener = %listener.name, chain = %chain.name, peer = %facts.source, plaintext, %error,
                 "TLS handshake failed"
             );
-            let mut ended = tcp::stream_info(info(listener, &chain.name, facts, local, None));
+            let info = info(listener, &chain.name, facts, local, None);
+            let mut ended = StreamInfo::new(info, Protocol::Tcp);
             ended.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
             ended.details = "tls_handshake_failed".into();
             telemetry::finish_tcp(&ended, &listener.access_logs, false);

@@ -7,5 +7,5 @@ mod relay;
 mod stats;
 
 pub use buffers::BufferPool;
-pub use proxy::{serve, stream_info};
+pub use proxy::serve;
 pub use relay::{End, Relayed, relay};

@@ -5,47 +5,12 @@ use super::relay::{End, Relayed, relay};
 use super::stats::TcpStats;
 use crate::model::{ClusterId, Direction, FilterChain, HashPolicy, TcpProxy};
 use crate::net::Stream;
-use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, RequestHead, StreamInfo};
+use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
 use crate::upstream::{PickContext, UpstreamError, UpstreamTcp};
 use crate::worker::{DrainSignal, Worker};
 use std::hash::Hasher;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
-
-/// Material for logs and metrics of a connection that starts now.
-pub fn stream_info(connection: Arc<ConnectionInfo>) -> StreamInfo {
-    StreamInfo {
-        client: connection.facts.source,
-        connection,
-        protocol: Protocol::Tcp,
-        started: Instant::now(),
-        started_at: SystemTime::now(),
-        status: 0,
-        flags: Flags::default(),
-        details: "".into(),
-        bytes_received: 0,
-        bytes_sent: 0,
-        request_complete: None,
-        first_upstream_byte: None,
-        last_upstream_byte: None,
-        cluster: None,
-        endpoint: None,
-        upstream_local: None,
-        upstream_remote: None,
-        upstream_failure: None,
-        upstream_peer: None,
-        attempts: 0,
-        route: None,
-        grpc_status: None,
-        grpc: false,
-        request_messages: 0,
-        response_messages: 0,
-        peer: None,
-        request: RequestHead::default(),
-        response_headers: http::HeaderMap::new(),
-    }
-}
 
 /// Serves a connection until both sides are done; then logs it, once.
 pub async fn serve(
@@ -59,7 +24,7 @@ pub async fn serve(
     let stats = TcpStats::of(&proxy.stat_prefix);
     stats.total.inc();
     let mut ended = Ended {
-        info: stream_info(connection),
+        info: StreamInfo::new(connection, Protocol::Tcp),
         proxy,
         istio_stats: chain.istio_stats,
     };

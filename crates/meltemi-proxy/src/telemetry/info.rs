@@ -111,6 +111,42 @@ pub struct StreamInfo {
     pub response_headers: http::HeaderMap,
 }
 
+impl StreamInfo {
+    /// An exchange or connection that starts now.
+    pub fn new(connection: Arc<ConnectionInfo>, protocol: Protocol) -> Self {
+        Self {
+            client: connection.facts.source,
+            connection,
+            protocol,
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            status: 0,
+            flags: Flags::default(),
+            details: "".into(),
+            bytes_received: 0,
+            bytes_sent: 0,
+            request_complete: None,
+            first_upstream_byte: None,
+            last_upstream_byte: None,
+            cluster: None,
+            endpoint: None,
+            upstream_local: None,
+            upstream_remote: None,
+            upstream_failure: None,
+            upstream_peer: None,
+            attempts: 0,
+            route: None,
+            grpc_status: None,
+            grpc: false,
+            request_messages: 0,
+            response_messages: 0,
+            peer: None,
+            request: RequestHead::default(),
+            response_headers: http::HeaderMap::new(),
+        }
+    }
+}
+
 /// The parts of a request head that logs and metrics need.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
