@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use envoy_types::pb::google::protobuf::value::Kind;
 
 use crate::pb::{Struct, Value, core};
-use meltemi_registry::{Locality, Range16, Service};
+use meltemi_registry::{Locality, Range16, Service, canonical_revision, canonical_service};
 
 /// What a proxy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -192,25 +192,11 @@ impl Proxy {
 
     /// The label of a workload's application, for names in telemetry.
     pub fn canonical_service(&self) -> &str {
-        [
-            "service.istio.io/canonical-name",
-            "app.kubernetes.io/name",
-            "app",
-        ]
-        .iter()
-        .find_map(|label| self.labels.get(*label))
-        .map_or(&self.workload_name, String::as_str)
+        canonical_service(&self.labels).unwrap_or(&self.workload_name)
     }
 
     pub fn canonical_revision(&self) -> &str {
-        [
-            "service.istio.io/canonical-revision",
-            "app.kubernetes.io/version",
-            "version",
-        ]
-        .iter()
-        .find_map(|label| self.labels.get(*label))
-        .map_or("latest", String::as_str)
+        canonical_revision(&self.labels).unwrap_or("latest")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::Settings;
+use crate::{Settings, canonical_revision, canonical_service};
 
 /// Region, zone and sub-zone; empty parts are unknown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -127,26 +127,12 @@ impl Workload {
 
     /// Istio's canonical service name.
     pub fn canonical_name(&self) -> &str {
-        [
-            "service.istio.io/canonical-name",
-            "app.kubernetes.io/name",
-            "app",
-        ]
-        .iter()
-        .find_map(|label| self.labels.get(*label))
-        .map_or(&self.workload, String::as_str)
+        canonical_service(&self.labels).unwrap_or(&self.workload)
     }
 
     /// Istio's canonical revision; empty where no label gives one.
     pub fn canonical_revision(&self) -> &str {
-        [
-            "service.istio.io/canonical-revision",
-            "app.kubernetes.io/version",
-            "version",
-        ]
-        .iter()
-        .find_map(|label| self.labels.get(*label))
-        .map_or("", String::as_str)
+        canonical_revision(&self.labels).unwrap_or_default()
     }
 }
 

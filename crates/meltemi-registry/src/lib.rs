@@ -5,6 +5,7 @@
 //! is discovery's business.
 
 mod address;
+mod canonical;
 mod endpoint;
 mod instances;
 mod kube;
@@ -16,17 +17,20 @@ mod service;
 mod service_entry;
 mod settings;
 mod targets;
+mod visibility;
 
 pub use address::Range16;
+pub use canonical::{canonical_revision, canonical_service};
 pub use endpoint::{Endpoint, Health, Locality, Target, Workload};
 pub use instances::matches;
 pub use pods::{Instance, Source};
 pub use problem::Problem;
 pub use protocol::Protocol;
 pub use registry::Registry;
-pub use service::{Port, Provider, Resolution, Service, Visibility};
+pub use service::{Port, Provider, Resolution, Service};
 pub use settings::Settings;
 pub use targets::ServiceTarget;
+pub use visibility::Visibility;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Endpoint, Protocol};
+use crate::{Endpoint, Protocol, Visibility};
 
 /// Which source declared a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,49 +30,6 @@ pub enum Resolution {
     DynamicDns,
     /// Another name for a host elsewhere (ExternalName).
     Alias,
-}
-
-/// Which namespaces see an object (`exportTo`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Visibility {
-    #[default]
-    Public,
-    /// Only these namespaces; empty: none.
-    Namespaces(BTreeSet<String>),
-}
-
-impl Visibility {
-    /// Reads `exportTo` of an object in `namespace`: `*`, `.`, `~` or namespaces.
-    /// Empty means the default, public.
-    pub fn parse<'a>(export_to: impl IntoIterator<Item = &'a str>, namespace: &str) -> Self {
-        let mut namespaces = BTreeSet::new();
-        let mut any = false;
-        for entry in export_to {
-            any = true;
-            match entry.trim() {
-                "*" => return Self::Public,
-                "~" | "" => {}
-                "." => {
-                    namespaces.insert(namespace.to_owned());
-                }
-                other => {
-                    namespaces.insert(other.to_owned());
-                }
-            }
-        }
-        if any {
-            Self::Namespaces(namespaces)
-        } else {
-            Self::Public
-        }
-    }
-
-    pub fn includes(&self, namespace: &str) -> bool {
-        match self {
-            Self::Public => true,
-            Self::Namespaces(namespaces) => namespaces.contains(namespace),
-        }
-    }
 }
 
 /// A service's port.
