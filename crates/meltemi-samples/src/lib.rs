@@ -28,6 +28,7 @@ mod websocket;
 mod contract_tests;
 
 pub use files::{bookinfo_files, routing_files};
+pub use options::USAGE;
 
 use anyhow::{Result, bail};
 use options::{Env, Options};
@@ -44,9 +45,6 @@ pub const NAMES: &[&str] = &[
     "sleep",
     "curl",
 ];
-
-/// The arguments that every sample understands, for a command's help text.
-pub const USAGE: &str = "[--version V] [--port PORT] [--address IP] [ARGUMENTS]";
 
 /// Runs the sample `name` until SIGTERM or SIGINT, then finishes the requests in flight
 /// (at most 5 seconds) and returns.

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
 
+/// The arguments that every sample understands, for a command's help text.
+pub const USAGE: &str = "[--version V] [--port PORT] [--address IP] [ARGUMENTS]";
+
 /// The environment a sample reads. A value of its own, so that tests can run several
 /// services with different settings in one process.
 #[derive(Clone, Default)]
@@ -94,7 +97,7 @@ impl Options {
                 continue;
             }
             if !["--port", "--version", "--address"].contains(&name) {
-                bail!("unknown option {name}; usage: {}", crate::USAGE);
+                bail!("unknown option {name}; usage: {}", USAGE);
             }
             let value = match inline {
                 Some(value) => value,

@@ -6,9 +6,15 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::books;
-use crate::productpage::Outcome;
 
 pub(crate) const CSS: &str = include_str!("page.css");
+
+/// A service's answer, or the error that is shown in its place.
+pub(crate) struct Outcome {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Value,
+    pub(crate) served_by: Option<String>,
+}
 
 /// Everything the page shows.
 pub(crate) struct Page<'a> {

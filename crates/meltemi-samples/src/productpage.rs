@@ -10,13 +10,13 @@ use http::header::{COOKIE, HeaderMap, HeaderValue, LOCATION, REFERER, SET_COOKIE
 use http::{Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::client::Client;
 use crate::metrics::Metrics;
 use crate::options::{Env, Options};
-use crate::page::{self, Page};
+use crate::page::{self, Outcome, Page};
 use crate::reply::{self, Reply};
 use crate::server::{self, Stop};
 use crate::{books, forward};
@@ -35,13 +35,6 @@ struct ProductPage {
     ratings: String,
     pod: String,
     metrics: Metrics,
-}
-
-/// A service's answer, or the error that is shown in its place.
-pub(crate) struct Outcome {
-    pub(crate) status: StatusCode,
-    pub(crate) body: Value,
-    pub(crate) served_by: Option<String>,
 }
 
 pub(crate) async fn run(options: Options) -> Result<()> {

@@ -6,7 +6,7 @@ use meltemi_discovery::pb::{core, etype, route};
 use meltemi_proxy::model;
 use serde::Serialize;
 
-use crate::verdict::Destination;
+use crate::rule::Rule;
 
 /// What becomes of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,6 +21,32 @@ pub enum Action {
     Respond {
         status: u16,
     },
+}
+
+/// A cluster, and how likely the call goes to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    pub cluster: String,
+    /// Share of the sum of all weights.
+    pub weight: u32,
+    pub state: State,
+    /// The DestinationRule that its policy comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule>,
+}
+
+/// Whether a cluster can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// The proxy has no such cluster: requests get 503.
+    Unknown,
+    /// It has no endpoint: requests get 503.
+    NoEndpoints,
+    Endpoints(usize),
+    /// Connections go where the client sent them.
+    OriginalDestination,
 }
 
 /// Where a client is sent instead; what is `None` stays as in the request.

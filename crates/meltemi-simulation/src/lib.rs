@@ -19,11 +19,13 @@ mod upstream;
 mod verdict;
 
 pub use call::{BadCall, Call, Protocol, Tls};
-pub use effects::{Action, Change, Effects, Fault, HeaderChange, Mirror, Redirect, Retries};
+pub use effects::{
+    Action, Change, Destination, Effects, Fault, HeaderChange, Mirror, Redirect, Retries, State,
+};
 pub use explain::{Evidence, Explanation, Part};
 pub use journey::{BadRequest, Hop, Journey, Request, Role};
 pub use meltemi_proxy::model::Direction;
 pub use mesh::{Mesh, NoWorkload};
 pub use rule::Rule;
 pub use simulation::{Endpoint, Simulation};
-pub use verdict::{Destination, Downstream, PassedOver, Refusal, State, Verdict};
+pub use verdict::{Downstream, PassedOver, Refusal, Verdict};

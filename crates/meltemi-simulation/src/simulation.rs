@@ -9,11 +9,11 @@ use meltemi_proxy::model::{self, ClusterChoice, ServerTls};
 use meltemi_proxy::offline::{Chain, HandshakeFailure, Offline, Outcome, Refused, Request};
 
 use crate::call::{BadCall, Call, Tls};
-use crate::effects::{self, Action, Redirect};
+use crate::effects::{self, Action, Destination, Redirect, State};
 use crate::reasons;
 use crate::rule::Rule;
 use crate::upstream;
-use crate::verdict::{Destination, Downstream, PassedOver, Refusal, State, Verdict};
+use crate::verdict::{Downstream, PassedOver, Refusal, Verdict};
 
 /// An endpoint, and what a proxy speaks to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

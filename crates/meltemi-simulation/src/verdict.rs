@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::effects::{Action, Effects};
+use crate::effects::{Action, Destination, Effects};
 use crate::rule::Rule;
 
 /// Everything that decides about a call, as far as it comes.
@@ -55,32 +55,6 @@ impl Verdict {
             _ => None,
         }
     }
-}
-
-/// A cluster, and how likely the call goes to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Destination {
-    pub cluster: String,
-    /// Share of the sum of all weights.
-    pub weight: u32,
-    pub state: State,
-    /// The DestinationRule that its policy comes from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<Rule>,
-}
-
-/// Whether a cluster can serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum State {
-    /// The proxy has no such cluster: requests get 503.
-    Unknown,
-    /// It has no endpoint: requests get 503.
-    NoEndpoints,
-    Endpoints(usize),
-    /// Connections go where the client sent them.
-    OriginalDestination,
 }
 
 /// A downstream TLS context.

@@ -1,6 +1,5 @@
 //! What a certificate says about its holder, and the cache of it.
 
-use super::verify::San;
 use crate::telemetry::TlsInfo;
 use rustls::CommonState;
 use rustls_pki_types::CertificateDer;
@@ -28,6 +27,15 @@ pub(super) struct Identity {
     pub der: Arc<[u8]>,
     /// Seconds since 1970.
     pub not_after: i64,
+}
+
+/// A name out of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum San<'a> {
+    Dns(&'a str),
+    Uri(&'a str),
+    Ip(IpAddr),
+    Email(&'a str),
 }
 
 /// Calls `test` with each subject alternative name until it says yes.

@@ -1,7 +1,7 @@
 //! Verification of the peer: the chain by webpki, then the names as Envoy's
 //! `match_typed_subject_alt_names` does it (not the host name: mesh identities are URIs).
 
-use super::identity;
+use super::identity::{self, San};
 use crate::model::{SanKind, SanMatch, StringMatch};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,7 +9,6 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Verifies clients.
@@ -136,15 +135,6 @@ impl ServerCertVerifier for ServerVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
-}
-
-/// A name out of a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum San<'a> {
-    Dns(&'a str),
-    Uri(&'a str),
-    Ip(IpAddr),
-    Email(&'a str),
 }
 
 fn matches(rule: &SanMatch, name: San<'_>) -> bool {

@@ -1,10 +1,9 @@
 //! What becomes of a call that is not refused.
 
 use crate::Tls;
-use crate::effects::{Action, Effects};
+use crate::effects::{Action, Destination, Effects, State};
 use crate::journey::{Hop, Journey, Role};
 use crate::mesh::Mesh;
-use crate::verdict::{Destination, State};
 
 pub(super) fn sentence(mesh: &Mesh, journey: &Journey) -> String {
     let mut parts: Vec<String> = Vec::new();

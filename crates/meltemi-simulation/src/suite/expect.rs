@@ -4,9 +4,9 @@ use std::fmt::{Debug, Display};
 use std::time::Duration;
 
 use super::format::{Expect, FaultSpec, Headers, RedirectTo, To};
-use crate::effects::{Action, Change, HeaderChange};
+use crate::effects::{Action, Change, Destination, HeaderChange};
 use crate::journey::{Journey, Role};
-use crate::verdict::{Destination, Verdict};
+use crate::verdict::Verdict;
 
 /// What is not as expected.
 pub(super) fn failures(expect: &Expect, journey: &Journey) -> Vec<String> {
