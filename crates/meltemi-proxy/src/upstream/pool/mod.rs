@@ -5,18 +5,21 @@
 //! limit. A request for which there is neither room nor the right to connect waits in the
 //! pool's queue, which `max_pending_requests` bounds.
 
+mod lease;
+
+pub(crate) use lease::{ConnectionFacts, Http1Lease, Http2Lease, Lease, Upgrade};
+
+use lease::{Http1, Open, Shared};
+
 use super::breakers::{ConnectionGuard, PendingGuard};
 use super::connect::{self, Connected, Offer};
 use super::proxy_protocol::Ends;
 use super::{ClusterStats, Limit, UpstreamError};
 use crate::http::codec::client::{Http1Client, Http2Client};
 use crate::model::{Cluster, ClusterConfig, Endpoint};
-use crate::net::{Connector, Stream};
-use crate::telemetry::TlsInfo;
-use bytes::Bytes;
+use crate::net::Connector;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,13 +49,6 @@ pub(crate) enum WantedProtocol {
     Http2,
     /// HTTP/2 when ALPN says so, else HTTP/1.1.
     Alpn,
-}
-
-/// What is known of an upstream connection.
-pub(crate) struct ConnectionFacts {
-    pub local: Option<SocketAddr>,
-    pub remote: Option<SocketAddr>,
-    pub tls: Option<TlsInfo>,
 }
 
 /// All pools of an endpoint. Few: usually one.
@@ -140,40 +136,6 @@ struct Idle {
     since: Instant,
 }
 
-/// An open HTTP/1 connection and its accounts.
-struct Http1 {
-    client: Http1Client,
-    facts: Rc<ConnectionFacts>,
-    requests: u32,
-    opened: Instant,
-    _open: Open,
-}
-
-/// An HTTP/2 connection that requests share.
-struct Shared {
-    client: Http2Client,
-    facts: Rc<ConnectionFacts>,
-    active: Cell<u32>,
-    requests: Cell<u32>,
-    opened: Instant,
-    idle_since: Cell<Instant>,
-    retired: Cell<bool>,
-    _open: Open,
-}
-
-/// Counts a connection in its pool and its cluster.
-struct Open {
-    pool: Rc<Pool>,
-    _guard: ConnectionGuard,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.pool.open.set(self.pool.open.get() - 1);
-        self.pool.wake_one();
-    }
-}
-
 impl Pool {
     fn new(wanted: Wanted, config: Arc<ClusterConfig>, stats: Rc<ClusterStats>) -> Self {
         let speaks_http2 = match wanted.protocol {
@@ -255,10 +217,8 @@ impl Pool {
             let Some(mut idle) = idle else { break };
             if !self.is_old(idle.connection.opened) && idle.connection.client.is_ready() {
                 idle.connection.requests += 1;
-                return Some(Lease::Http1(Http1Lease {
-                    connection: Some(Box::new(idle.connection)),
-                    pool: self.clone(),
-                }));
+                let lease = Http1Lease::new(idle.connection, self.clone());
+                return Some(Lease::Http1(lease));
             }
         }
         let mut shared = self.shared.borrow_mut();
@@ -295,11 +255,7 @@ impl Pool {
         endpoint: &Arc<Endpoint>,
         guard: ConnectionGuard,
     ) -> Result<Lease, UpstreamError> {
-        self.open.set(self.open.get() + 1);
-        let open = Open {
-            pool: self.clone(),
-            _guard: guard,
-        };
+        let open = Open::new(self.clone(), guard);
         let _connecting = Connecting::new(self);
         let connected = connect::connect(
             connector,
@@ -358,12 +314,9 @@ impl Pool {
                 facts,
                 requests: 1,
                 opened: Instant::now(),
-                _open: open,
+                open,
             };
-            return Ok(Lease::Http1(Http1Lease {
-                connection: Some(Box::new(connection)),
-                pool: self.clone(),
-            }));
+            return Ok(Lease::Http1(Http1Lease::new(connection, self.clone())));
         }
         let client = Http2Client::new(stream, &self.config)
             .await
@@ -376,7 +329,7 @@ impl Pool {
             opened: Instant::now(),
             idle_since: Cell::new(Instant::now()),
             retired: Cell::new(self.closed.get()),
-            _open: open,
+            open,
         });
         if !self.closed.get() {
             self.shared.borrow_mut().push(shared.clone());
@@ -471,12 +424,6 @@ impl Pool {
     }
 }
 
-impl Shared {
-    fn is_retired(&self) -> bool {
-        self.retired.get() || self.client.is_closed()
-    }
-}
-
 struct Waiting<'a>(&'a Cell<u32>);
 
 impl<'a> Waiting<'a> {
@@ -506,87 +453,6 @@ impl Drop for Connecting<'_> {
     fn drop(&mut self) {
         self.0.connecting.set(self.0.connecting.get() - 1);
         self.0.available.notify_waiters();
-    }
-}
-
-/// The right to send one request on a connection.
-pub(crate) enum Lease {
-    Http1(Http1Lease),
-    Http2(Http2Lease),
-}
-
-impl Lease {
-    pub fn facts(&self) -> &ConnectionFacts {
-        match self {
-            Self::Http1(lease) => &lease.get().facts,
-            Self::Http2(lease) => &lease.connection.facts,
-        }
-    }
-}
-
-/// A connection that no longer speaks HTTP still counts.
-pub(crate) struct Upgrade(#[expect(dead_code, reason = "held for its drop")] Open);
-
-pub(crate) struct Http1Lease {
-    connection: Option<Box<Http1>>,
-    pool: Rc<Pool>,
-}
-
-impl Http1Lease {
-    fn get(&self) -> &Http1 {
-        self.connection.as_ref().expect("held until given back")
-    }
-
-    pub fn client(&mut self) -> &mut Http1Client {
-        &mut self
-            .connection
-            .as_mut()
-            .expect("held until given back")
-            .client
-    }
-
-    /// After a 101: the stream, what the peer sent already, and the connection's count,
-    /// which is to be held while the stream is in use.
-    pub fn into_upgraded(mut self) -> Option<(Stream, Bytes, Upgrade)> {
-        let connection = self.connection.take()?;
-        let (stream, read) = connection.client.into_upgraded();
-        Some((stream, read, Upgrade(connection._open)))
-    }
-
-    /// The exchange is complete: the connection goes back to its pool if it can be used
-    /// again. Dropping the lease instead closes the connection.
-    pub fn give_back(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.put_back(connection);
-        }
-    }
-}
-
-pub(crate) struct Http2Lease {
-    connection: Rc<Shared>,
-    pool: Rc<Pool>,
-}
-
-impl Http2Lease {
-    fn new(connection: Rc<Shared>, pool: Rc<Pool>) -> Self {
-        connection.active.set(connection.active.get() + 1);
-        connection.requests.set(connection.requests.get() + 1);
-        Self { connection, pool }
-    }
-
-    pub fn client(&self) -> &Http2Client {
-        &self.connection.client
-    }
-}
-
-impl Drop for Http2Lease {
-    fn drop(&mut self) {
-        let active = self.connection.active.get() - 1;
-        self.connection.active.set(active);
-        if active == 0 {
-            self.connection.idle_since.set(Instant::now());
-        }
-        self.pool.wake_one();
     }
 }
 
