@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 
 /// Istio's mark of the proxy's own packets: the capture rules let them pass.
 pub const PROXY_MARK: u32 = 1337;
+#[cfg(test)]
+const _: () = assert!(PROXY_MARK == meltemi_capture::PROXY_MARK);
 
 /// Connections waiting for `accept` (the kernel caps it at `net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
