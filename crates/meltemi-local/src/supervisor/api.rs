@@ -1,6 +1,7 @@
 //! The supervisor's HTTP API on `supervisor.sock`: what runs, and the end of it.
 
-use super::controller::{Command, PodRow};
+use super::controller::Command;
+use super::member::PodRow;
 use crate::running::MeshInfo;
 use bytes::Bytes;
 use http_body_util::Full;

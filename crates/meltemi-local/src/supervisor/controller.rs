@@ -2,6 +2,7 @@
 
 use super::addresses::{Addresses, HostPorts, Places};
 use super::context::Context;
+use super::member::{Member, PodRow};
 use super::pod::Pod;
 use super::rollout::{self, Running};
 use super::runs::{RunRequest, Runs};
@@ -10,48 +11,21 @@ use crate::builtin::{self, PUBLISH_ANNOTATION};
 use crate::events::Event;
 use crate::loopback::Seats;
 use crate::paths::write_atomically;
-use crate::plan::{self, OwnerKind, PodPlan};
+use crate::plan::{self, PodPlan};
 use crate::running::Mode;
 use crate::settings::LocalMesh;
 use meltemi_config::Published;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks at the settings file, which is no object and so is not watched.
 const SETTINGS: Duration = Duration::from_millis(500);
 /// Bound on the end of all pods when the mesh goes; the sandbox ends the rest.
 const SHUTDOWN: Duration = Duration::from_secs(8);
-
-/// A pod as the supervisor's API shows it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PodRow {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// What it belongs to, a Deployment's name for example.
-    pub workload: String,
-    /// Its address, once it has its namespace.
-    pub address: Option<Ipv4Addr>,
-    /// Kubernetes' phase.
-    pub phase: String,
-    /// Whether it takes traffic.
-    pub ready: bool,
-    /// Restarts of all its containers.
-    pub restarts: u32,
-    /// Its containers' names, the proxy's among them.
-    pub containers: Vec<String>,
-    /// Why it is not ready: reason and message.
-    pub problem: Option<String>,
-}
 
 /// A pod that was just started, and its state from then on.
 pub(super) type Started = Result<(Arc<Pod>, watch::Receiver<PodState>), String>;
@@ -72,15 +46,6 @@ pub(super) enum Command {
     RunEnded {
         key: String,
     },
-}
-
-struct Member {
-    pod: Arc<Pod>,
-    state: watch::Receiver<PodState>,
-    task: JoinHandle<()>,
-    /// What was last told of it.
-    told_ready: bool,
-    told_trouble: Option<String>,
 }
 
 pub(super) struct Controller {
@@ -444,47 +409,6 @@ impl Controller {
                 ready: states.iter().filter(|state| state.ready()).count(),
                 blocked: blocked.collect(),
             });
-        }
-    }
-}
-
-impl Member {
-    fn running(&self) -> Running {
-        let state = self.state.borrow();
-        Running {
-            plan: self.pod.plan.clone(),
-            ready: state.ready(),
-            settled: state.blocked || state.finished.is_some(),
-            leaving: self.pod.stop.is_cancelled(),
-        }
-    }
-
-    fn row(&self) -> PodRow {
-        let (state, plan) = (self.state.borrow(), &self.pod.plan);
-        PodRow {
-            namespace: plan.namespace.clone(),
-            name: plan.name.clone(),
-            workload: if plan.owner.kind == OwnerKind::Pod {
-                plan.name.clone()
-            } else {
-                plan.owner.name.clone()
-            },
-            address: state.address,
-            phase: state.phase().to_owned(),
-            ready: state.ready(),
-            restarts: state
-                .containers
-                .values()
-                .map(|container| container.restarts)
-                .sum(),
-            containers: state.containers.keys().cloned().collect(),
-            problem: if state.ready() {
-                None
-            } else {
-                state
-                    .trouble()
-                    .map(|(reason, message)| format!("{reason}: {message}"))
-            },
         }
     }
 }

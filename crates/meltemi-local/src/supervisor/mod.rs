@@ -13,6 +13,8 @@ mod controller;
 mod credential;
 pub(crate) mod entrance;
 mod ground;
+mod health;
+mod member;
 mod pod;
 mod processes;
 mod rollout;
@@ -20,7 +22,7 @@ mod runs;
 mod sidecar;
 mod status;
 
-pub use controller::PodRow;
+pub use member::PodRow;
 pub use runs::RunRequest;
 
 use crate::events::{Event, Events};

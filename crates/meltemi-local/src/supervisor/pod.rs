@@ -5,11 +5,12 @@ use super::backoff::Backoff;
 use super::commands;
 use super::container::{Runner, ids};
 use super::context::{Context, base_environment};
+use super::health;
 use super::sidecar::Sidecar;
 use super::status::{Activity, ContainerState, PodCell};
 use crate::events::Event;
 use crate::plan::{self, Command, OwnerKind, PodKind, PodPlan};
-use crate::probe::{Action, attempt};
+use crate::probe::Action;
 use crate::running::Mode;
 use crate::sandbox::{Ended, SandboxError, View};
 use crate::settings::LocalMesh;
@@ -396,16 +397,7 @@ impl Pod {
         };
         let action = Action::Tcp { port };
         loop {
-            let open = async {
-                let socket = self
-                    .ctx
-                    .processes
-                    .sandbox()
-                    .socket(&self.plan.key())
-                    .await
-                    .map_err(|error| error.to_string())?;
-                attempt(&action, socket, self.place.application).await
-            };
+            let open = health::reach(&self.ctx, &self.plan, self.place, &action);
             let ready = matches!(timeout(PORT_TIMEOUT, open).await, Ok(Ok(())));
             self.cell.container(&name, |state| state.ready = ready);
             sleep(if ready { PORT_TIMEOUT } else { PORT_POLL }).await;

@@ -2,8 +2,16 @@
 //! able to start as a single thread: hence no harness, and a small runner instead.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+/// A list of tests whose names are those of their functions.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        &[$((stringify!($name), $name as fn())),*]
+    };
+}
+
 mod fakes;
 mod fixture;
+mod mesh;
 mod sandbox;
 mod supervisor;
 
@@ -31,7 +39,7 @@ fn main() -> ExitCode {
         Some("control-plane") => fakes::control_plane(&arguments),
         Some("proxy") => fakes::proxy(&arguments),
         Some("enter") => return fakes::enter(&arguments),
-        Some("up") => return supervisor::up_forever(&arguments[1]),
+        Some("up") => return mesh::up_forever(&arguments[1]),
         _ => {}
     }
     let wanted = arguments.iter().find(|argument| !argument.starts_with('-'));
@@ -70,9 +78,5 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> Vec<Test> {
-    sandbox::TESTS
-        .iter()
-        .chain(&supervisor::TESTS)
-        .copied()
-        .collect()
+    [sandbox::TESTS, supervisor::TESTS].concat()
 }

@@ -7,53 +7,20 @@ use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 
-pub const TESTS: [Test; 13] = [
-    (
-        "an_application_has_its_own_names_and_files",
-        an_application_has_its_own_names_and_files,
-    ),
-    (
-        "an_application_has_no_power_over_the_mesh",
-        an_application_has_no_power_over_the_mesh,
-    ),
-    (
-        "an_application_cannot_signal_the_mesh",
-        an_application_cannot_signal_the_mesh,
-    ),
-    (
-        "run_as_user_is_seen_by_the_application",
-        run_as_user_is_seen_by_the_application,
-    ),
-    (
-        "a_program_that_cannot_start_says_why",
-        a_program_that_cannot_start_says_why,
-    ),
-    (
-        "a_sidecar_keeps_its_powers_and_the_hosts_network",
-        a_sidecar_keeps_its_powers_and_the_hosts_network,
-    ),
-    (
-        "probe_sockets_reach_the_application",
-        probe_sockets_reach_the_application,
-    ),
-    ("signals_and_orphans", signals_and_orphans),
-    ("workloads_come_and_go", workloads_come_and_go),
-    (
-        "nothing_outlives_the_supervisor",
-        nothing_outlives_the_supervisor,
-    ),
-    (
-        "without_namespaces_applications_have_no_powers_either",
-        without_namespaces_applications_have_no_powers_either,
-    ),
-    (
-        "without_namespaces_a_process_ends_with_all_it_started",
-        without_namespaces_a_process_ends_with_all_it_started,
-    ),
-    (
-        "without_namespaces_nothing_outlives_the_supervisor",
-        without_namespaces_nothing_outlives_the_supervisor,
-    ),
+pub const TESTS: &[Test] = tests![
+    an_application_has_its_own_names_and_files,
+    an_application_has_no_power_over_the_mesh,
+    an_application_cannot_signal_the_mesh,
+    run_as_user_is_seen_by_the_application,
+    a_program_that_cannot_start_says_why,
+    a_sidecar_keeps_its_powers_and_the_hosts_network,
+    probe_sockets_reach_the_application,
+    signals_and_orphans,
+    workloads_come_and_go,
+    nothing_outlives_the_supervisor,
+    without_namespaces_applications_have_no_powers_either,
+    without_namespaces_a_process_ends_with_all_it_started,
+    without_namespaces_nothing_outlives_the_supervisor,
 ];
 
 fn an_application_has_its_own_names_and_files() {
@@ -172,38 +139,28 @@ fn run_as_user_is_seen_by_the_application() {
     });
 }
 
+async fn refusal(world: &World, spawn: Spawn) -> String {
+    let started = world.sandbox.spawn(spawn, null(), null(), Vec::new());
+    started.await.unwrap_err().to_string()
+}
+
 fn a_program_that_cannot_start_says_why() {
     block_on(async {
         let world = World::new().await;
         let mut spawn = world.shell("");
         spawn.argv = vec!["no-such-program".into()];
-        let error = world
-            .sandbox
-            .spawn(spawn, null(), null(), Vec::new())
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = refusal(&world, spawn).await;
         assert!(
             error.contains("run no-such-program: not found in PATH"),
             "{error}"
         );
         let mut spawn = world.shell("");
         spawn.cwd = Some("/no/such/directory".into());
-        let error = world
-            .sandbox
-            .spawn(spawn, null(), null(), Vec::new())
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = refusal(&world, spawn).await;
         assert!(error.contains("/no/such/directory"), "{error}");
         let mut spawn = world.shell("");
         spawn.workload = Some("two".into());
-        let error = world
-            .sandbox
-            .spawn(spawn, null(), null(), Vec::new())
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = refusal(&world, spawn).await;
         assert!(error.contains("no workload two"), "{error}");
     });
 }

@@ -1,244 +1,31 @@
 //! The supervisor over a real sandbox, with stand-ins for the control plane and the proxies.
 
 use crate::Test;
-use crate::fixture::{PATIENCE, block_on, eventually, helper, processes, until};
+use crate::fixture::{PATIENCE, block_on, eventually, processes, until};
+use crate::mesh::{
+    Mesh, SERVER, config, config_map, deployment, is_ready, options, settings, write,
+};
 use meltemi_local::events::{Event, Events};
 use meltemi_local::paths::MeshPaths;
 use meltemi_local::running::MeshInfo;
-use meltemi_local::supervisor::{Options, UpError, up};
+use meltemi_local::supervisor::up;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::JoinHandle;
+use std::process::{Command, Stdio};
 use tokio_util::sync::CancellationToken;
 
-pub const TESTS: [Test; 7] = [
-    (
-        "a_mesh_comes_up_and_leaves_nothing",
-        a_mesh_comes_up_and_leaves_nothing,
-    ),
-    (
-        "what_cannot_run_is_told_and_the_rest_runs",
-        what_cannot_run_is_told_and_the_rest_runs,
-    ),
-    ("changes_are_rolled_out", changes_are_rolled_out),
-    (
-        "the_meshs_own_processes_are_replaced",
-        the_meshs_own_processes_are_replaced,
-    ),
-    (
-        "jobs_finish_and_probes_restart",
-        jobs_finish_and_probes_restart,
-    ),
-    ("programs_enter_pods", programs_enter_pods),
-    (
-        "a_killed_supervisor_is_cleaned_up_after",
-        a_killed_supervisor_is_cleaned_up_after,
-    ),
+pub const TESTS: &[Test] = tests![
+    a_mesh_comes_up_and_leaves_nothing,
+    what_cannot_run_is_told_and_the_rest_runs,
+    changes_are_rolled_out,
+    the_meshs_own_processes_are_replaced,
+    jobs_finish_and_probes_restart,
+    programs_enter_pods,
+    a_killed_supervisor_is_cleaned_up_after,
 ];
 
-const SERVER: &str = "import http.server,os;print('starting',flush=True);http.server.HTTPServer(('',8000),http.server.BaseHTTPRequestHandler).serve_forever()";
-
-struct Mesh {
-    directory: tempfile::TempDir,
-    events: UnboundedReceiver<Event>,
-    seen: Vec<Event>,
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), UpError>>,
-}
-
-fn config(directory: &Path) -> PathBuf {
-    directory.join("config")
-}
-
-fn write(directory: &Path, name: &str, documents: &[Value]) {
-    let text: Vec<String> = documents.iter().map(Value::to_string).collect();
-    fs::write(config(directory).join(name), text.join("\n---\n")).unwrap();
-}
-
-fn settings(directory: &Path, images: Value) {
-    let document = json!({"apiVersion": "meltemi.dev/v1alpha1", "kind": "LocalMesh", "images": images, "gateways": []});
-    fs::write(config(directory).join("meltemi.yaml"), document.to_string()).unwrap();
-}
-
-fn server() -> Value {
-    json!([{"image": "web:*", "command": ["python3", "-c", SERVER]}])
-}
-
-fn deployment(name: &str, replicas: u32, image: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 1,
-                    "containers": [{
-                        "name": "main", "image": image,
-                        "env": [{"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "mode"}}}],
-                        "readinessProbe": {"tcpSocket": {"port": 8000}},
-                    }],
-                },
-            },
-        },
-    })
-}
-
-fn config_map() -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"mode": "fast"}})
-}
-
-impl Mesh {
-    fn prepare() -> tempfile::TempDir {
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(config(directory.path())).unwrap();
-        // SAFETY: the process has one thread so far.
-        unsafe { std::env::set_var("MELTEMI_RUNTIME_DIR", directory.path().join("run")) };
-        settings(directory.path(), server());
-        directory
-    }
-
-    fn start(directory: tempfile::TempDir) -> Self {
-        let stop = CancellationToken::new();
-        let (events, receiver) = Events::channel();
-        let task = tokio::spawn(up(options(directory.path()), events, stop.clone()));
-        Self {
-            directory,
-            events: receiver,
-            seen: Vec::new(),
-            stop,
-            task,
-        }
-    }
-
-    async fn until(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
-        loop {
-            let next = tokio::time::timeout(PATIENCE, self.events.recv()).await;
-            let Ok(Some(event)) = next else {
-                let logs = Command::new("sh")
-                    .arg("-c")
-                    .arg(format!(
-                        "tail -n 5 {}/config/.meltemi/logs/*/*",
-                        self.directory.path().display()
-                    ))
-                    .output();
-                panic!(
-                    "{what} did not come; seen: {:#?}\n{}",
-                    self.seen,
-                    String::from_utf8_lossy(&logs.unwrap().stdout)
-                );
-            };
-            self.seen.push(event.clone());
-            if wanted(&event) {
-                return event;
-            }
-        }
-    }
-
-    async fn ready(&mut self) -> Event {
-        self.until("Ready", |event| matches!(event, Event::Ready { .. }))
-            .await
-    }
-
-    fn run_dir(&self) -> PathBuf {
-        MeshPaths::of(&config(self.directory.path())).unwrap().run
-    }
-
-    fn pods(&self) -> Vec<Value> {
-        let mut files: Vec<PathBuf> = fs::read_dir(self.run_dir().join("pods"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        files.sort();
-        files.retain(|file| !file.file_name().unwrap().to_str().unwrap().starts_with('.'));
-        files
-            .iter()
-            .filter_map(|file| serde_json::from_slice(&fs::read(file).ok()?).ok())
-            .collect()
-    }
-
-    async fn until_pods(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) {
-        let begin = std::time::Instant::now();
-        while !wanted(&self.pods()) {
-            assert!(begin.elapsed() < PATIENCE, "{what}: {:#?}", self.pods());
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn down(self) {
-        let run = self.run_dir();
-        self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.task)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        assert!(!run.exists());
-    }
-
-    /// Starts a program through `enter`, whose own process must be single-threaded.
-    fn enter(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command
-            .arg("enter")
-            .arg(self.run_dir())
-            .args(words)
-            .stdin(Stdio::null());
-        command
-    }
-
-    async fn output(&self, words: &[&str]) -> (i32, String) {
-        let mut command = self.enter(words);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
-            .await
-            .unwrap();
-        (
-            output.status.code().unwrap(),
-            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
-        )
-    }
-}
-
-fn options(directory: &Path) -> Options {
-    let mut options = Options::new(config(directory), "test").unwrap();
-    options.sandbox = helper();
-    options
-}
-
-/// The command `up DIR`: a mesh until it is killed.
-pub fn up_forever(directory: &str) -> ExitCode {
-    let (events, _receiver) = Events::channel();
-    block_on(async {
-        up(
-            options(Path::new(directory)),
-            events,
-            CancellationToken::new(),
-        )
-        .await
-        .unwrap()
-    });
-    ExitCode::SUCCESS
-}
-
-fn is_ready(pod: &Value) -> bool {
-    pod["status"]["conditions"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-}
-
 fn a_mesh_comes_up_and_leaves_nothing() {
-    let directory = Mesh::prepare();
-    write(
-        directory.path(),
-        "web.yaml",
-        &[deployment("web", 2, "web:1"), config_map()],
-    );
+    let directory = Mesh::of_web(2);
     block_on(async {
         let mut mesh = Mesh::start(directory);
         let Event::Ready {
@@ -367,12 +154,7 @@ fn what_cannot_run_is_told_and_the_rest_runs() {
 }
 
 fn changes_are_rolled_out() {
-    let directory = Mesh::prepare();
-    write(
-        directory.path(),
-        "web.yaml",
-        &[deployment("web", 1, "web:1"), config_map()],
-    );
+    let directory = Mesh::of_web(1);
     block_on(async {
         let mut mesh = Mesh::start(directory);
         mesh.ready().await;
@@ -429,12 +211,7 @@ fn changes_are_rolled_out() {
 }
 
 fn the_meshs_own_processes_are_replaced() {
-    let directory = Mesh::prepare();
-    write(
-        directory.path(),
-        "web.yaml",
-        &[deployment("web", 1, "web:1"), config_map()],
-    );
+    let directory = Mesh::of_web(1);
     block_on(async {
         let mut mesh = Mesh::start(directory);
         mesh.ready().await;
@@ -535,12 +312,7 @@ fn jobs_finish_and_probes_restart() {
 }
 
 fn programs_enter_pods() {
-    let directory = Mesh::prepare();
-    write(
-        directory.path(),
-        "web.yaml",
-        &[deployment("web", 1, "web:1"), config_map()],
-    );
+    let directory = Mesh::of_web(1);
     block_on(async {
         let mut mesh = Mesh::start(directory);
         mesh.ready().await;
@@ -621,12 +393,7 @@ fn programs_enter_pods() {
 }
 
 fn a_killed_supervisor_is_cleaned_up_after() {
-    let directory = Mesh::prepare();
-    write(
-        directory.path(),
-        "web.yaml",
-        &[deployment("web", 1, "web:1"), config_map()],
-    );
+    let directory = Mesh::of_web(1);
     let mut first = Command::new(std::env::current_exe().unwrap())
         .arg("up")
         .arg(directory.path())
