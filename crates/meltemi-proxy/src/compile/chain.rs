@@ -6,8 +6,8 @@ use super::basic::{bool_or, timeout};
 use super::context::Cx;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result};
-use super::{hcm, pb, tcp, transport};
-use crate::model::{FilterChain, Terminal};
+use super::{dynamic, hcm, pb, tcp, transport};
+use crate::model::{FilterChain, SniForward, Terminal};
 use pb::listener as proto;
 use prost::{Message, Name};
 use std::sync::Arc;
@@ -88,6 +88,7 @@ pub fn chain(mut value: proto::FilterChain, cx: &mut Cx<'_>) -> Result<FilterCha
 struct Parts {
     peer_exchange: bool,
     istio_stats: bool,
+    sni_forward: Option<SniForward>,
     terminal: Option<Terminal>,
 }
 
@@ -103,11 +104,22 @@ fn network_filter(value: proto::Filter, parts: &mut Parts, cx: &mut Cx<'_>) -> R
     };
     let kind = typed.type_name();
     if kind == pb::hcm::HttpConnectionManager::full_name() {
+        if parts.sni_forward.is_some() {
+            return Err(Error::new(
+                "follows sni_dynamic_forward_proxy, which needs a TCP proxy",
+            ));
+        }
         let manager = typed.decode().and_then(|proto| hcm::manager(proto, cx));
         parts.terminal = Some(Terminal::Http(Arc::new(manager.at("typed_config")?)));
     } else if kind == pb::tcp::TcpProxy::full_name() {
         let proxy = typed.decode().and_then(|proto| tcp::proxy(proto, cx));
-        parts.terminal = Some(Terminal::Tcp(Arc::new(proxy.at("typed_config")?)));
+        let mut proxy = proxy.at("typed_config")?;
+        proxy.sni_forward = parts.sni_forward.take();
+        parts.terminal = Some(Terminal::Tcp(Arc::new(proxy)));
+    } else if kind == pb::filters::network::sni_dynamic_forward_proxy::v3::FilterConfig::full_name()
+    {
+        let config = typed.decode().and_then(|proto| dynamic::sni(proto, cx));
+        parts.sni_forward = Some(config.at("typed_config")?);
     } else if kind == METADATA_EXCHANGE {
         parts.peer_exchange = peer_exchange(&typed).at("typed_config")?;
     } else if kind == ISTIO_STATS {

@@ -3,16 +3,18 @@
 
 use super::any::{self, struct_json};
 use super::assignment::{self, Assignment};
-use super::basic::{bool_or, duration_or, fetch_timeout, keepalive, u32_or};
+use super::basic::{bool_or, duration_or, keepalive, u32_or};
 use super::context::Cx;
+use super::discovery::{self, Kind};
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
 use super::{balancer, cluster_dns, cluster_protocol, health, limits, pb, subset, transport};
 use crate::model::{
-    ClusterConfig, Discovery, HealthProbe, IstioService, TcpKeepalive, TransportChoice,
+    Balancer, ClusterConfig, Discovery, HealthProbe, IstioService, TcpKeepalive, TransportChoice,
     TransportMatch, UpstreamProtocol, UpstreamTransport,
 };
 use pb::cluster as proto;
+use pb::clusters::dns::v3::DnsCluster;
 use proto::cluster as nested;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -137,6 +139,16 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
         "connections to an ejected endpoint live on",
         close_connections_on_host_health_failure
     );
+    let kind = discovery::kind(cluster_discovery_type, cx)?;
+    let mut upstream_http_protocol_options = upstream_http_protocol_options;
+    if matches!(kind, Kind::Dynamic(_)) && upstream_http_protocol_options.is_none() {
+        // As in Envoy. Without effect where typed options replace the cluster's own.
+        upstream_http_protocol_options = Some(pb::core::UpstreamHttpProtocolOptions {
+            auto_sni: true,
+            auto_san_validation: true,
+            ..Default::default()
+        });
+    }
     let protocol = cluster_protocol::compile(
         cluster_protocol::Input {
             typed: typed_extension_protocol_options,
@@ -149,21 +161,17 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
         },
         cx,
     )?;
-    let (dns_type, discovery_type) = discovery_type(cluster_discovery_type)?;
     let dns = cluster_dns::Settings {
         refresh: dns_refresh_rate,
         respect_ttl: respect_dns_ttl,
         lookup,
         resolver: typed_dns_resolver_config,
     };
-    let dns = match dns_type {
-        Some(extension) => cluster_dns::Settings::from_extension(extension)?,
-        None => dns,
+    let dns = |extension: Option<DnsCluster>| match extension {
+        Some(extension) => cluster_dns::Settings::from_extension(extension),
+        None => Ok(dns),
     };
-    let is_dns = matches!(
-        discovery_type,
-        nested::DiscoveryType::StrictDns | nested::DiscoveryType::LogicalDns
-    );
+    let is_dns = matches!(kind, Kind::StrictDns(_) | Kind::LogicalDns(_));
     let assignment = load_assignment
         .map(|value| assignment::assignment(value, is_dns, cx))
         .transpose()
@@ -177,33 +185,47 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
         }
         other => other,
     };
-    let discovery = match discovery_type {
-        nested::DiscoveryType::Static => Discovery::Static,
-        nested::DiscoveryType::Eds => {
-            let (service, timeout) = eds(eds_cluster_config, &name).at("eds_cluster_config")?;
+    let discovery = match kind {
+        Kind::Static => Discovery::Static,
+        Kind::Eds => {
+            let source = discovery::eds(eds_cluster_config, &name);
+            let (service, timeout) = source.at("eds_cluster_config")?;
             eds_timeout = timeout;
             Discovery::Eds(service)
         }
-        nested::DiscoveryType::StrictDns => Discovery::StrictDns(dns.compile(assignment.as_ref())?),
-        nested::DiscoveryType::LogicalDns => {
-            let options = dns.compile(assignment.as_ref())?;
+        Kind::StrictDns(extension) => {
+            Discovery::StrictDns(dns(extension)?.compile(assignment.as_ref())?)
+        }
+        Kind::LogicalDns(extension) => {
+            let options = dns(extension)?.compile(assignment.as_ref())?;
             if assignment.as_ref().map_or(0, |a| a.endpoints().count()) != 1 {
                 return Err(Error::new("LOGICAL_DNS needs exactly one endpoint")
                     .at_field("load_assignment"));
             }
             Discovery::LogicalDns(options)
         }
-        nested::DiscoveryType::OriginalDst => {
-            original_dst(original.take().unwrap_or_default()).at("original_dst_lb_config")?
+        Kind::OriginalDst => discovery::original_dst(original.take().unwrap_or_default())
+            .at("original_dst_lb_config")?,
+        Kind::Dynamic(config) => {
+            let verified = protocol.auto.sni && protocol.auto.san;
+            if !verified && !config.insecure {
+                let reason = "needs auto_sni and auto_san_validation in the cluster's \
+                    upstream_http_protocol_options, or allow_insecure_cluster_options";
+                return Err(Error::new(reason).at_field("cluster_type"));
+            }
+            Discovery::DynamicForward(config.cache)
         }
     };
+    let own_endpoints = !matches!(
+        discovery,
+        Discovery::OriginalDst { .. } | Discovery::DynamicForward(_)
+    );
     if original.is_some() {
         return Err(Error::new("is for ORIGINAL_DST clusters").at_field("original_dst_lb_config"));
     }
     let health_check = health::checks(health_checks, cx).nth("health_checks", 0)?;
-    if health_check.is_some() && matches!(discovery, Discovery::OriginalDst { .. }) {
-        let reason =
-            "are not possible in an ORIGINAL_DST cluster, which has no endpoints of its own";
+    if health_check.is_some() && !own_endpoints {
+        let reason = "are not possible in a cluster that has no endpoints of its own";
         return Err(Error::new(reason).at_field("health_checks"));
     }
     let speaks_http2 = matches!(protocol.protocol, UpstreamProtocol::Http2);
@@ -220,6 +242,13 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
         balancer::common(common_lb_config.unwrap_or_default(), cx).at("common_lb_config")?;
     let (balancer, policy_locality_weighted) =
         balancer::balancer(lb_policy, lb_config, load_balancing_policy, &common, cx)?;
+    if matches!(discovery, Discovery::DynamicForward(_)) && balancer != Balancer::ClusterProvided {
+        return Err(Error::new("is CLUSTER_PROVIDED for this cluster_type").at_field("lb_policy"));
+    }
+    if !own_endpoints && lb_subset_config.is_some() {
+        let reason = "is not possible in a cluster that has no endpoints of its own";
+        return Err(Error::new(reason).at_field("lb_subset_config"));
+    }
     let bind_address = upstream_bind_config
         .map(bind_address)
         .transpose()
@@ -289,84 +318,6 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
         },
         assignment,
         fetch_timeout: eds_timeout,
-    })
-}
-
-/// The discovery type, and the DNS cluster extension when that is it.
-fn discovery_type(
-    value: Option<nested::ClusterDiscoveryType>,
-) -> Result<(
-    Option<pb::clusters::dns::v3::DnsCluster>,
-    nested::DiscoveryType,
-)> {
-    use prost::Name;
-    match value {
-        None => Ok((None, nested::DiscoveryType::Static)),
-        Some(nested::ClusterDiscoveryType::Type(number)) => nested::DiscoveryType::try_from(number)
-            .map(|kind| (None, kind))
-            .map_err(|_| Error::new(format!("{number} is not known")).at_field("type")),
-        Some(nested::ClusterDiscoveryType::ClusterType(custom)) => {
-            let typed = any::open(custom.typed_config).at("cluster_type.typed_config")?;
-            if typed.type_name() == pb::clusters::dns::v3::DnsCluster::full_name() {
-                let config: pb::clusters::dns::v3::DnsCluster =
-                    typed.decode().at("cluster_type.typed_config")?;
-                let kind = if config.all_addresses_in_single_endpoint {
-                    nested::DiscoveryType::LogicalDns
-                } else {
-                    nested::DiscoveryType::StrictDns
-                };
-                return Ok((Some(config), kind));
-            }
-            Err(
-                Error::new(format!("{} is not supported", typed.type_name()))
-                    .at_field("cluster_type"),
-            )
-        }
-    }
-}
-
-fn eds(value: Option<nested::EdsClusterConfig>, name: &str) -> Result<(Box<str>, Duration)> {
-    use pb::core::config_source::ConfigSourceSpecifier;
-    let nested::EdsClusterConfig {
-        eds_config,
-        service_name,
-    } = value.ok_or_else(|| Error::new("is required"))?;
-    let source = eds_config.ok_or_else(|| Error::missing("eds_config"))?;
-    match source.config_source_specifier {
-        Some(ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_)) => {}
-        _ => return Err(Error::new("only `ads` is supported as a source").at_field("eds_config")),
-    }
-    let timeout = fetch_timeout(source.initial_fetch_timeout).at("eds_config")?;
-    let service = if service_name.is_empty() {
-        name.into()
-    } else {
-        service_name.into()
-    };
-    Ok((service, timeout))
-}
-
-fn original_dst(value: nested::OriginalDstLbConfig) -> Result<Discovery> {
-    let nested::OriginalDstLbConfig {
-        use_http_header,
-        http_header_name,
-        upstream_port_override,
-        metadata_key,
-    } = value;
-    refuse!(metadata_key);
-    let header = use_http_header.then(|| {
-        if http_header_name.is_empty() {
-            "x-envoy-original-dst-host".into()
-        } else {
-            http_header_name.into()
-        }
-    });
-    let port_override = upstream_port_override
-        .map(|port| u16::try_from(port.value))
-        .transpose()
-        .map_err(|_| Error::new("is above 65535").at_field("upstream_port_override"))?;
-    Ok(Discovery::OriginalDst {
-        header,
-        port_override,
     })
 }
 

@@ -2,14 +2,15 @@
 
 use super::any;
 use super::assignment::{Assignment, Host};
-use super::basic::duration_or;
-use super::presence::{harmless, refuse};
+use super::basic::{Location, duration_or, location};
+use super::presence::harmless;
 use super::{At, Error, Result, pb};
 use crate::model::{DnsFamily, DnsOptions};
 use envoy_types::pb::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
 use pb::cluster::cluster::DnsLookupFamily;
 use pb::clusters::dns::v3::DnsCluster;
 use prost::Name;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Envoy's `dns_refresh_rate`.
@@ -67,8 +68,12 @@ impl Settings {
 
     pub fn compile(self, assignment: Option<&Assignment>) -> Result<DnsOptions> {
         let assignment = assignment.ok_or_else(|| Error::missing("load_assignment"))?;
-        if let Some(resolver) = self.resolver {
-            check_resolver(resolver).at("typed_dns_resolver_config")?;
+        if let Some(resolver) = self.resolver
+            && !servers(resolver)
+                .at("typed_dns_resolver_config")?
+                .is_empty()
+        {
+            return Err(Error::unsupported("typed_dns_resolver_config.resolvers"));
         }
         let mut names: Vec<(Box<str>, u16)> = Vec::new();
         for endpoint in assignment.endpoints() {
@@ -92,11 +97,11 @@ impl Settings {
     }
 }
 
-/// Resolution uses the host's own name servers: a configuration may not ask for others.
-fn check_resolver(value: pb::core::TypedExtensionConfig) -> Result<()> {
+/// The name servers that a resolver's configuration names in place of the host's own.
+pub fn servers(value: pb::core::TypedExtensionConfig) -> Result<Vec<SocketAddr>> {
     let typed = any::open(value.typed_config).at("typed_config")?;
     if typed.type_name() == GETADDRINFO {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if typed.type_name() != CaresDnsResolverConfig::full_name() {
         return Err(Error::new(format!(
@@ -105,6 +110,18 @@ fn check_resolver(value: pb::core::TypedExtensionConfig) -> Result<()> {
         )));
     }
     let CaresDnsResolverConfig { resolvers, .. } = typed.decode().at("typed_config")?;
-    refuse!(resolvers);
-    Ok(())
+    resolvers
+        .into_iter()
+        .enumerate()
+        .map(|(index, address)| {
+            let server = match location(Some(address)) {
+                Ok(Location::Socket(server)) => server.socket(),
+                Ok(Location::Pipe(_)) => None,
+                Err(error) => return Err(error).nth("typed_config.resolvers", index),
+            };
+            server
+                .ok_or_else(|| Error::new("is no IP address"))
+                .nth("typed_config.resolvers", index)
+        })
+        .collect()
 }

@@ -1,20 +1,51 @@
 //! What a compilation needs besides the message, and what it yields besides the model.
 
-use super::Notice;
 use super::secret::SecretSource;
-use crate::model::{ClientTls, ClusterId, RouteTableId, ServerTls};
+use super::{Error, Notice, Result};
+use crate::dns::{DnsCache, Lookups};
+use crate::model::{ClientTls, ClusterId, DnsCacheSettings, RouteTableId, ServerTls};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Names of clusters and route tables, numbered for the life of the process.
+/// Names of clusters and route tables, numbered for the life of the process, and of DNS caches.
 #[derive(Default)]
 pub struct Names {
     clusters: HashMap<Arc<str>, u32>,
     routes: HashMap<Arc<str>, u32>,
+    caches: HashMap<Box<str>, Weak<DnsCache>>,
+    lookups: Option<Lookups>,
 }
 
 impl Names {
+    /// For a configuration that serves traffic: its DNS caches resolve.
+    pub fn resolving(lookups: Lookups) -> Self {
+        Self {
+            lookups: Some(lookups),
+            ..Self::default()
+        }
+    }
+
+    /// The DNS cache of a name, which all who name it share.
+    ///
+    /// # Errors
+    /// When it is in use with other settings, as in Envoy.
+    pub fn dns_cache(&mut self, name: &str, settings: DnsCacheSettings) -> Result<Arc<DnsCache>> {
+        if let Some(cache) = self.caches.get(name).and_then(Weak::upgrade) {
+            return match *cache.settings() == settings {
+                true => Ok(cache),
+                false => Err(Error::new(format!(
+                    "DNS cache {name:?} is in use with other settings: give it the same ones \
+                     wherever it is named, or another name"
+                ))),
+            };
+        }
+        self.caches.retain(|_, cache| cache.strong_count() > 0);
+        let cache = Arc::new(DnsCache::new(name, settings, self.lookups.clone()));
+        self.caches.insert(name.into(), Arc::downgrade(&cache));
+        Ok(cache)
+    }
+
     pub fn cluster(&mut self, name: &str) -> ClusterId {
         ClusterId(number(&mut self.clusters, name))
     }

@@ -272,6 +272,7 @@ fn weighted_cluster(
             "response_headers",
         )?,
         fault: filters.fault.or_else(|| above.fault.clone()),
+        dynamic_host: filters.dynamic_host,
     })
 }
 

@@ -8,7 +8,7 @@ use super::pb::filters::http as proto;
 use super::pb::hcm::{HttpFilter as FilterProto, http_filter};
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
-use super::{fault, istio, rbac};
+use super::{dynamic, fault, istio, rbac};
 use crate::model::{HttpFilter, PeerMetadata};
 use prost::Name;
 use std::sync::Arc;
@@ -97,6 +97,10 @@ fn add(
             per_method_stat_specifier
         );
         filters.filters.push(HttpFilter::GrpcStats);
+    } else if kind == proto::dynamic_forward_proxy::v3::FilterConfig::full_name() {
+        let config = typed.decode().and_then(|config| dynamic::http(config, cx));
+        let cache = config.at("typed_config")?;
+        filters.filters.push(HttpFilter::DynamicForward(cache));
     } else if kind == ALPN {
         let lists = istio::alpn(typed).at("typed_config")?;
         filters.filters.push(HttpFilter::Alpn(Arc::new(lists)));

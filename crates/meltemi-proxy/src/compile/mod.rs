@@ -15,6 +15,8 @@ mod cluster;
 mod cluster_dns;
 mod cluster_protocol;
 mod context;
+mod discovery;
+mod dynamic;
 mod error;
 mod fault;
 mod forward;

@@ -4,12 +4,13 @@
 use super::any::{self, Typed};
 use super::basic::{bool_or, runtime_fraction};
 use super::pb::filters::http::cors::v3::CorsPolicy;
+use super::pb::filters::http::dynamic_forward_proxy::v3::PerRouteConfig;
 use super::pb::filters::http::fault::v3::HttpFault;
 use super::pb::{route, wkt};
 use super::presence::refuse;
 use super::{At, Error, Result};
-use super::{fault, matching};
-use crate::model::{Cors, Fault};
+use super::{dynamic, fault, matching};
+use crate::model::{Cors, DynamicHost, Fault};
 use prost::Name;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub struct PerFilter {
     pub fault: Option<Arc<Fault>>,
     pub cors: Option<Arc<Cors>>,
+    pub dynamic_host: Option<DynamicHost>,
 }
 
 impl PerFilter {
@@ -36,6 +38,7 @@ impl PerFilter {
     pub fn or(mut self, above: &Self) -> Self {
         self.fault = self.fault.or_else(|| above.fault.clone());
         self.cors = self.cors.or_else(|| above.cors.clone());
+        self.dynamic_host = self.dynamic_host.or_else(|| above.dynamic_host.clone());
         self
     }
 
@@ -59,6 +62,8 @@ impl PerFilter {
             self.fault = Some(Arc::new(fault::fault(typed.decode()?)?));
         } else if name == CorsPolicy::full_name() {
             self.cors = Some(Arc::new(cors(typed.decode()?)?));
+        } else if name == PerRouteConfig::full_name() {
+            self.dynamic_host = dynamic::route(typed.decode()?)?;
         } else {
             return Err(Error::new(format!(
                 "{name} is not supported: refusing the route rather than letting traffic pass \

@@ -88,6 +88,7 @@ pub fn route(value: proto::Route, above: &Inherited, cx: &mut Cx<'_>) -> Result<
         )?,
         fault: filters.fault,
         cors: filters.cors,
+        dynamic_host: filters.dynamic_host,
         origin: metadata.and_then(origin),
     })
 }

@@ -89,6 +89,7 @@ pub fn proxy(value: proto::TcpProxy, cx: &mut Cx<'_>) -> Result<TcpProxy> {
         max_connection_duration: timeout(max_downstream_connection_duration, None)
             .at("max_downstream_connection_duration")?,
         hash_policy: hash_policies(hash_policy).at("hash_policy")?,
+        sni_forward: None,
         access_logs: access_log::all(access_log, cx)?,
     })
 }

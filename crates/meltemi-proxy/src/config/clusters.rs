@@ -221,7 +221,9 @@ impl State {
 
     fn has_endpoints(&self, warming: &Warming) -> bool {
         match &warming.config.discovery {
-            Discovery::Static | Discovery::OriginalDst { .. } => true,
+            Discovery::Static | Discovery::OriginalDst { .. } | Discovery::DynamicForward(_) => {
+                true
+            }
             Discovery::Eds(service) => self.endpoints.contains_key(&**service),
             Discovery::StrictDns(options) | Discovery::LogicalDns(options) => {
                 options.names.is_empty() || warming.parts.addresses.is_some()
@@ -377,7 +379,9 @@ fn endpoint_set(
 ) -> EndpointSet {
     let resolved;
     let assignment = match &config.discovery {
-        Discovery::OriginalDst { .. } => return EndpointSet::default(),
+        Discovery::OriginalDst { .. } | Discovery::DynamicForward(_) => {
+            return EndpointSet::default();
+        }
         Discovery::Eds(service) => services.get(&**service).map(|entry| &*entry.assignment),
         Discovery::Static => parts.assignment.as_deref(),
         Discovery::StrictDns(_) | Discovery::LogicalDns(_) => {

@@ -2,7 +2,7 @@
 
 use super::ads::Ads;
 use super::counters::Counters;
-use super::dns::{Resolved, Resolver};
+use super::dns::Resolved;
 use super::handle::{Handle, Readiness, Shared};
 use super::record::{Kind, State as RecordState};
 use super::sds::{self, Streams};
@@ -12,6 +12,7 @@ use super::unbound::Unbound;
 use super::{Options, OwnSecrets, StartError};
 use crate::bootstrap::Bootstrap;
 use crate::compile::{At, Error, Names, content_hash, pb, secret};
+use crate::dns::{Lookups, Resolver};
 use crate::model::Snapshot;
 use bytes::Bytes;
 use meltemi_xds::client::Update;
@@ -63,16 +64,17 @@ impl Manager {
                 "bootstrap accepted without"
             );
         }
+        let resolver = Arc::new(Resolver::new(name_servers));
         let mut state = State {
             snapshots,
-            names: Names::default(),
+            names: Names::resolving(Lookups::new(resolver.clone())),
             clusters: BTreeMap::new(),
             endpoints: HashMap::new(),
             listeners: BTreeMap::new(),
             unbound: Unbound::default(),
             routes: HashMap::new(),
             secrets: Secrets::new(shared.clone(), identity.is_some()),
-            resolver: Arc::new(Resolver::new(name_servers)),
+            resolver,
             resolved: resolved_sender,
             dirty: Dirty::default(),
             references_changed: true,

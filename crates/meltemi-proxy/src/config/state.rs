@@ -2,7 +2,7 @@
 
 use super::clusters::ClusterEntry;
 use super::counters::Counters;
-use super::dns::{Resolved, Resolver};
+use super::dns::Resolved;
 use super::handle::{Readiness, Shared};
 use super::listeners::ListenerEntry;
 use super::record::{Failure, Kind, Record, State as RecordState};
@@ -11,6 +11,7 @@ use super::secrets::Secrets;
 use super::unbound::Unbound;
 use crate::compile::assignment::Assignment;
 use crate::compile::{Error, Names, Notice};
+use crate::dns::Resolver;
 use crate::model::{ListenerTable, Snapshot};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};

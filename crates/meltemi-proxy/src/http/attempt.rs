@@ -91,9 +91,18 @@ pub(crate) fn wanted(
     Wanted {
         protocol,
         offer,
-        sni: auto_sni.then(|| super::head::split_port(head.authority_str()).0.into()),
+        sni: auto_sni.then(|| server_name(head.authority_str()).into()),
         ends: transport.header().and(ends),
     }
+}
+
+/// The host of an authority, an IPv6 address without its brackets.
+fn server_name(authority: &str) -> &str {
+    let (host, _) = super::head::split_port(authority);
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host)
 }
 
 /// Makes the attempt. Limits of `watchdog` apply from here to the answer's head.

@@ -10,7 +10,7 @@ use super::router::{self, Chosen};
 use super::routing::{self, Choice, Matched};
 use super::upload::Upload;
 use super::{
-    address, client_cert, cors, fault, grpc, header_ops, names, path, peer, rbac, redirect,
+    address, client_cert, cors, dynamic, fault, grpc, header_ops, names, path, peer, rbac, redirect,
 };
 use crate::model::{Action, Cors, HttpFilter, ServerHeader, Snapshot, UpstreamHttp1};
 use crate::telemetry::{Flags, Protocol};
@@ -140,7 +140,7 @@ impl Exchange {
     /// decide: a client that may not ask is not told what there is.
     async fn filter(
         &mut self,
-        head: &Head,
+        head: &mut Head,
         matched: Option<(&Matched, &Chosen<'_>)>,
     ) -> Result<(), Reply> {
         let downstream = self.downstream.clone();
@@ -176,6 +176,15 @@ impl Exchange {
                     if let Some(policy) = route.and_then(|route| route.cors.as_ref()) {
                         self.cors =
                             cors::request(policy, head)?.map(|origin| (policy.clone(), origin));
+                    }
+                }
+                HttpFilter::DynamicForward(cache) => {
+                    if let Some(cluster) = chosen.id.and_then(|id| self.snapshot.cluster(id)) {
+                        let own = chosen
+                            .weighted
+                            .and_then(|weighted| weighted.dynamic_host.as_ref());
+                        let host = own.or(route.and_then(|route| route.dynamic_host.as_ref()));
+                        dynamic::resolve(self, cache, cluster, host, head).await?;
                     }
                 }
                 // Work on bodies and on upstream connections: see `upload`, `attempt`.

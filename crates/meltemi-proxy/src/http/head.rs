@@ -5,6 +5,7 @@ use super::names;
 use super::reply::Reply;
 use crate::model::{StripPort, UnderscoreAction};
 use crate::telemetry::{Protocol, RequestHead};
+use crate::upstream::NamedHost;
 use http::header::{CONNECTION, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
@@ -64,6 +65,14 @@ impl Head {
 
     pub fn authority_str(&self) -> &str {
         self.authority.to_str().unwrap_or_default()
+    }
+
+    /// Whom the request is for.
+    pub fn host(&self) -> NamedHost<'_> {
+        NamedHost {
+            name: self.authority_str(),
+            port: None,
+        }
     }
 
     /// What the log and configured values say of the request; host and path when `fully`.

@@ -100,7 +100,11 @@ async fn one(
     manager: &HttpManager,
     body: RequestBody,
 ) -> Option<()> {
-    let picked = upstreams.pick(cluster, &PickContext::default()).ok()?;
+    let context = PickContext {
+        host: Some(head.host()),
+        ..PickContext::default()
+    };
+    let picked = upstreams.pick(cluster, &context).ok()?;
     // Its answer concerns no client: the connection is the proxy's own.
     let wanted = wanted(manager, cluster, &picked.endpoint, &head, None);
     let mut lease = upstreams.acquire(cluster, &picked, &wanted).await.ok()?;

@@ -14,6 +14,7 @@ mod client_cert;
 pub(crate) mod codec;
 mod cors;
 mod downstream;
+mod dynamic;
 mod exchange;
 mod fault;
 mod grpc;

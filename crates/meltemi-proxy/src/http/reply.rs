@@ -2,6 +2,7 @@
 //! and details, in Envoy's words.
 
 use super::names;
+use crate::dns::CacheError;
 use crate::telemetry::Flags;
 use crate::upstream::{PickError, UpstreamError};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -166,11 +167,18 @@ impl Reply {
                 Flags::UPSTREAM_OVERFLOW,
                 "drop_overload",
             ),
-            UpstreamError::Pick(_) => Self::new(
+            UpstreamError::Pick(error) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no healthy upstream",
                 Flags::NO_HEALTHY_UPSTREAM,
-                "no_healthy_upstream",
+                match error {
+                    PickError::Unresolved(CacheError::Pending) => {
+                        "dns_cache_pending_requests_overflow".into()
+                    }
+                    PickError::Unresolved(reason) => unresolved_details(reason),
+                    PickError::NoHost => "empty_host_header".into(),
+                    _ => "no_healthy_upstream".into(),
+                },
             ),
             UpstreamError::Overflow(_) => Self::reset(Reset::Overflow, None, retried)
                 .with(&names::X_ENVOY_OVERLOADED, names::TRUE.clone()),
@@ -203,6 +211,25 @@ impl Reply {
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, body, flags, details)
+    }
+
+    /// A dynamic forward proxy has no address for the request's host. Why is for the log.
+    pub fn unresolved(error: &CacheError) -> Self {
+        let (body, flags) = match error {
+            CacheError::Failed(_) => ("DNS resolution failure", Flags::DNS_RESOLUTION_FAILED),
+            CacheError::Full => ("DNS cache overflow", Flags::default()),
+            CacheError::Pending => (
+                "Dynamic forward proxy pending request overflow",
+                Flags::default(),
+            ),
+        };
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, body, flags, unresolved_details(error))
+    }
+
+    pub fn no_host() -> Self {
+        let (status, flags) = (StatusCode::BAD_REQUEST, Flags::default());
+        Self::new(status, "Empty host header", flags, "empty_host_header").closing()
     }
 
     pub fn upstream_timeout(details: &'static str) -> Self {
@@ -255,5 +282,13 @@ impl Reply {
         );
         reply.grpc_status = grpc;
         reply
+    }
+}
+
+fn unresolved_details(error: &CacheError) -> Cow<'static, str> {
+    match error {
+        CacheError::Failed(reason) => format!("dns_resolution_failure{{{reason}}}").into(),
+        CacheError::Full => "dns_cache_overflow".into(),
+        CacheError::Pending => "dynamic_forward_proxy_pending_request_overflow".into(),
     }
 }

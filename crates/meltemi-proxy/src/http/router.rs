@@ -142,8 +142,6 @@ pub(crate) async fn forward(
             forward,
             PickContext {
                 hash,
-                // Connections of requests are told in `attempt`.
-                ends: None,
                 criteria: chosen
                     .weighted
                     .map_or(&forward.criteria, |weighted| &weighted.criteria),
@@ -151,6 +149,8 @@ pub(crate) async fn forward(
                 tried: &tried,
                 reselect: reselect(&retries),
                 skip_priorities,
+                // The host is told in `once`, connections of requests in `attempt`.
+                ..PickContext::default()
             },
             attempt_head,
             upload.as_ref(),
@@ -234,11 +234,12 @@ async fn once(
     upload: Option<&Rc<Upload>>,
     watchdog: &mut Watchdog,
 ) -> Result<Answered, Failed> {
-    let picked = exchange
-        .downstream
-        .worker
-        .upstreams
-        .pick(cluster, &context)
+    let host = Some(head.host());
+    let context = PickContext { host, ..context };
+    let upstreams = &exchange.downstream.worker.upstreams;
+    let resolved = upstreams.resolve(cluster, context.host).await;
+    let picked = resolved
+        .and_then(|()| upstreams.pick(cluster, &context))
         .map_err(|error| {
             exchange.record.charge(&ClusterStats::of(&cluster.config));
             Failed::upstream(&error.into(), false)

@@ -21,6 +21,7 @@ fn chain(name: &str) -> Arc<FilterChain> {
             max_connect_attempts: 1,
             max_connection_duration: None,
             hash_policy: [].into(),
+            sni_forward: None,
             access_logs: [].into(),
         })),
         hash: 0,

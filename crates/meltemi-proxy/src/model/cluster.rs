@@ -1,6 +1,7 @@
 //! Clusters: how endpoints are found, chosen, connected to and protected.
 
 use super::{ClientTls, EndpointSet, Http2Options};
+use crate::dns::DnsCache;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -93,6 +94,9 @@ pub enum Discovery {
         header: Option<Box<str>>,
         port_override: Option<u16>,
     },
+    /// Connect to the host that the request, or the connection's SNI, names
+    /// (`envoy.clusters.dynamic_forward_proxy`).
+    DynamicForward(Arc<DnsCache>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -132,7 +136,7 @@ pub enum Balancer {
         table_size: u64,
         use_hostname: bool,
     },
-    /// ORIGINAL_DST.
+    /// ORIGINAL_DST and dynamic forward proxies.
     ClusterProvided,
 }
 

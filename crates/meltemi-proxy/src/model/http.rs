@@ -1,6 +1,7 @@
 //! The HTTP connection manager and its filters, compiled.
 
 use super::{AccessLog, Fault, Rbac, RouteTable, RouteTableId};
+use crate::dns::DnsCache;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub enum HttpFilter {
     Cors,
     Rbac(Arc<Rbac>),
     GrpcStats,
+    /// Resolves the host of requests to dynamic forward proxy clusters.
+    DynamicForward(Arc<DnsCache>),
     /// Istio's ALPN override: upstream ALPN lists by upstream protocol.
     Alpn(Arc<AlpnOverride>),
 }

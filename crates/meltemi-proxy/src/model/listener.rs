@@ -1,6 +1,7 @@
 //! Listeners, the inspection they do, and the filter chains they choose from.
 
 use super::{AccessLog, ClusterId, HashPolicy, HttpManager, ServerTls};
+use crate::dns::DnsCache;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -214,7 +215,16 @@ pub struct TcpProxy {
     pub max_connect_attempts: u32,
     pub max_connection_duration: Option<Duration>,
     pub hash_policy: Box<[HashPolicy]>,
+    pub sni_forward: Option<SniForward>,
     pub access_logs: Box<[AccessLog]>,
+}
+
+/// `sni_dynamic_forward_proxy` before the TCP proxy: resolves the connection's SNI.
+#[derive(Clone)]
+pub struct SniForward {
+    pub cache: Arc<DnsCache>,
+    /// The name is connected to at this port.
+    pub port: u16,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 
 mod access_log;
 mod cluster;
+mod dns_cache;
 mod endpoint;
 mod health;
 mod http;
@@ -22,6 +23,7 @@ mod tls;
 
 pub use access_log::*;
 pub use cluster::*;
+pub use dns_cache::*;
 pub use endpoint::*;
 pub use health::*;
 pub use http::*;

@@ -1,6 +1,8 @@
 //! Route tables: virtual hosts, matching, and what a route does.
 
-use super::{ClusterId, Fault, HeaderMatch, HeaderOps, PathMatch, QueryMatch, StringMatch};
+use super::{
+    ClusterId, DynamicHost, Fault, HeaderMatch, HeaderOps, PathMatch, QueryMatch, StringMatch,
+};
 use regex::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,6 +54,8 @@ pub struct Route {
     /// `typed_per_filter_config` of the fault filter, route over virtual host.
     pub fault: Option<Arc<Fault>>,
     pub cors: Option<Arc<Cors>>,
+    /// Of the dynamic forward proxy filter.
+    pub dynamic_host: Option<DynamicHost>,
     /// Istio's `metadata.filter_metadata.istio.config`: the object this route came from.
     pub origin: Option<Box<str>>,
 }
@@ -121,6 +125,7 @@ pub struct WeightedCluster {
     pub request_headers: HeaderOps,
     pub response_headers: HeaderOps,
     pub fault: Option<Arc<Fault>>,
+    pub dynamic_host: Option<DynamicHost>,
 }
 
 pub enum HostRewrite {

@@ -82,10 +82,14 @@ impl Connector {
         }))
     }
 
-    /// True when the destination is reached from the thread's own namespace.
+    /// True when the destination is reached from the thread's own namespace. Loopback always is,
+    /// also as the unspecified address, which Linux connects to it: a request that may name its
+    /// destination does not come to the host's.
     pub fn is_local(&self, destination: IpAddr) -> bool {
+        let destination = destination.to_canonical();
         self.0.host.is_none()
             || destination.is_loopback()
+            || destination.is_unspecified()
             || self
                 .0
                 .mesh
@@ -145,5 +149,39 @@ impl Connector {
         TcpSocket::from_std_stream(socket.into())
             .connect(address)
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_hosts_loopback_is_out_of_reach() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let mesh = IpPrefix {
+                    address: [10, 98, 0, 0].into(),
+                    length: 16,
+                };
+                let connector = Connector::in_namespace(HostSockets::start(), vec![mesh]);
+                let own = [
+                    "127.0.0.1",
+                    "127.1.2.3",
+                    "0.0.0.0",
+                    "::1",
+                    "::",
+                    "10.98.1.1",
+                ];
+                let mapped = ["::ffff:127.0.0.1", "::ffff:0.0.0.0", "::ffff:10.98.1.1"];
+                for ip in own.into_iter().chain(mapped) {
+                    assert!(connector.is_local(ip.parse().unwrap()), "{ip}");
+                }
+                for ip in ["192.0.2.1", "10.99.0.1", "::ffff:192.0.2.1", "2001:db8::1"] {
+                    assert!(!connector.is_local(ip.parse().unwrap()), "{ip}");
+                }
+            })
+            .await;
     }
 }

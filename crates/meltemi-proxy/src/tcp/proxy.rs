@@ -3,10 +3,11 @@
 use super::peer_exchange;
 use super::relay::{End, Relayed, relay};
 use super::stats::TcpStats;
+use crate::dns::{CacheError, host_key};
 use crate::model::{ClusterId, Direction, FilterChain, HashPolicy, TcpProxy};
 use crate::net::Stream;
 use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
-use crate::upstream::{PickContext, UpstreamError, UpstreamTcp};
+use crate::upstream::{NamedHost, PickContext, UpstreamError, UpstreamTcp};
 use crate::worker::{DrainSignal, Worker};
 use std::hash::Hasher;
 use std::rc::Rc;
@@ -151,12 +152,27 @@ async fn connect(
         return None;
     };
     info.cluster = Some(cluster.config.clone());
+    let server_name = info.connection.facts.server_name.clone();
+    if let (Some(forward), Some(name)) = (&proxy.sni_forward, &server_name) {
+        let resolved = forward.cache.resolve(&host_key(name, forward.port)).await;
+        if let Err(error) = resolved {
+            // Without an address the connection finds no endpoint below, as in Envoy.
+            tracing::debug!(%error, name = &**name, "server name not resolved");
+            if !matches!(error, CacheError::Failed(_)) {
+                return None;
+            }
+        }
+    }
     let hash = hash(&proxy.hash_policy, info);
     for attempt in 1..=proxy.max_connect_attempts.max(1) {
         info.attempts = attempt;
         let context = PickContext {
             hash,
             original_destination: Some(info.connection.facts.destination),
+            host: server_name.as_deref().map(|name| NamedHost {
+                name,
+                port: proxy.sni_forward.as_ref().map(|forward| forward.port),
+            }),
             ends: Some((
                 info.connection.facts.source,
                 info.connection.facts.destination,
@@ -174,6 +190,10 @@ async fn connect(
                 return Some(upstream);
             }
             Err(error) => {
+                if matches!(error, UpstreamError::Pick(_)) {
+                    // Nowhere to attempt it.
+                    info.attempts -= 1;
+                }
                 info.flags.insert(error.flags());
                 info.upstream_failure = error.transport_failure();
                 if !matches!(

@@ -38,6 +38,7 @@ flags! {
     DURATION_TIMEOUT = 20, "DT", "DurationTimeout";
     DOWNSTREAM_PROTOCOL_ERROR = 16, "DPE", "DownstreamProtocolError";
     OVERLOAD_MANAGER = 19, "OM", "OverloadManagerTerminated";
+    DNS_RESOLUTION_FAILED = 22, "DF", "DnsResolutionFailed";
     DOWNSTREAM_CONNECTION_TERMINATION = 13, "DC", "DownstreamConnectionTermination";
 }
 

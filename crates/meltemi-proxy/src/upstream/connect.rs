@@ -30,8 +30,12 @@ pub(crate) fn transport<'a>(
     config: &'a ClusterConfig,
     endpoint: &Endpoint,
 ) -> &'a UpstreamTransport {
-    endpoint
-        .transport
+    transport_of(config, endpoint.transport)
+}
+
+/// The transport at an index into `TransportChoice::matches`, or the default one.
+pub(super) fn transport_of(config: &ClusterConfig, index: Option<u16>) -> &UpstreamTransport {
+    index
         .and_then(|index| config.transport.matches.get(usize::from(index)))
         .map_or(&config.transport.default, |found| &found.transport)
 }

@@ -1,5 +1,6 @@
 //! Why no upstream connection could be had, and whether another attempt is safe.
 
+use crate::dns::CacheError;
 use crate::telemetry::Flags;
 use std::sync::Arc;
 
@@ -12,6 +13,12 @@ pub enum PickError {
     /// An ORIGINAL_DST cluster without a (usable) original destination.
     #[error("no original destination")]
     NoDestination,
+    /// A dynamic forward proxy cluster cannot tell where the host is.
+    #[error(transparent)]
+    Unresolved(CacheError),
+    /// A dynamic forward proxy cluster is not told whose address it is to find.
+    #[error("no host")]
+    NoHost,
     /// `drop_overloads` of the endpoint assignment.
     #[error("dropped by the load assignment")]
     Dropped,

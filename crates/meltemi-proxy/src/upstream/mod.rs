@@ -10,6 +10,7 @@
 mod balance;
 mod breakers;
 mod connect;
+mod dynamic;
 mod error;
 mod health;
 mod load;
@@ -22,6 +23,7 @@ mod table;
 
 pub use breakers::{ConnectionGuard, PendingGuard, RequestGuard, RetryGuard};
 pub(crate) use connect::{Offer, transport};
+pub(crate) use dynamic::default_port;
 pub use error::{Limit, PickError, UpstreamError};
 pub use health::HealthChecker;
 pub use outlier::Outcome;
@@ -29,7 +31,7 @@ pub(crate) use pool::{ConnectionFacts, Lease, Upgrade, Wanted, WantedProtocol};
 pub(crate) use proxy_protocol::Ends;
 pub(crate) use stats::ClusterStats;
 
-use crate::model::{Address, Cluster, ClusterId, Endpoint};
+use crate::model::{Address, Cluster, ClusterId, Discovery, Endpoint};
 use crate::net::{Connector, Stream};
 use crate::telemetry::TlsInfo;
 use state::ClusterState;
@@ -45,6 +47,8 @@ pub struct PickContext<'a> {
     pub hash: Option<u64>,
     /// Where the connection was going before redirection (ORIGINAL_DST clusters).
     pub original_destination: Option<SocketAddr>,
+    /// Whom the request or connection is for (dynamic forward proxy clusters).
+    pub host: Option<NamedHost<'a>>,
     /// Source and destination of the downstream connection, for upstreams that are told.
     pub ends: Option<(SocketAddr, SocketAddr)>,
     /// The subset of the cluster that is asked for.
@@ -55,6 +59,15 @@ pub struct PickContext<'a> {
     pub reselect: u32,
     /// Priorities that earlier attempts used up (`previous_priorities`).
     pub skip_priorities: u32,
+}
+
+/// A host as a request or a connection names it.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedHost<'a> {
+    /// An authority, or a server name.
+    pub name: &'a str,
+    /// The port where `name` has none; `None`: that of the cluster's scheme.
+    pub port: Option<u16>,
 }
 
 /// A chosen endpoint, with its pools at hand.
@@ -96,6 +109,21 @@ impl Upstreams {
                 sweeper: pool::Sweeper::default(),
             }),
         }
+    }
+
+    /// Waits until a dynamic forward proxy cluster knows where a request's host is: what comes
+    /// before [`Self::pick`]. Other clusters have nothing to wait for, and of connections the
+    /// filter by SNI resolves the name, as in Envoy.
+    pub async fn resolve(
+        &self,
+        cluster: &Cluster,
+        host: Option<NamedHost<'_>>,
+    ) -> Result<(), PickError> {
+        let Discovery::DynamicForward(cache) = &cluster.config.discovery else {
+            return Ok(());
+        };
+        let resolved = dynamic::resolve(cluster, cache, host).await;
+        resolved.inspect_err(|_| ClusterStats::of(&cluster.config).cx_none_healthy.inc())
     }
 
     /// Chooses an endpoint by the cluster's policy.

@@ -1,10 +1,12 @@
 //! What a worker keeps of one cluster between requests.
 
+use super::dynamic::DynamicHosts;
 use super::pool::EndpointPools;
 use super::table::{Slot, Table};
 use super::{PickContext, PickError, Picked};
 use crate::model::{
-    Address, CheckTarget, Cluster, ClusterConfig, Discovery, Endpoint, EndpointState, Health,
+    Address, CheckTarget, Cluster, ClusterConfig, ClusterShared, Discovery, Endpoint,
+    EndpointState, Health,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,6 +24,8 @@ pub(super) struct ClusterState {
     pub config: Arc<ClusterConfig>,
     table: RefCell<Rc<Table>>,
     originals: RefCell<HashMap<SocketAddr, (Slot, Instant)>>,
+    hosts: DynamicHosts,
+    shared: Arc<ClusterShared>,
 }
 
 impl ClusterState {
@@ -30,12 +34,20 @@ impl ClusterState {
             config: cluster.config.clone(),
             table: RefCell::new(Rc::new(Table::empty())),
             originals: RefCell::default(),
+            hosts: DynamicHosts::default(),
+            shared: cluster.shared.clone(),
         }
     }
 
     pub fn pick(&self, cluster: &Cluster, context: &PickContext<'_>) -> Result<Picked, PickError> {
-        if let Discovery::OriginalDst { port_override, .. } = &self.config.discovery {
-            return self.original(context.original_destination, *port_override);
+        match &self.config.discovery {
+            Discovery::OriginalDst { port_override, .. } => {
+                return self.original(context.original_destination, *port_override);
+            }
+            Discovery::DynamicForward(cache) => {
+                return self.hosts.pick(cluster, cache, context.host);
+            }
+            _ => {}
         }
         let dropped = cluster.endpoints.drop_per_million;
         if dropped > 0 && fastrand::u32(..1_000_000) < dropped {
@@ -111,7 +123,14 @@ impl ClusterState {
             .values()
             .map(|(slot, _)| slot.pools.sweep(now).unwrap_or(ORIGINAL_LIFETIME))
             .min();
-        pooled.into_iter().chain(originals).min()
+        let hosts = match &self.config.discovery {
+            Discovery::DynamicForward(cache) => {
+                let lifetime = cache.settings().host_ttl;
+                self.hosts.sweep(lifetime, &self.shared, now)
+            }
+            _ => None,
+        };
+        pooled.into_iter().chain(originals).chain(hosts).min()
     }
 
     pub fn close(&self) {
@@ -122,5 +141,6 @@ impl ClusterState {
         for (slot, _) in self.originals.borrow().values() {
             slot.pools.close(false);
         }
+        self.hosts.close();
     }
 }

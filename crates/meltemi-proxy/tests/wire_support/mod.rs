@@ -104,6 +104,7 @@ pub fn chain(cluster: u32) -> Arc<FilterChain> {
             max_connect_attempts: 1,
             max_connection_duration: None,
             hash_policy: [].into(),
+            sni_forward: None,
             access_logs: [].into(),
         })),
         hash: u64::from(cluster),

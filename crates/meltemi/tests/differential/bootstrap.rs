@@ -105,7 +105,7 @@ fn put_log(listener: &mut Value, path: &Path) {
         .as_array_mut()
         .into_iter()
         .flatten();
-    for filter in chains.flat_map(|chain| chain["filters"].as_array_mut().into_iter().flatten()) {
+    for filter in chains.filter_map(|chain| chain["filters"].as_array_mut()?.last_mut()) {
         filter["typed_config"]["access_log"] = log.clone();
     }
 }

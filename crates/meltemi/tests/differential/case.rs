@@ -3,6 +3,7 @@
 use super::client::Exchange;
 use http_body_util::Full;
 use hyper::body::Bytes;
+use std::collections::BTreeMap;
 
 /// A configuration and the questions about it.
 pub struct Group {
@@ -30,7 +31,7 @@ pub struct Case {
     pub input: Input,
     method: &'static str,
     target: String,
-    host: &'static str,
+    host: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     until_closed: bool,
@@ -51,7 +52,7 @@ impl Case {
             input: Input::Http1,
             method: "GET",
             target: target.into(),
-            host: "app.test",
+            host: "app.test".into(),
             headers: Vec::new(),
             body: Vec::new(),
             until_closed: false,
@@ -105,9 +106,21 @@ impl Case {
         self
     }
 
-    pub fn host(mut self, host: &'static str) -> Self {
-        self.host = host;
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = host.into();
         self
+    }
+
+    /// With the services' ports in place of `{name}` in host and headers.
+    pub fn placed(&self, ports: &BTreeMap<&'static str, u16>) -> Self {
+        let mut case = self.clone();
+        let headers = case.headers.iter_mut().map(|(_, value)| value);
+        for text in headers.chain([&mut case.host]) {
+            for (name, port) in ports {
+                *text = text.replace(&format!("{{{name}}}"), &port.to_string());
+            }
+        }
+        case
     }
 
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {

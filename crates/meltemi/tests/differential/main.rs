@@ -12,6 +12,7 @@ mod cases;
 mod client;
 mod compare;
 mod known;
+mod name_server;
 mod proxy;
 mod upstream;
 mod upstream_h2;
@@ -168,6 +169,7 @@ impl Bench {
         proxy.skip_log();
         self.upstreams.take();
         let port = proxy.place.listeners[case.listener];
+        let case = &case.placed(&self.upstreams.ports);
         let received = match &case.input {
             Input::Http2 => self.runtime.block_on(client::http2(port, case.request()))?,
             Input::Http1 | Input::Raw(_) => {

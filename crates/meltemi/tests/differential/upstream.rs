@@ -59,6 +59,8 @@ impl Memory {
 
 pub struct Upstreams {
     pub ports: BTreeMap<&'static str, u16>,
+    /// Of the name server.
+    pub dns: u16,
     memory: Arc<Memory>,
 }
 
@@ -87,7 +89,8 @@ impl Upstreams {
         // Bound, then free again: connections are refused.
         let refused = TcpListener::bind(("127.0.0.1", 0)).await?;
         ports.insert("refused", refused.local_addr()?.port());
-        Ok(Self { ports, memory })
+        let dns = super::name_server::start().await?;
+        Ok(Self { ports, dns, memory })
     }
 
     /// What was seen so far, by service and then in order.

@@ -163,6 +163,7 @@ pub fn route(path: PathMatch, action: Action) -> Route {
         response_headers: HeaderOps::default(),
         fault: None,
         cors: None,
+        dynamic_host: None,
         origin: None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod balancing;
+mod dynamic;
 mod framing;
 mod headers;
 mod lifecycle;

@@ -254,6 +254,7 @@ fn weights_split_requests_and_an_unknown_cluster_is_503() {
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),
             fault: None,
+            dynamic_host: None,
         };
         let split = Action::Forward(Box::new(Forward {
             cluster: ClusterChoice::Weighted {

@@ -7,6 +7,7 @@ mod framing;
 mod headers;
 mod http2;
 mod local;
+mod names;
 mod paths;
 mod resilience;
 mod rewriting;
@@ -32,5 +33,6 @@ pub fn groups() -> Vec<Group> {
         framing::limits(),
         tcp::group(),
         clusters::group(),
+        names::group(),
     ]
 }

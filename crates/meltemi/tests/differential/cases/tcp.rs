@@ -1,6 +1,6 @@
 //! TCP: plain, and routed by the name in a TLS greeting.
 
-use crate::bootstrap::{Config, clusters, typed};
+use crate::bootstrap::{Config, cluster, clusters, typed};
 use crate::case::{Case, Group};
 use crate::upstream::Upstreams;
 use serde_json::{Value, json};
@@ -35,20 +35,23 @@ fn config(upstreams: &Upstreams) -> Config {
         chain(json!({ "application_protocols": ["special"] }), "tcp2"),
         chain(json!({ "transport_protocol": "raw_buffer" }), "tcp"),
     ]);
+    let mut all = clusters(&upstreams.ports);
+    all.push(cluster("empty", &[], json!({})));
     Config {
         listeners: vec![
             json!({ "listener_filters": inspector, "filter_chains": chains }),
             json!({ "filter_chains": [chain(json!({}), "tcp")] }),
             json!({ "filter_chains": [chain(json!({}), "refused")] }),
             json!({ "filter_chains": [chain(json!({}), "not-there")] }),
+            json!({ "filter_chains": [chain(json!({}), "empty")] }),
         ],
-        clusters: clusters(&upstreams.ports),
+        clusters: all,
     }
 }
 
 /// A real ClientHello for a name and ALPN. What a service echoes of it is random, so the
 /// bytes are replaced by a count: the services answer with the number they got.
-fn greeting(name: &'static str, alpn: &[&[u8]]) -> Vec<u8> {
+pub fn greeting(name: &'static str, alpn: &[&[u8]]) -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -74,6 +77,9 @@ fn cases() -> Vec<Case> {
             .loose(&["end", "log.received"]),
         Case::opaque("no cluster", "hello")
             .on(3)
+            .loose(&["end", "log.received"]),
+        Case::opaque("no endpoint", "hello")
+            .on(4)
             .loose(&["end", "log.received"]),
         Case::opaque("plain beside TLS", "hello"),
         Case::opaque("name", greeting("one.test", &[])),
