@@ -1,5 +1,6 @@
 //! Plays many sidecars to a control plane: each opens a delta ADS stream, asks for clusters,
-//! endpoints, listeners and routes as a sidecar does, acknowledges everything and stays. Prints
+//! endpoints, listeners, routes and their virtual hosts as a sidecar does, acknowledges
+//! everything and stays. Prints
 //! a line of JSON when all have everything; then, for each line read from standard input, how
 //! long until each proxy heard of what the caller changed when it wrote the line. The line
 //! `reconnect` makes all of them come back, telling what they have.
@@ -26,10 +27,12 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
-use crate::resources::{CLUSTER, ENDPOINT, LISTENER, ROUTE, endpoints_of, routes_of};
+use crate::resources::{CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, endpoints_of, routes_of};
 
 const METHOD: &str =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+/// The client feature of Meltemi's proxy: virtual hosts may come apart from their routes.
+const DISCOVERY: &str = "dev.meltemi.vhds";
 /// A change is over when nobody has heard anything for this long.
 const SILENCE: Duration = Duration::from_secs(2);
 const MAX_PROXIES: usize = 5000;
@@ -48,6 +51,9 @@ pub(crate) struct Options {
     /// Further proxies that ask for everything and never read an answer.
     #[arg(long, default_value_t = 0)]
     stuck: usize,
+    /// Virtual hosts come with their routes and not apart from them, as Envoy asks for them.
+    #[arg(long)]
+    whole_routes: bool,
     /// Seconds that each phase may take.
     #[arg(long, default_value_t = 300)]
     timeout: u64,
@@ -99,14 +105,22 @@ async fn play(options: &Options) -> Result<()> {
     });
     let (failed, mut failures) = mpsc::unbounded_channel();
     let endpoint = Endpoint::from_shared(format!("http://{}", options.address))?;
+    let discovers_hosts = !options.whole_routes;
     for index in 0..options.proxies + options.stuck {
         let (shared, failed) = (Arc::clone(&shared), failed.clone());
-        let (endpoint, node) = (endpoint.clone(), node(index, options.namespaces));
+        let (endpoint, mut node) = (endpoint.clone(), node(index, options.namespaces));
+        if discovers_hosts {
+            node.client_features.push(DISCOVERY.to_owned());
+        }
         let stuck = index >= options.proxies;
         tokio::spawn(async move {
             let ended = match stuck {
                 true => ask_and_wait(&endpoint, node).await,
-                false => Proxy::new(index, shared).run(&endpoint, node).await,
+                false => {
+                    Proxy::new(index, discovers_hosts, shared)
+                        .run(&endpoint, node)
+                        .await
+                }
             };
             if let Err(error) = ended {
                 // Nobody listens any more at the end.
@@ -240,6 +254,9 @@ fn node(index: usize, namespaces: usize) -> Node {
     }
 }
 
+/// What a sidecar asks for.
+const KINDS: [&str; 5] = [CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST];
+
 type Requests = mpsc::UnboundedSender<DeltaDiscoveryRequest>;
 
 /// Opens a stream on a connection of its own, as a proxy has one.
@@ -251,10 +268,10 @@ async fn open(
 ) -> Result<(Requests, tonic::Streaming<DeltaDiscoveryResponse>)> {
     let (requests, receiver) = mpsc::unbounded_channel();
     let mut node = Some(node);
-    for kind in [CLUSTER, ENDPOINT, LISTENER, ROUTE] {
+    for kind in KINDS {
         let names = wanted.get(kind);
-        // Endpoints and routes are asked for by name, once names are known.
-        if names.is_none() && matches!(kind, ENDPOINT | ROUTE) {
+        // The others are asked for by name, once names are known.
+        if names.is_none() && !matches!(kind, CLUSTER | LISTENER) {
             continue;
         }
         requests.send(DeltaDiscoveryRequest {
@@ -283,6 +300,7 @@ async fn ask_and_wait(endpoint: &Endpoint, node: Node) -> Result<()> {
 
 struct Proxy {
     index: usize,
+    discovers_hosts: bool,
     shared: Arc<Shared>,
     /// By type: versions by name, and the names asked for.
     versions: HashMap<&'static str, HashMap<String, String>>,
@@ -290,9 +308,10 @@ struct Proxy {
 }
 
 impl Proxy {
-    fn new(index: usize, shared: Arc<Shared>) -> Self {
+    fn new(index: usize, discovers_hosts: bool, shared: Arc<Shared>) -> Self {
         Self {
             index,
+            discovers_hosts,
             shared,
             versions: HashMap::new(),
             wanted: HashMap::new(),
@@ -307,7 +326,11 @@ impl Proxy {
             let mut seen: HashSet<&str> = HashSet::new();
             // Who comes back may be told nothing of what it has: its clusters are answered
             // always, and say that it is heard.
-            let expected = if *round.borrow() == 0 { 4 } else { 1 };
+            let expected = match (*round.borrow(), self.discovers_hosts) {
+                (0, true) => KINDS.len(),
+                (0, false) => KINDS.len() - 1,
+                _ => 1,
+            };
             loop {
                 let answer = tokio::select! {
                     answer = answers.message() => answer?.context("the stream ended")?,
@@ -336,8 +359,7 @@ impl Proxy {
             response_nonce: answer.nonce,
             ..Default::default()
         })?;
-        let kinds = [CLUSTER, ENDPOINT, LISTENER, ROUTE].into_iter();
-        let kind = kinds.into_iter().find(|kind| *kind == answer.type_url);
+        let kind = KINDS.into_iter().find(|kind| *kind == answer.type_url);
         let Some(kind) = kind else { return Ok(None) };
         let counts = &self.shared.counts;
         counts.responses.fetch_add(1, Ordering::Relaxed);
@@ -357,6 +379,7 @@ impl Proxy {
             match kind {
                 CLUSTER => names.extend(endpoints_of(&value)),
                 LISTENER => names.extend(routes_of(&value)),
+                ROUTE if self.discovers_hosts => names.push(resource.name.clone()),
                 _ => {}
             }
             versions.insert(resource.name, resource.version);
@@ -364,6 +387,7 @@ impl Proxy {
         match kind {
             CLUSTER => self.subscribe(ENDPOINT, names, requests)?,
             LISTENER => self.subscribe(ROUTE, names, requests)?,
+            ROUTE => self.subscribe(VIRTUAL_HOST, names, requests)?,
             _ => {}
         }
         let now = self.shared.begun.elapsed().as_micros() as u64;

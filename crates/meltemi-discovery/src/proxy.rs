@@ -94,6 +94,8 @@ pub struct Proxy {
     pub network: String,
     /// The proxy answers its workload's DNS, from the name table.
     pub dns_capture: bool,
+    /// Its route configurations leave their virtual hosts to be discovered apart (VHDS).
+    pub discovers_hosts: bool,
     /// Traffic is redirected to the proxy; without (`NONE`) it binds the listeners' ports.
     pub intercepts: bool,
     /// Traffic comes by TPROXY: the client's address is kept upstream.
@@ -168,6 +170,10 @@ impl Proxy {
             locality,
             network: metadata.text("NETWORK"),
             dns_capture: metadata.flag("DNS_CAPTURE"),
+            discovers_hosts: node
+                .client_features
+                .iter()
+                .any(|feature| feature == meltemi_xds::VIRTUAL_HOST_DISCOVERY),
             intercepts: interception != "NONE",
             tproxy: interception == "TPROXY",
             loopback: metadata.loopback().map_err(NodeError::Loopback)?,

@@ -26,6 +26,8 @@ pub struct Resources {
     pub endpoints: Vec<endpoint::ClusterLoadAssignment>,
     pub listeners: Vec<listener::Listener>,
     pub routes: Vec<route::RouteConfiguration>,
+    /// Of routes that leave them to be discovered, by their names as resources.
+    pub virtual_hosts: Vec<(String, route::VirtualHost)>,
     pub secrets: Vec<tls::Secret>,
     pub name_table: NameTable,
     /// What of the objects in scope this proxy does not get.
@@ -40,7 +42,8 @@ pub fn translate(world: &World, proxy: &Proxy) -> Resources {
     let mut issues = Issues::default();
     let clusters = clusters::translate(&scope, proxy, &targets, &mut issues);
     let listeners = listeners::translate(&scope, proxy, &targets, &mut issues);
-    let routes = routes::translate(&scope, proxy, &listeners, &mut issues);
+    let mut routes = routes::translate(&scope, proxy, &listeners, &mut issues);
+    let virtual_hosts = routes::discovered(proxy, &mut routes);
     let secrets = secret::translate(&scope, proxy, &listeners.gateway, &mut issues);
     Resources {
         endpoints: endpoints::translate(&scope, proxy),
@@ -48,6 +51,7 @@ pub fn translate(world: &World, proxy: &Proxy) -> Resources {
         clusters,
         listeners: listeners.listeners,
         routes,
+        virtual_hosts,
         secrets,
         issues: issues.into_vec(),
     }
@@ -77,6 +81,10 @@ impl Resources {
                 set(&self.listeners, |listener| &listener.name),
             ),
             (type_url::ROUTE, set(&self.routes, |route| &route.name)),
+            (
+                type_url::VIRTUAL_HOST,
+                routes::encode_hosts(&self.virtual_hosts),
+            ),
             (type_url::SECRET, set(&self.secrets, |secret| &secret.name)),
             (type_url::NAME_TABLE, encode_name_table(&self.name_table)),
         ])

@@ -46,6 +46,7 @@ impl ViewKey {
             namespace: String::new(),
             dns_domain: String::new(),
             ips: Vec::new(),
+            discovers_hosts: false,
             loopback: None,
             ..self.0.clone()
         }
@@ -138,6 +139,7 @@ pub struct View {
     pub clusters: ResourceSet,
     pub endpoints: ResourceSet,
     pub routes: ResourceSet,
+    pub virtual_hosts: ResourceSet,
     pub names: ResourceSet,
     /// What of the objects in scope the proxies do not get.
     pub issues: Vec<Issue>,
@@ -165,10 +167,12 @@ impl View {
         for service in &frame.services {
             issues.extend(service.issues.iter().cloned());
         }
-        let routes = route::outbound(&scope, proxy, http, &mut issues);
+        let mut routes = route::outbound(&scope, proxy, http, &mut issues);
+        let hosts = route::discovered(proxy, &mut routes);
         Self {
             shape_since: world.shape_since,
             routes: set(&routes, |route| &route.name),
+            virtual_hosts: route::encode_hosts(&hosts),
             issues: issues.into_vec(),
             ..frame
         }
@@ -188,6 +192,7 @@ impl View {
             clusters: all(|service| &service.clusters),
             endpoints: all(|service| &service.endpoints),
             routes: ResourceSet::default(),
+            virtual_hosts: ResourceSet::default(),
             names: encode_name_table(&name_table::translate(scope)),
             issues: Vec::new(),
             services,
@@ -212,6 +217,7 @@ impl View {
             clusters: self.clusters.with(part(|service| &service.clusters)),
             endpoints: self.endpoints.with(part(|service| &service.endpoints)),
             routes: self.routes.clone(),
+            virtual_hosts: self.virtual_hosts.clone(),
             names: self.names.clone(),
             issues: self.issues.clone(),
             services,

@@ -104,7 +104,10 @@ fn proxies() -> Vec<Proxy> {
     let sidecar = |pod, ip, labels: &[(&str, &str)]| proxy(ProxyKind::Sidecar, pod, ip, labels);
     let mut data = sidecar("db-1", "10.0.1.1", &[("app", "db")]);
     data.namespace = "data".to_owned();
+    let mut discovering = sidecar("client-2", "10.9.9.6", &[("app", "client")]);
+    discovering.discovers_hosts = true;
     vec![
+        discovering,
         sidecar("client", "10.9.9.9", &[("app", "client")]),
         sidecar("web-1", "10.0.0.1", &[("app", "web"), ("version", "v1")]),
         sidecar("idle", "10.9.9.8", &[("app", "idle"), ("version", "v1")]),
@@ -193,6 +196,7 @@ proptest! {
                     (type_url::ENDPOINT, &view.endpoints),
                     (type_url::LISTENER, &part.listeners),
                     (type_url::ROUTE, &view.routes),
+                    (type_url::VIRTUAL_HOST, &view.virtual_hosts),
                     (type_url::SECRET, &part.secrets),
                     (type_url::NAME_TABLE, &view.names),
                 ]);

@@ -143,7 +143,7 @@ impl Offline {
         let mut tables = Vec::new();
         for message in routes {
             let name = message.name.clone();
-            match compile::route_table(message, 0, &mut Cx::new(&mut names)) {
+            match compile::route_table(message, &mut Cx::new(&mut names)) {
                 Ok(table) => tables.push((names.route_table(&name), Arc::new(table))),
                 Err(error) => refused.push(Refused {
                     kind: Kind::Route,

@@ -42,7 +42,7 @@ fn routes(value: Value) -> Result<meltemi_proxy::model::RouteTable, String> {
     compile_as(
         "envoy.config.route.v3.RouteConfiguration",
         &value,
-        |message, cx| compile::route_table(message, 0, cx),
+        |message, cx| compile::route_table(message, cx),
     )
     .map(|(table, _)| table)
 }
@@ -209,7 +209,7 @@ fn route_tables() {
         ),
         (
             json!({"name": "r", "virtual_hosts": [{"name": "a", "domains": ["x"]}, {"name": "b", "domains": ["X"]}]}),
-            "virtual_hosts[1].domains: \"X\" stands in two virtual hosts",
+            "virtual_hosts[1].domains: \"x\" stands in two virtual hosts",
         ),
         (
             table(
@@ -249,10 +249,10 @@ fn routes_inherit_and_replace() {
         }],
     }))
     .unwrap();
-    assert_eq!(&*compiled.suffix[0].0, ".a.b.test", "longest first");
-    assert_eq!(&*compiled.prefix[0].0, "a.");
-    assert_eq!(compiled.exact["exact.test:80"], 0);
-    assert_eq!(compiled.any, Some(0));
+    assert_eq!(&*compiled.domains.suffix[0].0, ".a.b.test", "longest first");
+    assert_eq!(&*compiled.domains.prefix[0].0, "a.");
+    assert_eq!(compiled.domains.exact["exact.test:80"], 0);
+    assert_eq!(compiled.domains.any, Some(0));
     let abort = |index: usize| {
         let route = &compiled.hosts[0].routes[index];
         route.fault.as_ref().unwrap().abort.as_ref().unwrap().kind

@@ -48,7 +48,7 @@ fn compile_one(resource: &serde_json::Value) -> (String, Result<Vec<Notice>, Err
         }
         "RouteConfiguration" => {
             let message = pb::route::RouteConfiguration::decode(bytes).unwrap();
-            compile::route_table(message, 0, &mut cx).map(drop)
+            compile::route_table(message, &mut cx).map(drop)
         }
         other => panic!("{other} is not expected"),
     };

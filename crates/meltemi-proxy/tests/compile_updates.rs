@@ -3,213 +3,16 @@
 // The configuration that allows it in tests does not see helper functions.
 #![allow(clippy::unwrap_used)]
 
-use bytes::Bytes;
-use envoy_types::pb::envoy::config::core::v3::Node;
-use meltemi_proxy::bootstrap::{Bootstrap, Format, json::encode};
-use meltemi_proxy::config::{Handle, Kind, Manager, Options, Query, Readiness, State};
-use meltemi_xds::server::{
-    AdsServer, AdsServerOptions, Nack, PeerInfo, ResourceSource, bind_unix, serve_unix,
-};
-use meltemi_xds::{Resource, ResourceSet, Subscription};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::future::Future;
+mod update_support;
+
+use meltemi_proxy::config::{Handle, Kind, Options, Query, Readiness, State};
+use serde_json::Value;
+use serde_json::json;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
-
-/// A control plane whose content the test sets.
-#[derive(Clone)]
-struct Source(Arc<Inner>);
-
-struct Inner {
-    content: Mutex<BTreeMap<&'static str, ResourceSet>>,
-    version: watch::Sender<u64>,
-    nacks: mpsc::UnboundedSender<String>,
-}
-
-impl Source {
-    fn set(&self, kind: Kind, resources: &[Value]) {
-        let url = kind.type_url();
-        let message = url.rsplit('/').next().unwrap();
-        let set = resources
-            .iter()
-            .map(|resource| {
-                let name = resource["name"]
-                    .as_str()
-                    .or(resource["cluster_name"].as_str())
-                    .unwrap();
-                let bytes = encode(message, resource).unwrap();
-                Resource::from_value(name, url, Bytes::from(bytes))
-            })
-            .collect();
-        self.0.content.lock().unwrap().insert(url, set);
-        self.0.version.send_modify(|version| *version += 1);
-    }
-}
-
-impl ResourceSource for Source {
-    type Proxy = ();
-
-    fn connect(&self, _: &Node, _: &PeerInfo) -> Result<(), tonic::Status> {
-        Ok(())
-    }
-
-    fn watch(&self) -> watch::Receiver<u64> {
-        self.0.version.subscribe()
-    }
-
-    fn resources(&self, _: &(), type_url: &str, _: &Subscription) -> ResourceSet {
-        let content = self.0.content.lock().unwrap();
-        content.get(type_url).cloned().unwrap_or_default()
-    }
-
-    fn on_nack(&self, _: &(), nack: &Nack<'_>) {
-        let _ = self.0.nacks.send(nack.message.to_owned());
-    }
-}
-
-struct Mesh {
-    source: Source,
-    nacks: mpsc::UnboundedReceiver<String>,
-    handle: Handle,
-    shutdown: CancellationToken,
-    _home: tempfile::TempDir,
-}
-
-impl Drop for Mesh {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
-}
-
-impl Mesh {
-    fn start() -> Self {
-        Self::start_with(Options::default())
-    }
-
-    fn start_with(options: Options) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let socket = home.path().join("xds.sock");
-        let (nacks, receiver) = mpsc::unbounded_channel();
-        let source = Source(Arc::new(Inner {
-            content: Mutex::default(),
-            version: watch::channel(0).0,
-            nacks,
-        }));
-        let shutdown = serve(&source, &socket);
-        let bootstrap = Bootstrap::parse(bootstrap(&socket).as_bytes(), Format::Json).unwrap();
-        let handle = Manager::start(bootstrap, options).unwrap();
-        Self {
-            source,
-            nacks: receiver,
-            handle,
-            shutdown,
-            _home: home,
-        }
-    }
-
-    async fn until(&self, what: impl Fn(&Handle) -> bool) {
-        let mut snapshots = self.handle.snapshots.clone();
-        let mut readiness = self.handle.readiness();
-        within(async {
-            while !what(&self.handle) {
-                tokio::select! {
-                    _ = snapshots.changed() => {}
-                    _ = readiness.changed() => {}
-                    // Records change without a publication, too.
-                    () = tokio::time::sleep(Duration::from_millis(5)) => {}
-                }
-            }
-        })
-        .await;
-    }
-
-    async fn live(&self) {
-        let mut readiness = self.handle.readiness();
-        within(readiness.wait_for(|state| *state == Readiness::Live))
-            .await
-            .unwrap();
-    }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future)
-        .await
-        .expect("did not happen in time")
-}
-
-fn serve(source: &Source, socket: &Path) -> CancellationToken {
-    let shutdown = CancellationToken::new();
-    let server = AdsServer::new(
-        source.clone(),
-        AdsServerOptions {
-            shutdown: shutdown.clone(),
-            ..AdsServerOptions::default()
-        },
-    );
-    let listener = bind_unix(socket).unwrap();
-    let routes = tonic::service::Routes::new(server);
-    tokio::spawn(serve_unix(listener, routes, shutdown.clone()));
-    shutdown
-}
-
-fn bootstrap(socket: &Path) -> String {
-    json!({
-        "node": {"id": "sidecar~10.0.0.1~a.b~b.svc.cluster.local"},
-        "dynamic_resources": {
-            "ads_config": {"api_type": "DELTA_GRPC", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]},
-            "cds_config": {"ads": {}, "initial_fetch_timeout": "0s"},
-            "lds_config": {"ads": {}, "initial_fetch_timeout": "0s"},
-        },
-        "static_resources": {"clusters": [{
-            "name": "xds-grpc",
-            "load_assignment": {"cluster_name": "xds-grpc", "endpoints": [
-                {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": socket}}}}]}]},
-        }]},
-    })
-    .to_string()
-}
-
-fn cluster(name: &str, timeout: &str) -> Value {
-    json!({
-        "name": name,
-        "type": "EDS",
-        "connect_timeout": timeout,
-        "eds_cluster_config": {"eds_config": {"ads": {}, "initial_fetch_timeout": "0s"}},
-    })
-}
-
-fn endpoints(name: &str, ports: &[u16]) -> Value {
-    let endpoints: Vec<Value> = ports
-        .iter()
-        .map(|port| json!({"endpoint": {"address": {"socket_address": {"address": "10.0.0.9", "port_value": port}}}}))
-        .collect();
-    json!({"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]})
-}
-
-fn listener(name: &str, port: u16, table: &str) -> Value {
-    json!({
-        "name": name,
-        "address": {"socket_address": {"address": "10.0.0.1", "port_value": port}},
-        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": name,
-            "rds": {"route_config_name": table, "config_source": {"ads": {}, "initial_fetch_timeout": "0s"}},
-            "http_filters": [{"name": "router", "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
-        }}]}],
-    })
-}
-
-fn table(name: &str, cluster: &str) -> Value {
-    json!({"name": name, "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-        {"match": {"prefix": "/"}, "route": {"cluster": cluster}}]}]})
-}
+use update_support::{Mesh, cluster, endpoints, listener, table, within};
 
 fn policy_listener(name: &str, port: u16) -> Value {
     let mut listener = listener(name, port, "r");
@@ -424,7 +227,12 @@ fn summary(handle: &Handle) -> String {
         .routes
         .iter()
         .flatten()
-        .map(|table| format!("{} {}", table.name, table.hash))
+        .map(|table| {
+            let records = handle.records(Kind::Route);
+            let mut records = records.into_iter();
+            let record = records.find(|record| *record.name == *table.name);
+            format!("{} {:?}", table.name, record.map(|record| record.body))
+        })
         .collect();
     routes.sort();
     // The control plane's own cluster names a directory of this run.

@@ -131,6 +131,7 @@ impl Mesh {
             locality: workload.locality.clone(),
             network: workload.network.clone(),
             dns_capture: !instance.gateway,
+            discovers_hosts: false,
             intercepts: true,
             tproxy: false,
             loopback: None,

@@ -22,4 +22,9 @@ pub use client::AdsClient;
 pub use relay::AdsRelay;
 pub use resource::{Resource, ResourceSet};
 pub use server::{AdsServer, ResourceSource, SecretServer};
-pub use subscription::Subscription;
+pub use subscription::{Subscription, namespace};
+
+/// In a node's `client_features`: a route configuration may leave its virtual hosts to be
+/// discovered (`RouteConfiguration.vhds` from ADS, delta only), and the client then asks for
+/// all of them by the configuration's name.
+pub const VIRTUAL_HOST_DISCOVERY: &str = "dev.meltemi.vhds";

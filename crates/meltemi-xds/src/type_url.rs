@@ -9,6 +9,8 @@ pub const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.Cluster
 pub const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 /// Route configurations.
 pub const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+/// Virtual hosts of route configurations that leave them to be discovered (VHDS).
+pub const VIRTUAL_HOST: &str = "type.googleapis.com/envoy.config.route.v3.VirtualHost";
 /// Certificates, keys and trust bundles.
 pub const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 /// Filter configurations that are discovered apart from their listener.
@@ -19,11 +21,12 @@ pub const NAME_TABLE: &str = "type.googleapis.com/istio.networking.nds.v1.NameTa
 /// The order in which changed types are pushed on one stream, so that whatever
 /// refers to a resource arrives after it (Envoy's "make before break" order, as
 /// istiod pushes). Types that are not listed follow these.
-pub const PUSH_ORDER: [&str; 7] = [
+pub const PUSH_ORDER: [&str; 8] = [
     CLUSTER,
     ENDPOINT,
     LISTENER,
     ROUTE,
+    VIRTUAL_HOST,
     EXTENSION_CONFIG,
     SECRET,
     NAME_TABLE,
@@ -43,7 +46,16 @@ pub fn push_rank(type_url: &str) -> usize {
 /// endpoints, secrets and extension configurations; istiod treats every other
 /// type (its own ones, such as the name table) as a wildcard type, and so do we.
 pub fn is_wildcard(type_url: &str) -> bool {
-    !matches!(type_url, ENDPOINT | ROUTE | SECRET | EXTENSION_CONFIG)
+    !matches!(
+        type_url,
+        ENDPOINT | ROUTE | VIRTUAL_HOST | SECRET | EXTENSION_CONFIG
+    )
+}
+
+/// Whether a subscribed name stands for all resources `NAME/...` (Envoy subscribes to the
+/// virtual hosts of a route configuration by the configuration's name).
+pub fn is_namespaced(type_url: &str) -> bool {
+    type_url == VIRTUAL_HOST
 }
 
 /// Whether a state-of-the-world response holds every resource of the type, so
@@ -61,6 +73,7 @@ pub fn short_name(type_url: &str) -> &str {
         ENDPOINT => "EDS",
         LISTENER => "LDS",
         ROUTE => "RDS",
+        VIRTUAL_HOST => "VHDS",
         SECRET => "SDS",
         EXTENSION_CONFIG => "ECDS",
         NAME_TABLE => "NDS",

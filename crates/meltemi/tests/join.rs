@@ -6,8 +6,8 @@ mod common;
 
 use common::http::{Request, Response};
 use common::load::{Load, is_200};
-use common::mesh::free_port;
 use common::output::{Output, run};
+use common::ports::free_port;
 use common::process::Killed;
 use common::wait::{until, until_true};
 use std::io::{BufRead, BufReader, Write};

@@ -2,6 +2,7 @@
 
 mod action;
 mod cors;
+mod discovered;
 mod fault;
 mod gateway;
 mod hash;
@@ -12,6 +13,7 @@ mod matching;
 mod outbound;
 mod retry;
 
+pub use discovered::{discovered, encode_hosts};
 pub use inbound::translate as inbound;
 pub use outbound::translate as outbound;
 

@@ -75,6 +75,7 @@ pub fn proxy(kind: ProxyKind, pod: &str, ip: &str, labels: &[(&str, &str)]) -> P
         mesh_id: "cluster.local".to_owned(),
         locality: Locality::default(),
         network: String::new(),
+        discovers_hosts: false,
         dns_capture: true,
         intercepts: true,
         tproxy: false,

@@ -291,7 +291,7 @@ fn routes(value: Option<nested::RouteSpecifier>, cx: &mut Cx<'_>) -> Result<Rout
     match value {
         None => Err(Error::missing("route_config")),
         Some(RouteSpecifier::RouteConfig(config)) => {
-            let table = route_table::route_table(config, 0, cx).at("route_config")?;
+            let table = route_table::route_table(config, cx).at("route_config")?;
             Ok(RouteSource::Inline(Arc::new(table)))
         }
         Some(RouteSpecifier::Rds(proto::Rds {

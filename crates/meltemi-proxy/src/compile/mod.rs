@@ -48,7 +48,7 @@ pub use context::{Cx, Names, References, RouteReference, SecretReference};
 pub use error::{At, Error, Notice, Result};
 pub use listener::listener;
 pub(crate) use presence::{harmless, left_out, refuse};
-pub use route_table::route_table;
+pub use route_table::{Conflict, RouteFrame, route_table};
 
 /// Identifies a message by its encoded bytes: equal content needs no compilation.
 pub fn content_hash(bytes: &[u8]) -> u64 {

@@ -1,6 +1,7 @@
 //! `RouteConfiguration` and its virtual hosts.
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
+use super::basic::{self, from_ads};
 use super::context::Cx;
 use super::headers;
 use super::per_filter::PerFilter;
@@ -8,113 +9,178 @@ use super::presence::{harmless, left_out, refuse};
 use super::route::{Inherited, route};
 use super::{At, Error, Result};
 use super::{forward, pb, retry};
-use crate::model::{RequireTls, RouteTable, VirtualHost};
+use crate::model::{Domains, RequireTls, RouteTable, VirtualHost};
 use pb::route as proto;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Compiles a whole table. `hash` identifies the message it came from.
-pub fn route_table(
-    value: proto::RouteConfiguration,
-    hash: u64,
-    cx: &mut Cx<'_>,
-) -> Result<RouteTable> {
-    let proto::RouteConfiguration {
-        name,
-        virtual_hosts,
-        vhds,
-        internal_only_headers,
-        response_headers_to_add,
-        response_headers_to_remove,
-        request_headers_to_add,
-        request_headers_to_remove,
-        most_specific_header_mutations_wins,
-        validate_clusters,
-        max_direct_response_body_size_bytes,
-        cluster_specifier_plugins,
-        request_mirror_policies,
-        ignore_port_in_host_matching,
-        vhost_header,
-        ignore_path_parameters_in_path_matching,
-        typed_per_filter_config,
-        metadata,
-        route_specifiers,
-    } = value;
-    refuse!(
-        vhds,
-        internal_only_headers,
-        most_specific_header_mutations_wins,
-        cluster_specifier_plugins,
-        vhost_header,
-        ignore_path_parameters_in_path_matching,
-        route_specifiers,
-    );
-    // An unknown cluster is answered when a request meets it, whether or not the control
-    // plane asked for an earlier check.
-    harmless!(validate_clusters, metadata);
-    let max_body = super::basic::u32_or(max_direct_response_body_size_bytes, 4096);
-    let inherited = Inherited {
-        filters: PerFilter::compile(typed_per_filter_config)?,
-        mirrors: forward::mirrors(request_mirror_policies, cx)?,
-        retry: None,
-        max_body,
-    };
-    let mut table = RouteTable {
-        name: name.into(),
-        hosts: Vec::with_capacity(virtual_hosts.len()),
-        exact: HashMap::new(),
-        suffix: Vec::new(),
-        prefix: Vec::new(),
-        any: None,
-        ignore_port: ignore_port_in_host_matching,
-        request_headers: headers::operations(
-            request_headers_to_add,
-            request_headers_to_remove,
-            "request_headers",
-        )?,
-        response_headers: headers::operations(
-            response_headers_to_add,
-            response_headers_to_remove,
-            "response_headers",
-        )?,
-        hash,
-    };
-    for (index, host) in virtual_hosts.into_iter().enumerate() {
-        for domain in &host.domains {
-            add_domain(&mut table, domain, index as u32).nth("virtual_hosts", index)?;
-        }
-        let host = virtual_host(host, &inherited, cx).nth("virtual_hosts", index)?;
-        table.hosts.push(host);
-    }
-    table
-        .suffix
-        .sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
-    table
-        .prefix
-        .sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
-    Ok(table)
+/// A `RouteConfiguration`: its own virtual hosts, and what those inherit that are discovered
+/// apart from it (VHDS).
+pub struct RouteFrame {
+    own: RouteTable,
+    inherited: Inherited,
+    /// Virtual hosts are to be discovered; how long the first are waited for, 0: for ever.
+    pub discovery: Option<Duration>,
 }
 
-fn add_domain(table: &mut RouteTable, domain: &str, host: u32) -> Result<()> {
-    let folded = domain.to_ascii_lowercase();
-    let new = if folded == "*" {
-        table.any.replace(host).is_none()
-    } else if let Some(suffix) = folded.strip_prefix('*') {
-        let new = table.suffix.iter().all(|(known, _)| **known != *suffix);
-        table.suffix.push((suffix.into(), host));
-        new
-    } else if let Some(prefix) = folded.strip_suffix('*') {
-        let new = table.prefix.iter().all(|(known, _)| **known != *prefix);
-        table.prefix.push((prefix.into(), host));
-        new
-    } else {
-        table.exact.insert(folded.into(), host).is_none()
-    };
-    if new {
-        Ok(())
-    } else {
-        // Envoy refuses it too: which host would win depends on chance.
-        Err(Error::new(format!("{domain:?} stands in two virtual hosts")).at_field("domains"))
+/// A domain of two virtual hosts: which would win depends on chance, and Envoy refuses it too.
+#[derive(Debug)]
+pub struct Conflict {
+    pub domain: Box<str>,
+    /// Positions of the host that had it and of the one that has it as well.
+    pub hosts: [usize; 2],
+}
+
+impl From<Conflict> for Error {
+    fn from(conflict: Conflict) -> Self {
+        let domain = conflict.domain;
+        Error::new(format!("{domain:?} stands in two virtual hosts")).at_field("domains")
     }
+}
+
+/// Compiles a table that has all of its virtual hosts itself.
+pub fn route_table(value: proto::RouteConfiguration, cx: &mut Cx<'_>) -> Result<RouteTable> {
+    let frame = RouteFrame::compile(value, cx)?;
+    if frame.discovery.is_some() {
+        return Err(Error::unsupported("vhds"));
+    }
+    Ok(frame.own)
+}
+
+impl RouteFrame {
+    /// Compiles the message without the virtual hosts that are discovered.
+    pub fn compile(value: proto::RouteConfiguration, cx: &mut Cx<'_>) -> Result<Self> {
+        let proto::RouteConfiguration {
+            name,
+            virtual_hosts,
+            vhds,
+            internal_only_headers,
+            response_headers_to_add,
+            response_headers_to_remove,
+            request_headers_to_add,
+            request_headers_to_remove,
+            most_specific_header_mutations_wins,
+            validate_clusters,
+            max_direct_response_body_size_bytes,
+            cluster_specifier_plugins,
+            request_mirror_policies,
+            ignore_port_in_host_matching,
+            vhost_header,
+            ignore_path_parameters_in_path_matching,
+            typed_per_filter_config,
+            metadata,
+            route_specifiers,
+        } = value;
+        refuse!(
+            internal_only_headers,
+            most_specific_header_mutations_wins,
+            cluster_specifier_plugins,
+            vhost_header,
+            ignore_path_parameters_in_path_matching,
+            route_specifiers,
+        );
+        // An unknown cluster is answered when a request meets it, whether or not the control
+        // plane asked for an earlier check.
+        harmless!(validate_clusters, metadata);
+        let discovery = vhds
+            .map(|proto::Vhds { config_source }| from_ads(config_source))
+            .transpose();
+        let max_body = basic::u32_or(max_direct_response_body_size_bytes, 4096);
+        let inherited = Inherited {
+            filters: PerFilter::compile(typed_per_filter_config)?,
+            mirrors: forward::mirrors(request_mirror_policies, cx)?,
+            retry: None,
+            max_body,
+        };
+        let mut hosts = Vec::with_capacity(virtual_hosts.len());
+        for (index, host) in virtual_hosts.into_iter().enumerate() {
+            let host = virtual_host(host, &inherited, cx).nth("virtual_hosts", index)?;
+            hosts.push(Arc::new(host));
+        }
+        let domains = match domains(&hosts) {
+            Ok(domains) => domains,
+            Err(conflict) => {
+                let [_, index] = conflict.hosts;
+                return Err(conflict.into()).nth("virtual_hosts", index);
+            }
+        };
+        let own = RouteTable {
+            name: name.into(),
+            hosts,
+            domains: Arc::new(domains),
+            ignore_port: ignore_port_in_host_matching,
+            request_headers: headers::operations(
+                request_headers_to_add,
+                request_headers_to_remove,
+                "request_headers",
+            )?,
+            response_headers: headers::operations(
+                response_headers_to_add,
+                response_headers_to_remove,
+                "response_headers",
+            )?,
+        };
+        Ok(Self {
+            own,
+            inherited,
+            discovery: discovery.at("config_source").at("vhds")?,
+        })
+    }
+
+    /// Compiles a virtual host that was discovered.
+    pub fn virtual_host(&self, value: proto::VirtualHost, cx: &mut Cx<'_>) -> Result<VirtualHost> {
+        virtual_host(value, &self.inherited, cx)
+    }
+
+    /// How many virtual hosts the message has itself. They stand before those discovered.
+    pub fn own_hosts(&self) -> usize {
+        self.own.hosts.len()
+    }
+
+    /// The table with the hosts that were discovered.
+    pub fn table<'a>(
+        &self,
+        discovered: impl IntoIterator<Item = &'a Arc<VirtualHost>>,
+    ) -> std::result::Result<RouteTable, Conflict> {
+        let discovered = discovered.into_iter().cloned();
+        let hosts: Vec<_> = self.own.hosts.iter().cloned().chain(discovered).collect();
+        Ok(RouteTable {
+            domains: Arc::new(domains(&hosts)?),
+            hosts,
+            ..self.own.clone()
+        })
+    }
+}
+
+fn domains(hosts: &[Arc<VirtualHost>]) -> std::result::Result<Domains, Conflict> {
+    let mut domains = Domains::default();
+    let mut wildcards: HashMap<&str, u32> = HashMap::new();
+    let all = (0..).zip(hosts);
+    for (host, domain) in all.flat_map(|(index, host)| host.domains.iter().map(move |d| (index, d)))
+    {
+        let former = if **domain == *"*" {
+            domains.any.replace(host)
+        } else if let Some(suffix) = domain.strip_prefix('*') {
+            domains.suffix.push((suffix.into(), host));
+            wildcards.insert(domain, host)
+        } else if let Some(prefix) = domain.strip_suffix('*') {
+            domains.prefix.push((prefix.into(), host));
+            wildcards.insert(domain, host)
+        } else {
+            domains.exact.insert(domain.clone(), host)
+        };
+        if let Some(former) = former {
+            return Err(Conflict {
+                domain: domain.clone(),
+                hosts: [former as usize, host as usize],
+            });
+        }
+    }
+    let longest_first = |(domain, _): &(Box<str>, u32)| std::cmp::Reverse(domain.len());
+    domains.suffix.sort_by_key(longest_first);
+    domains.prefix.sort_by_key(longest_first);
+    Ok(domains)
 }
 
 fn virtual_host(
@@ -196,6 +262,10 @@ fn virtual_host(
     }
     Ok(VirtualHost {
         name: name.into(),
+        domains: domains
+            .iter()
+            .map(|domain| domain.to_ascii_lowercase().into())
+            .collect(),
         routes: compiled,
         require_tls,
         request_headers: headers::operations(

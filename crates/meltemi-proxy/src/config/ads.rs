@@ -44,14 +44,18 @@ impl Ads {
         };
         let endpoint = endpoint(state, &source.cluster)
             .map_err(|reason| StartError::Ads(source.cluster.clone(), reason))?;
+        let mut node = bootstrap.node.clone();
+        let mode = if source.delta {
+            let discovery = meltemi_xds::VIRTUAL_HOST_DISCOVERY.to_owned();
+            node.client_features.push(discovery);
+            Mode::Delta
+        } else {
+            Mode::StateOfTheWorld
+        };
         let (client, updates) = AdsClient::spawn(ClientOptions {
-            mode: if source.delta {
-                Mode::Delta
-            } else {
-                Mode::StateOfTheWorld
-            },
+            mode,
             authorization,
-            ..ClientOptions::new(endpoint.clone(), bootstrap.node.clone())
+            ..ClientOptions::new(endpoint.clone(), node)
         });
         *state
             .shared
@@ -93,6 +97,7 @@ impl Ads {
         for (kind, names) in [
             (Kind::Endpoints, services),
             (Kind::Route, routes),
+            (Kind::VirtualHost, state.wanted_virtual_hosts()),
             (Kind::Secret, state.secrets.by_ads()),
         ] {
             let known = self.subscribed.entry(kind).or_default();
@@ -169,8 +174,12 @@ impl Ads {
                 Kind::Cluster => state.remove_cluster(name),
                 // Like Envoy, what is still referred to keeps its last good version.
                 Kind::Endpoints | Kind::Route => missing(state, kind, &Arc::from(name.as_str())),
+                Kind::VirtualHost => state.remove_virtual_host(name),
                 Kind::Listener | Kind::Secret => {}
             }
+        }
+        if kind == Kind::VirtualHost {
+            refused.append(&mut state.settle_virtual_hosts());
         }
         state.refresh_endpoints(&services);
         let names = refused.iter().map(|(name, _)| &**name).collect();
@@ -178,7 +187,7 @@ impl Ads {
         match kind {
             Kind::Cluster => state.progress.cds = Stage::Done,
             Kind::Listener => state.progress.lds = Stage::Done,
-            Kind::Endpoints | Kind::Route | Kind::Secret => {}
+            Kind::Endpoints | Kind::Route | Kind::VirtualHost | Kind::Secret => {}
         }
         if refused.is_empty() {
             answer.ack();
@@ -205,6 +214,7 @@ fn apply(state: &mut State, kind: Kind, incoming: &Incoming) -> Result<(), Error
         Kind::Endpoints => state.apply_endpoints(incoming),
         Kind::Listener => state.apply_listener(incoming),
         Kind::Route => state.apply_route(incoming),
+        Kind::VirtualHost => state.apply_virtual_host(incoming),
         Kind::Secret => state.apply_secret(&incoming.name, &incoming.version, &incoming.body),
     }
 }
@@ -214,7 +224,7 @@ fn missing(state: &mut State, kind: Kind, name: &Arc<str>) {
     match kind {
         Kind::Endpoints => state.endpoints_missing(name),
         Kind::Route => state.route_missing(name),
-        Kind::Cluster | Kind::Listener | Kind::Secret => {}
+        Kind::Cluster | Kind::Listener | Kind::VirtualHost | Kind::Secret => {}
     }
 }
 

@@ -150,7 +150,7 @@ impl State {
                     }
                 }
             }
-            Kind::Route | Kind::Secret => {}
+            Kind::Route | Kind::VirtualHost | Kind::Secret => {}
         }
     }
 }

@@ -1,10 +1,12 @@
 //! `/config_dump` in Envoy's shape, from the encoded resources.
 
 use super::handle::Shared;
-use super::record::{Kind, Record, State};
+use super::record::{Kind, Record, Records, State};
 use crate::bootstrap::json::decode;
 use crate::compile::Notice;
 use crate::tls::Secret;
+use bytes::BytesMut;
+use meltemi_xds::namespace;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 use std::sync::PoisonError;
@@ -20,6 +22,9 @@ pub struct Query {
     /// `name_regex`: only resources whose whole name matches.
     pub name: Option<String>,
 }
+
+/// The field of `RouteConfiguration`; encoded messages are merged by putting one behind another.
+const VIRTUAL_HOSTS: u32 = 2;
 
 const ADMIN: &str = "type.googleapis.com/envoy.admin.v3.";
 
@@ -46,7 +51,7 @@ pub(super) fn config_dump(shared: &Shared, query: &Query) -> Result<Value, Strin
         dump.bootstrap(shared),
         dump.clusters(&of(Kind::Cluster)),
         dump.listeners(&of(Kind::Listener)),
-        dump.routes(&of(Kind::Route)),
+        dump.routes(&of(Kind::Route), &records),
         secrets(shared, &of(Kind::Secret), dump.name.as_ref()),
     ];
     if query.endpoints {
@@ -233,12 +238,27 @@ impl Dump {
         Value::Object(entry)
     }
 
-    fn routes(&self, records: &[&Record]) -> Value {
+    /// Tables with the virtual hosts that were discovered apart from them.
+    fn routes(&self, tables: &[&Record], records: &Records) -> Value {
+        let mut whole: Vec<Record> = tables.iter().map(|table| (*table).clone()).collect();
+        for table in &mut whole {
+            let hosts = records.of(Kind::VirtualHost);
+            let hosts = hosts.filter(|host| namespace(&host.name) == Some(&table.name));
+            let mut body = BytesMut::from(&*table.body);
+            for host in hosts {
+                if !host.body.is_empty() {
+                    prost::encoding::bytes::encode(VIRTUAL_HOSTS, &host.body, &mut body);
+                }
+                table.failure = table.failure.take().or_else(|| host.failure.clone());
+            }
+            table.body = body.freeze();
+        }
+        let whole: Vec<&Record> = whole.iter().collect();
         json!({
             "@type": format!("{ADMIN}RoutesConfigDump"),
             "static_route_configs": [],
             "dynamic_route_configs":
-                self.list(Kind::Route, "route_config", records, |_| true),
+                self.list(Kind::Route, "route_config", &whole, |_| true),
         })
     }
 }

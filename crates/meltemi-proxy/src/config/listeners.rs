@@ -1,6 +1,7 @@
 //! Listeners: LDS.
 
 use super::record::{Kind, State as RecordState};
+use super::routes::RouteEntry;
 use super::state::{Incoming, State, deadline};
 use crate::compile::{self, At, Cx, Error, References, pb};
 use crate::model::Listener;
@@ -157,11 +158,10 @@ impl State {
                 continue;
             };
             let past = |until: Option<Instant>| until.is_some_and(|deadline| deadline <= now);
-            let routes = warming
-                .references
-                .routes
-                .iter()
-                .all(|route| self.routes.contains_key(&*route.name));
+            let routes = warming.references.routes.iter().all(|route| {
+                let entry = self.routes.get(&*route.name);
+                entry.is_some_and(RouteEntry::is_settled)
+            });
             let secrets = warming
                 .references
                 .secrets

@@ -23,6 +23,7 @@ mod status;
 mod subsets;
 mod tables;
 mod unbound;
+mod virtual_hosts;
 
 pub use dump::Query;
 pub use handle::{Handle, Readiness};

@@ -13,15 +13,17 @@ pub enum Kind {
     Endpoints,
     Listener,
     Route,
+    VirtualHost,
     Secret,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 6] = [
         Kind::Cluster,
         Kind::Endpoints,
         Kind::Listener,
         Kind::Route,
+        Kind::VirtualHost,
         Kind::Secret,
     ];
 
@@ -31,6 +33,7 @@ impl Kind {
             Kind::Endpoints => meltemi_xds::type_url::ENDPOINT,
             Kind::Listener => meltemi_xds::type_url::LISTENER,
             Kind::Route => meltemi_xds::type_url::ROUTE,
+            Kind::VirtualHost => meltemi_xds::type_url::VIRTUAL_HOST,
             Kind::Secret => meltemi_xds::type_url::SECRET,
         }
     }
@@ -49,6 +52,7 @@ impl Kind {
             Kind::Endpoints => "endpoints",
             Kind::Listener => "listener",
             Kind::Route => "route table",
+            Kind::VirtualHost => "virtual host",
             Kind::Secret => "secret",
         }
     }

@@ -27,6 +27,7 @@ pub struct EdsEntry {
 }
 
 /// One resource as it came: from the bootstrap or by ADS.
+#[derive(Clone)]
 pub struct Incoming {
     pub name: Arc<str>,
     pub version: Arc<str>,
@@ -148,6 +149,7 @@ impl State {
     pub fn settle(&mut self) {
         self.settle_clusters();
         self.retry_unbound();
+        self.settle_routes();
         self.settle_listeners();
         self.publish();
         self.settle_readiness();
@@ -259,6 +261,7 @@ impl State {
             .filter_map(ClusterEntry::deadline)
             .chain(self.listeners.values().filter_map(ListenerEntry::deadline))
             .chain(self.unbound.deadline())
+            .chain(self.routes.values().filter_map(RouteEntry::deadline))
             .chain(stages.into_iter().flatten().filter(|at| !live && *at > now))
             .min()
     }

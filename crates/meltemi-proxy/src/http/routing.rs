@@ -46,23 +46,24 @@ pub(crate) fn virtual_host(table: &RouteTable, authority: &str) -> Option<u32> {
     } else {
         authority.into()
     };
-    if let Some(found) = table.exact.get(&*host) {
+    let domains = &table.domains;
+    if let Some(found) = domains.exact.get(&*host) {
         return Some(*found);
     }
     // A wildcard stands for at least one character.
     let longer = |part: &str| host.len() > part.len();
-    table
+    domains
         .suffix
         .iter()
         .find(|(suffix, _)| longer(suffix) && host.ends_with(&**suffix))
         .or_else(|| {
-            table
+            domains
                 .prefix
                 .iter()
                 .find(|(prefix, _)| longer(prefix) && host.starts_with(&**prefix))
         })
         .map(|(_, found)| *found)
-        .or(table.any)
+        .or(domains.any)
 }
 
 pub(crate) enum Choice {

@@ -8,10 +8,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A change of one virtual host makes another table that shares all else with the former.
+#[derive(Clone)]
 pub struct RouteTable {
     pub name: Box<str>,
-    pub hosts: Vec<VirtualHost>,
-    /// Lower-case exact domains to an index into `hosts`.
+    pub hosts: Vec<Arc<VirtualHost>>,
+    pub domains: Arc<Domains>,
+    /// `ignore_port_in_host_matching`.
+    pub ignore_port: bool,
+    pub request_headers: HeaderOps,
+    pub response_headers: HeaderOps,
+}
+
+/// Domains to indices of a table's hosts.
+#[derive(Default)]
+pub struct Domains {
+    /// In lower case.
     pub exact: HashMap<Box<str>, u32>,
     /// `*.suffix` as `.suffix`, longest first.
     pub suffix: Vec<(Box<str>, u32)>,
@@ -19,15 +31,12 @@ pub struct RouteTable {
     pub prefix: Vec<(Box<str>, u32)>,
     /// `*`.
     pub any: Option<u32>,
-    /// `ignore_port_in_host_matching`.
-    pub ignore_port: bool,
-    pub request_headers: HeaderOps,
-    pub response_headers: HeaderOps,
-    pub hash: u64,
 }
 
 pub struct VirtualHost {
     pub name: Box<str>,
+    /// In lower case.
+    pub domains: Box<[Box<str>]>,
     pub routes: Vec<Arc<Route>>,
     pub require_tls: RequireTls,
     pub request_headers: HeaderOps,

@@ -191,6 +191,7 @@ fn proxy(mesh: &Mesh, client: &Client) -> Result<Proxy, String> {
         locality: meltemi_registry::Locality::parse(&described.locality),
         network: String::new(),
         dns_capture: kind == ProxyKind::Sidecar,
+        discovers_hosts: false,
         intercepts: true,
         tproxy: false,
         loopback: None,

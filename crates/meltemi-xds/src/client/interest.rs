@@ -15,7 +15,8 @@ pub struct Interests {
 impl Interests {
     fn of(&mut self, type_url: &str) -> &mut Subscription {
         let key = (types::push_rank(type_url), Arc::from(type_url));
-        self.types.entry(key).or_default()
+        let nothing = || Subscription::of(type_url);
+        self.types.entry(key).or_insert_with(nothing)
     }
 
     pub fn subscribe_all(&mut self, type_url: &str) {

@@ -10,6 +10,7 @@ use prost::Message;
 use super::control_plane;
 use super::protocol::{Comparison, Header, MAX_NAMES, Prepared, TypeState};
 use super::response::{Framing, Response, Selection};
+use crate::subscription::namespace;
 use crate::wire::DeltaResponse;
 use crate::{Resource, ResourceSet, Subscription, type_url as types};
 
@@ -40,10 +41,13 @@ impl DeltaState {
         let subscription = Arc::make_mut(&mut self.subscription);
         if name == "*" {
             subscription.wildcard = false;
-            self.last = self.last.select(subscription);
-            self.besides.retain(|name, _| subscription.matches(name));
+            self.forget_unwanted();
         } else if subscription.names.remove(name) {
             self.owed.remove(name);
+            if subscription.namespaces {
+                self.forget_unwanted();
+                return;
+            }
             // Still covered by the wildcard: xDS wants the client told what the
             // wildcard holds under this name.
             if subscription.wildcard {
@@ -64,12 +68,32 @@ impl DeltaState {
             return;
         }
         if !first {
-            if !self.subscription.matches(&name) {
+            if self.subscription.namespaces {
+                // Who asks for a namespace again has nothing of it any more.
+                Arc::make_mut(&mut self.subscription).names.remove(&name);
+                self.forget_unwanted();
+            } else if !self.subscription.matches(&name) {
                 self.besides.insert(Arc::from(name.as_str()), None);
             }
             self.owed.insert(name.clone());
         }
         Arc::make_mut(&mut self.subscription).names.insert(name);
+    }
+
+    /// Forgets what the client was sent and does not want.
+    fn forget_unwanted(&mut self) {
+        let subscription = &self.subscription;
+        self.last = self.last.select(subscription);
+        self.besides.retain(|name, _| subscription.matches(name));
+    }
+
+    /// Whether there is something of that name, or in that namespace.
+    fn holds(&self, set: &ResourceSet, name: &str) -> bool {
+        set.get(name).is_some()
+            || self.subscription.namespaces
+                && set
+                    .iter()
+                    .any(|resource| namespace(&resource.name) == Some(name))
     }
 
     /// What the client has and the set has not, with the versions. `last`: what of
@@ -93,7 +117,7 @@ impl DeltaState {
             .flatten()
             .filter(|name| !self.besides.contains_key(name.as_str()))
             .chain(&self.owed)
-            .filter(|name| set.get(name).is_none())
+            .filter(|name| !self.holds(set, name))
             .map(|name| Arc::from(name.as_str()))
             .collect()
     }
@@ -131,6 +155,7 @@ impl TypeState for DeltaState {
             return Ok(false);
         }
         if first {
+            self.subscription = Arc::new(Subscription::of(type_url));
             self.besides = request
                 .initial_resource_versions
                 .into_iter()

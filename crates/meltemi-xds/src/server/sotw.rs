@@ -70,6 +70,7 @@ impl TypeState for SotwState {
         let wanted = Subscription {
             wildcard: explicit || silent,
             names,
+            ..Subscription::of(type_url)
         };
         let grown = wanted.wildcard && !self.subscription.wildcard
             || wanted

@@ -96,7 +96,10 @@ impl<T> Entry<T> {
 
 /// Whether resources of the type refer to clusters.
 fn refers(type_url: &str) -> bool {
-    matches!(type_url, types::LISTENER | types::ROUTE)
+    matches!(
+        type_url,
+        types::LISTENER | types::ROUTE | types::VIRTUAL_HOST
+    )
 }
 
 /// Types in push order.

@@ -10,7 +10,7 @@ use prost::Message;
 use super::delta::DeltaState;
 use super::protocol::TypeState;
 use super::sotw::SotwState;
-use crate::type_url::{CLUSTER, ENDPOINT};
+use crate::type_url::{CLUSTER, ENDPOINT, VIRTUAL_HOST};
 use crate::wire::DeltaResponse;
 use crate::{Resource, ResourceSet};
 
@@ -77,6 +77,30 @@ fn delta_wildcard_is_answered_even_when_there_is_nothing() {
         .unwrap();
     assert_eq!(compare(&mut state, &set(&[])), answer(&[], &[]));
     assert_eq!(compare(&mut state, &set(&[])), None);
+}
+
+#[test]
+fn a_name_of_virtual_hosts_is_all_of_its_namespace() {
+    let hosts = set(&[("80/a", "1"), ("80/b", "1"), ("81/a", "1")]);
+    let mut state = DeltaState::default();
+    let subscribe = |state: &mut DeltaState, names: &[&str], gone: &[&str], first| {
+        let touched = state.subscribe(VIRTUAL_HOST, delta(names, gone), first, false);
+        assert_eq!(touched, Ok(true));
+    };
+    subscribe(&mut state, &["80"], &[], true);
+    assert_eq!(compare(&mut state, &hosts), answer(&["80/a", "80/b"], &[]));
+    let changed = set(&[("80/b", "2"), ("80/c", "1"), ("81/a", "2")]);
+    let difference = answer(&["80/b", "80/c"], &["80/a"]);
+    assert_eq!(compare(&mut state, &changed), difference);
+    subscribe(&mut state, &["81", "82"], &[], false);
+    let news = answer(&["81/a"], &["82"]);
+    assert_eq!(compare(&mut state, &changed), news, "one has no hosts");
+    subscribe(&mut state, &[], &["80"], false);
+    assert_eq!(compare(&mut state, &changed), None);
+    assert_eq!(compare(&mut state, &set(&[("81/a", "2")])), None);
+    subscribe(&mut state, &["80"], &[], false);
+    let again = answer(&["80/b", "80/c"], &[]);
+    assert_eq!(compare(&mut state, &changed), again);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use super::http::{Request, Response};
 use super::output::{Output, run};
+use super::ports::free_port;
 use super::process::{Killed, marked, signal};
 use super::wait::{attempt, until};
 use serde_json::Value;
@@ -349,10 +350,4 @@ fn logs(dir: &Path) -> Vec<PathBuf> {
     }
     all.sort();
     all
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }

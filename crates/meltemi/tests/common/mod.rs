@@ -1,5 +1,5 @@
 //! What the suites share: a runner that keeps one environment for many tests, processes
-//! that end with the suite, waiting for conditions, running meshes and talking to them.
+//! that end with the suite, their ports, waiting for conditions, running meshes and talking to them.
 #![allow(dead_code, reason = "each suite uses its own part")]
 
 pub mod envoy;
@@ -7,6 +7,7 @@ pub mod http;
 pub mod load;
 pub mod mesh;
 pub mod output;
+pub mod ports;
 pub mod process;
 pub mod runner;
 pub mod wait;

@@ -1,9 +1,9 @@
 //! Bootstraps as both proxies read them. What differs between the two is where they listen
 //! and where they log.
 
+use crate::common::ports::free_port;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::Path;
 
 /// One access-log field a line's part, by the name that the comparison uses.
@@ -39,21 +39,11 @@ pub struct Place {
 
 impl Place {
     pub fn new(listeners: usize) -> Self {
-        let mut ports = free_ports(listeners + 1);
-        let admin = ports.pop().expect("one more than the listeners");
         Self {
-            listeners: ports,
-            admin,
+            listeners: (0..listeners).map(|_| free_port()).collect(),
+            admin: free_port(),
         }
     }
-}
-
-/// Ports that were free a moment ago.
-fn free_ports(count: usize) -> Vec<u16> {
-    let open = |_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let listeners: Vec<TcpListener> = (0..count).map(open).collect();
-    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
-    listeners.iter().map(port).collect()
 }
 
 pub fn typed(kind: &str, fields: Value) -> Value {

@@ -2,6 +2,7 @@
 //! is seen, and remembers what it was sent. Requests say in `x-do` how they want to be
 //! treated; without, they are answered 200 with the service's name.
 
+use crate::common::ports::free_port;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,9 +87,8 @@ impl Upstreams {
         ports.insert("announced", serve(announced).await?);
         ports.insert("tcp", serve(|stream| tcp(stream, "tcp")).await?);
         ports.insert("tcp2", serve(|stream| tcp(stream, "tcp2")).await?);
-        // Bound, then free again: connections are refused.
-        let refused = TcpListener::bind(("127.0.0.1", 0)).await?;
-        ports.insert("refused", refused.local_addr()?.port());
+        // Nobody listens there: connections are refused.
+        ports.insert("refused", free_port());
         let dns = super::name_server::start().await?;
         Ok(Self { ports, dns, memory })
     }

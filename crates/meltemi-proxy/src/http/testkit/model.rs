@@ -175,6 +175,7 @@ pub fn any(action: Action) -> Route {
 pub fn virtual_host(name: &str, routes: Vec<Route>) -> VirtualHost {
     VirtualHost {
         name: name.into(),
+        domains: Box::default(),
         routes: routes.into_iter().map(Arc::new).collect(),
         require_tls: RequireTls::No,
         request_headers: HeaderOps::default(),
@@ -187,15 +188,14 @@ pub fn virtual_host(name: &str, routes: Vec<Route>) -> VirtualHost {
 pub fn table(hosts: Vec<VirtualHost>) -> RouteTable {
     RouteTable {
         name: "routes".into(),
-        any: Some(0),
-        hosts,
-        exact: HashMap::new(),
-        suffix: Vec::new(),
-        prefix: Vec::new(),
+        domains: Arc::new(Domains {
+            any: Some(0),
+            ..Domains::default()
+        }),
+        hosts: hosts.into_iter().map(Arc::new).collect(),
         ignore_port: false,
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
-        hash: 0,
     }
 }
 

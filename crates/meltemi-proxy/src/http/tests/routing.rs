@@ -29,9 +29,12 @@ fn hosts_match_exactly_then_by_longest_wildcard() {
                 .map(|name| virtual_host(name, vec![any(direct(name))]))
                 .into(),
         );
-        table.exact = HashMap::from([("a.example".into(), 1)]);
-        table.suffix = vec![(".very.example".into(), 3), (".example".into(), 2)];
-        table.prefix = vec![("web.".into(), 4)];
+        table.domains = Arc::new(Domains {
+            exact: HashMap::from([("a.example".into(), 1)]),
+            suffix: vec![(".very.example".into(), 3), (".example".into(), 2)],
+            prefix: vec![("web.".into(), 4)],
+            any: Some(0),
+        });
         table.ignore_port = true;
         let proxy = Proxy::start(manager(table), vec![]).await;
         for (host, expected) in [
@@ -216,7 +219,11 @@ fn redirects_change_only_what_they_name() {
             ),
             tls_only,
         ]);
-        table.exact = HashMap::from([("tls.example".into(), 1)]);
+        table.domains = Arc::new(Domains {
+            exact: HashMap::from([("tls.example".into(), 1)]),
+            any: Some(0),
+            ..Domains::default()
+        });
         table.ignore_port = true;
         let proxy = Proxy::start(manager(table), vec![]).await;
         let mut client = proxy.connect().await;
