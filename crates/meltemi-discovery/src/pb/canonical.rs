@@ -64,6 +64,7 @@ fn shape_of(package: &str, name: &str) -> Option<&'static Shape> {
         ("envoy.config.endpoint.v3", "ClusterLoadAssignment") => &LOAD_ASSIGNMENT,
         ("envoy.config.listener.v3", "Listener") => &LISTENER,
         ("envoy.config.route.v3", "RouteConfiguration") => &ROUTE_CONFIGURATION,
+        ("envoy.config.route.v3", "VirtualHost") => &VIRTUAL_HOST,
         (
             "envoy.extensions.filters.network.http_connection_manager.v3",
             "HttpConnectionManager",
