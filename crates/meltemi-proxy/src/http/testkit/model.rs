@@ -3,7 +3,6 @@
 use super::Upstream;
 use crate::model::*;
 use http::StatusCode;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

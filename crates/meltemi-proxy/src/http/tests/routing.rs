@@ -4,6 +4,7 @@ use crate::http::testkit::*;
 use crate::model::*;
 use http::StatusCode;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 fn direct(text: &'static str) -> Action {
     Action::Direct(DirectResponse {
