@@ -42,7 +42,7 @@ fn routes(value: Value) -> Result<meltemi_proxy::model::RouteTable, String> {
     compile_as(
         "envoy.config.route.v3.RouteConfiguration",
         &value,
-        |message, cx| compile::route_table(message, cx),
+        compile::route_table,
     )
     .map(|(table, _)| table)
 }
