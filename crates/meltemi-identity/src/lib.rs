@@ -28,6 +28,6 @@ pub use csr::{
 pub use spiffe::{SpiffeError, SpiffeId, TrustDomain, spiffe_id_of};
 pub use store::{Store, StoreError};
 pub use workload::{
-    CaEndpoint, CertificateError, CertificateState, Credential, WorkloadCertificates,
-    WorkloadIdentity, WorkloadOptions,
+    CaEndpoint, CertificateError, Credential, WorkloadCertificates, WorkloadIdentity,
+    WorkloadOptions,
 };

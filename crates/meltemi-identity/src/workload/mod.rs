@@ -10,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData, SanType};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
@@ -26,6 +26,10 @@ pub use ca::{CaEndpoint, Credential};
 /// Pauses between attempts: the first one and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The certificate is renewed when this part of its lifetime is left, and up to one hundredth
+/// of it earlier or later (Istio's defaults of `SECRET_GRACE_PERIOD_RATIO` and its jitter).
+const GRACE_RATIO: f64 = 0.5;
+const GRACE_JITTER: f64 = 0.01;
 /// The clock is looked at this often: while a machine sleeps, timers stand still
 /// and certificates do not.
 const CLOCK_CHECK: Duration = Duration::from_secs(30);
@@ -37,27 +41,18 @@ pub struct WorkloadOptions {
     pub endpoint: CaEndpoint,
     /// What the CA knows us by.
     pub credential: Credential,
-    /// The identity the CA is expected to give; another one is an error. None
-    /// accepts what it gives.
-    pub id: Option<SpiffeId>,
     /// Lifetime to ask for (Istio's `SECRET_TTL`); the CA may give less. None: the CA's
     /// default.
     pub ttl: Option<Duration>,
-    /// The certificate is renewed when this part of its lifetime is left, and up
-    /// to one hundredth of it earlier or later (Istio's
-    /// `SECRET_GRACE_PERIOD_RATIO`, 0.5, and its jitter of 0.01).
-    pub grace_ratio: f64,
 }
 
 impl WorkloadOptions {
-    /// The CA's lifetime, renewed at half of it, whatever identity the CA gives.
+    /// The CA's lifetime.
     pub fn new(endpoint: CaEndpoint, credential: Credential) -> Self {
         Self {
             endpoint,
             credential,
-            id: None,
             ttl: None,
-            grace_ratio: 0.5,
         }
     }
 }
@@ -85,14 +80,6 @@ pub enum CertificateError {
     /// The certificate has no SPIFFE id.
     #[error(transparent)]
     Id(#[from] SpiffeError),
-    /// The certificate is for somebody else.
-    #[error("the CA issued a certificate for {found}, expected {expected}")]
-    OtherId {
-        /// [`WorkloadOptions::id`].
-        expected: SpiffeId,
-        /// What came.
-        found: SpiffeId,
-    },
     /// The credential cannot be read.
     #[error("{source_name}: {problem}")]
     Credential {
@@ -134,23 +121,9 @@ impl std::fmt::Debug for WorkloadIdentity {
     }
 }
 
-/// How the renewal is going.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CertificateState {
-    /// When the certificate in use ends.
-    pub not_after: SystemTime,
-    /// When the next one is asked for.
-    pub next_renewal: Option<SystemTime>,
-    /// Failed attempts since the last success.
-    pub failures: u32,
-    /// Why the last attempt failed; none after a success.
-    pub last_error: Option<String>,
-}
-
 /// Keeps a workload's certificate fresh until it is dropped.
 pub struct WorkloadCertificates {
     identity: watch::Receiver<Arc<WorkloadIdentity>>,
-    state: watch::Receiver<CertificateState>,
     _stop: DropGuard,
 }
 
@@ -182,21 +155,13 @@ impl WorkloadCertificates {
         };
         info!(id = %first.id, "got a certificate");
         let (identities, identity) = watch::channel(Arc::new(first));
-        let (states, state) = watch::channel(CertificateState {
-            not_after: identity.borrow().not_after,
-            next_renewal: None,
-            failures: 0,
-            last_error: None,
-        });
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         tokio::spawn(async move {
-            stop.run_until_cancelled(renew(options, identities, states))
-                .await;
+            stop.run_until_cancelled(renew(options, identities)).await;
         });
         Ok(Self {
             identity,
-            state,
             _stop: guard,
         })
     }
@@ -205,35 +170,17 @@ impl WorkloadCertificates {
     pub fn identity(&self) -> watch::Receiver<Arc<WorkloadIdentity>> {
         self.identity.clone()
     }
-
-    /// Expiry, next renewal and last error.
-    pub fn state(&self) -> watch::Receiver<CertificateState> {
-        self.state.clone()
-    }
 }
 
-async fn renew(
-    options: WorkloadOptions,
-    identities: watch::Sender<Arc<WorkloadIdentity>>,
-    states: watch::Sender<CertificateState>,
-) {
+async fn renew(options: WorkloadOptions, identities: watch::Sender<Arc<WorkloadIdentity>>) {
     loop {
         let current = Arc::clone(&identities.borrow());
         let now = SystemTime::now();
         // Of the lifetime that is left now: what lies before is the allowance
         // for slow clocks, not lifetime.
         let lifetime = current.not_after.duration_since(now).unwrap_or_default();
-        let jitter = (fastrand::f64() * 2.0 - 1.0) * 0.01;
-        let used = (1.0 - options.grace_ratio + jitter).clamp(0.0, 1.0);
-        let due = now + lifetime.mul_f64(used);
-        states.send_modify(|state| {
-            *state = CertificateState {
-                not_after: current.not_after,
-                next_renewal: Some(due),
-                failures: 0,
-                last_error: None,
-            };
-        });
+        let jitter = (fastrand::f64() * 2.0 - 1.0) * GRACE_JITTER;
+        let due = now + lifetime.mul_f64(1.0 - GRACE_RATIO + jitter);
         sleep_until(due).await;
 
         // Short lifetimes leave no room for long pauses.
@@ -242,7 +189,7 @@ async fn renew(
         let next = loop {
             let error = match request(&options, Some(&current)).await {
                 Ok(next) => break next,
-                Err(error) => error.to_string(),
+                Err(error) => error,
             };
             let wait = jittered(pause);
             let expired = SystemTime::now() >= current.not_after;
@@ -251,11 +198,6 @@ async fn renew(
                 expired,
                 "renewing the certificate failed, the old one stays in use: {error}"
             );
-            states.send_modify(|state| {
-                state.failures = state.failures.saturating_add(1);
-                state.next_renewal = Some(SystemTime::now() + wait);
-                state.last_error = Some(error);
-            });
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(longest);
         };
@@ -290,10 +232,6 @@ async fn request(
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    if let Some(id) = &options.id {
-        // The CA decides; other CAs than ours want to see the name.
-        params.subject_alt_names = vec![SanType::URI(id.to_string().as_str().try_into()?)];
-    }
     let csr = params.serialize_request(&key)?.pem()?;
     let chain = ca::create_certificate(options, current, csr).await?;
 
@@ -312,14 +250,7 @@ async fn request(
             chain.push(certificate);
         }
     }
-    let identity = assemble(chain, &key, roots, generation)?;
-    match &options.id {
-        Some(expected) if *expected != identity.id => Err(CertificateError::OtherId {
-            expected: expected.clone(),
-            found: identity.id,
-        }),
-        _ => Ok(identity),
-    }
+    assemble(chain, &key, roots, generation)
 }
 
 /// Puts the parts together after looking whether they fit.
