@@ -35,4 +35,4 @@ pub use object::{Meta, Object, ObjectKey, Origin, Spec};
 pub use proto::{Bytes, Duration};
 pub use suggest::{did_you_mean, nearest};
 pub use typed::Typed;
-pub use validate::validate;
+pub use validate::{is_bool, validate};

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use meltemi_api::is_bool;
+
 /// On which kinds an annotation has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
@@ -241,22 +243,7 @@ impl Value {
         };
         match self {
             Self::Text => None,
-            Self::Bool => (!matches!(
-                text,
-                "true"
-                    | "false"
-                    | "1"
-                    | "0"
-                    | "t"
-                    | "f"
-                    | "T"
-                    | "F"
-                    | "TRUE"
-                    | "FALSE"
-                    | "True"
-                    | "False"
-            ))
-            .then(|| format!("{text:?} is neither true nor false")),
+            Self::Bool => (!is_bool(text)).then(|| format!("{text:?} is neither true nor false")),
             Self::Number => text
                 .parse::<u32>()
                 .err()

@@ -1,6 +1,7 @@
 //! AuthorizationPolicy.
 
 use super::attachment::Attachment;
+use super::dry_run;
 use super::names::ip_or_subnet;
 use super::report::Report;
 use crate::security::{
@@ -14,15 +15,13 @@ const MAX_RULES: usize = 512;
 const MAX_ACCOUNTS: usize = 16;
 const MAX_ACCOUNT: usize = 320;
 
-pub(super) const DRY_RUN: &str = "istio.io/dry-run";
-
 pub(super) fn validate(
     spec: &AuthorizationPolicy,
     meta: &Meta,
     at: &FieldPath,
     report: &mut Report,
 ) {
-    dry_run(spec.action, meta, report);
+    dry_run::of_policy(spec.action, meta, report);
     Attachment {
         selector: spec.selector.as_ref(),
         target_ref: spec.target_ref.as_ref(),
@@ -42,20 +41,6 @@ pub(super) fn validate(
     report.at_most_items(&at, spec.rules.len(), MAX_RULES);
     for (index, one) in spec.rules.iter().enumerate() {
         rule(one, spec.action, &at.index(index), report);
-    }
-}
-
-fn dry_run(action: Action, meta: &Meta, report: &mut Report) {
-    let Some(value) = meta.annotations.get(DRY_RUN) else {
-        return;
-    };
-    let at = super::annotation(DRY_RUN);
-    if !matches!(action, Action::Allow | Action::Deny) {
-        let message = format!("{action} cannot be tried out");
-        report.error(&at, message, "remove the annotation, or use ALLOW or DENY");
-    } else if !super::is_bool(value) {
-        let message = format!("{value:?} is not true or false");
-        report.error(&at, message, "write \"true\" or \"false\"");
     }
 }
 

@@ -3,6 +3,7 @@
 mod attachment;
 mod authorization_policy;
 mod destination_rule;
+mod dry_run;
 mod envoy_filter;
 mod extensions;
 mod gateway;
@@ -19,16 +20,18 @@ mod telemetry;
 mod virtual_service;
 mod workload;
 
+pub use dry_run::is_bool;
+
 use report::Report;
 
-use crate::{FieldPath, Finding, Kind, Meta, Object, Spec};
+use crate::{FieldPath, Finding, Object, Spec};
 
 /// Findings about `object`: errors where Istio's webhook or its schema refuse it, warnings
 /// where Istio warns.
 pub fn validate(object: &Object) -> Vec<Finding> {
     let mut report = Report::default();
     let at = FieldPath::spec();
-    dry_run(&object.meta, &mut report);
+    dry_run::of_others(&object.meta, &mut report);
     match &object.spec {
         Spec::VirtualService(spec) => virtual_service::validate(spec, &at, &mut report),
         Spec::DestinationRule(spec) => destination_rule::validate(spec, &at, &mut report),
@@ -67,31 +70,4 @@ pub fn validate(object: &Object) -> Vec<Finding> {
         | Spec::Unsupported(_) => {}
     }
     report.0
-}
-
-/// Only AuthorizationPolicies can be tried out.
-fn dry_run(meta: &Meta, report: &mut Report) {
-    const NAME: &str = authorization_policy::DRY_RUN;
-    if !meta.kind.is_kubernetes()
-        && meta.kind != Kind::AuthorizationPolicy
-        && meta.annotations.contains_key(NAME)
-    {
-        let message = format!("a {} cannot be tried out", meta.kind);
-        report.error(&annotation(NAME), message, "remove the annotation");
-    }
-}
-
-fn annotation(name: &str) -> FieldPath {
-    FieldPath::root()
-        .field("metadata")
-        .field("annotations")
-        .field(name)
-}
-
-/// What Go's `strconv.ParseBool` reads.
-fn is_bool(text: &str) -> bool {
-    [
-        "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False",
-    ]
-    .contains(&text)
 }

@@ -16,10 +16,10 @@ pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
         ("proxyListenPort", spec.proxy_listen_port),
         ("proxyInboundListenPort", spec.proxy_inbound_listen_port),
     ] {
-        signed_port(port, &at.field(name), report);
+        proxy::signed_port(port, &at.field(name), report);
     }
     if spec.proxy_http_port != 0 {
-        signed_port(
+        proxy::signed_port(
             Some(spec.proxy_http_port),
             &at.field("proxyHttpPort"),
             report,
@@ -137,11 +137,5 @@ fn curves(tls: &TlsConfig, at: &FieldPath, report: &mut Report) {
         } else if tls.ecdh_curves[..index].contains(curve) {
             report.warning(&at, format!("{curve:?} is there twice"), "remove one");
         }
-    }
-}
-
-fn signed_port(port: Option<i32>, at: &FieldPath, report: &mut Report) {
-    if let Some(port) = port {
-        report.port(at, u32::try_from(port).unwrap_or_default());
     }
 }

@@ -3,7 +3,6 @@
 use super::super::destination_rule::client_tls;
 use super::super::names::host_and_port;
 use super::super::report::Report;
-use super::signed_port;
 use crate::FieldPath;
 use crate::mesh::{
     AuthenticationPolicy, ConnectionSettings, KeyProviderSettings, PrivateKeyProvider, ProxyConfig,
@@ -196,5 +195,11 @@ fn connections(settings: &ConnectionSettings, at: &FieldPath, report: &mut Repor
             let message = format!("must be {MIN_WINDOW} or more");
             report.error(&at.field(name), message, "leave it out");
         }
+    }
+}
+
+pub(super) fn signed_port(port: Option<i32>, at: &FieldPath, report: &mut Report) {
+    if let Some(port) = port {
+        report.port(at, u32::try_from(port).unwrap_or_default());
     }
 }
