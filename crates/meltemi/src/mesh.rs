@@ -30,6 +30,27 @@ impl MeshArgs {
     }
 }
 
+/// The arguments of the commands that work on one workload of a running mesh.
+#[derive(clap::Args)]
+pub struct WorkloadArgs {
+    #[command(flatten)]
+    mesh: MeshArgs,
+    /// Pod, workload or app name
+    workload: String,
+    /// Namespace of the workload
+    #[arg(short, long)]
+    namespace: Option<String>,
+}
+
+impl WorkloadArgs {
+    /// The mesh and a pod of the workload.
+    pub fn find(&self) -> anyhow::Result<(Mesh, Pod)> {
+        let mesh = self.mesh.find()?;
+        let pod = mesh.pod(&self.workload, self.namespace.as_deref())?;
+        Ok((mesh, pod))
+    }
+}
+
 /// `--mesh` of the commands that need its control plane only.
 #[derive(clap::Args)]
 pub struct ApiArgs {

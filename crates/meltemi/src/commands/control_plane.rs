@@ -1,6 +1,7 @@
 //! `meltemi control-plane`: configuration in, xDS and certificates out.
 
 use super::{Outcome, block_on, log_to_stderr};
+use anyhow::Context;
 use meltemi_discovery::control_plane::{self, Options};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,23 +46,32 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS")]
     tls_address: Option<SocketAddr>,
     /// Trust domain (default: MeshConfig's, else cluster.local)
-    #[arg(long)]
+    #[arg(long, value_name = "DOMAIN")]
     trust_domain: Option<String>,
-    #[arg(long, default_value = "Kubernetes")]
+    /// Cluster that endpoints are in, for topology labels
+    #[arg(long, value_name = "ID", default_value = "Kubernetes")]
     cluster_id: String,
     /// Plugged-in CA: a directory laid out as Istio's cacerts
     #[arg(long, value_name = "DIR")]
     cacerts: Option<PathBuf>,
-    /// Lifetime of workload certificates, e.g. 24h
-    #[arg(long, default_value = "24h", value_parser = super::duration)]
+    /// Lifetime of workload certificates
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = super::duration)]
     cert_ttl: Duration,
     /// Log filter, as RUST_LOG
-    #[arg(long, default_value = "info", env = "MELTEMI_LOG")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "MELTEMI_LOG"
+    )]
     log_level: String,
 }
 
 pub fn run(args: Args) -> Outcome {
     log_to_stderr(&args.log_level);
+    // A misspelt one would be made, for the state in it.
+    std::fs::read_dir(&args.config_dir)
+        .with_context(|| format!("cannot read {}", args.config_dir.display()))?;
     let state_dir = args
         .state_dir
         .unwrap_or_else(|| args.config_dir.join(".meltemi"));

@@ -1,18 +1,13 @@
 //! `meltemi exec WORKLOAD -- CMD`: a program inside a workload's network.
 
 use super::{Outcome, entered};
-use crate::mesh::MeshArgs;
+use crate::mesh::WorkloadArgs;
 use meltemi_local::enter::{Target, enter};
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    mesh: MeshArgs,
-    /// Pod, workload or app name
-    workload: String,
-    /// Namespace of the workload
-    #[arg(short, long)]
-    namespace: Option<String>,
+    workload: WorkloadArgs,
     /// Container whose environment the command gets (default: the first)
     #[arg(short, long)]
     container: Option<String>,
@@ -22,8 +17,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let mesh = args.mesh.find()?;
-    let pod = mesh.pod(&args.workload, args.namespace.as_deref())?;
+    let (mesh, pod) = args.workload.find()?;
     let target = Target::Exec {
         namespace: pod.namespace,
         name: pod.name,

@@ -69,6 +69,10 @@ pub fn run(args: Args) -> Outcome {
             objects
         }
         false => {
+            for path in &args.file {
+                std::fs::metadata(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+            }
             let published = read_once(&args.file, &[]);
             for error in &published.errors {
                 eprintln!("warning: {error}");

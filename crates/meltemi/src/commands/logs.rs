@@ -1,7 +1,7 @@
 //! `meltemi logs WORKLOAD`.
 
 use super::{Outcome, block_on};
-use crate::mesh::MeshArgs;
+use crate::mesh::WorkloadArgs;
 use anyhow::{Context, bail};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -16,12 +16,7 @@ const TAIL_BOUND: u64 = 16 << 20;
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    mesh: MeshArgs,
-    /// Pod, workload or app name
-    workload: String,
-    /// Namespace of the workload
-    #[arg(short, long)]
-    namespace: Option<String>,
+    workload: WorkloadArgs,
     /// Container (default: the first)
     #[arg(short, long, conflicts_with = "proxy")]
     container: Option<String>,
@@ -32,13 +27,12 @@ pub struct Args {
     #[arg(short, long)]
     follow: bool,
     /// Lines from the end (default: all)
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     tail: Option<usize>,
 }
 
 pub fn run(args: Args) -> Outcome {
-    let mesh = args.mesh.find()?;
-    let pod = mesh.pod(&args.workload, args.namespace.as_deref())?;
+    let (mesh, pod) = args.workload.find()?;
     let container = match (&args.container, args.proxy) {
         (_, true) => "istio-proxy".to_owned(),
         (Some(container), _) => container.clone(),

@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     config_path: PathBuf,
     /// Worker threads
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
     /// Network namespace to serve in, as an inherited descriptor
     #[arg(long, value_name = "FD", help_heading = "Local mesh")]
@@ -47,22 +47,27 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "token_file")]
     root_cert: Option<PathBuf>,
     /// Log filter, as RUST_LOG
-    #[arg(long, default_value = "info", env = "MELTEMI_LOG")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "MELTEMI_LOG"
+    )]
     log_level: String,
-    /// How long connections may finish after the first signal, in seconds
+    /// How long connections may finish after the first signal
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     drain_time: u64,
     /// How long connections of removed listeners and replaced filter chains may live on
     #[arg(long, value_name = "SECONDS", default_value_t = 45)]
     listener_drain_time: u64,
     /// Bound on downstream connections
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
     max_connections: u32,
     /// Answer DNS here (usually 127.0.0.1:15053)
     #[arg(long, value_name = "ADDRESS")]
     dns_listen: Option<SocketAddr>,
     /// Names that the mesh does not know
-    #[arg(long, value_enum, default_value_t = Unknown::Forward)]
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Unknown::Forward)]
     dns_unknown: Unknown,
     /// Serve /healthz/ready here (usually 0.0.0.0:15021)
     #[arg(long, value_name = "ADDRESS")]
@@ -77,10 +82,10 @@ pub struct Args {
     #[arg(long, value_name = "PORT[/PATH]", value_parser = application_metrics)]
     application_metrics: Option<ApplicationMetrics>,
     /// Overrides node.id of the bootstrap
-    #[arg(long)]
+    #[arg(long, value_name = "ID")]
     service_node: Option<String>,
     /// Overrides node.cluster of the bootstrap
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     service_cluster: Option<String>,
     /// Serve the traffic by this Envoy; identity, DNS and health stay here
     #[arg(long, value_name = "BINARY")]

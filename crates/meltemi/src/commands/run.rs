@@ -10,7 +10,7 @@ pub struct Args {
     #[command(flatten)]
     mesh: MeshArgs,
     /// Service that the process belongs to; made while it runs when there is none
-    #[arg(long, requires = "port")]
+    #[arg(long, requires = "port", value_name = "NAME")]
     service: Option<String>,
     /// Port that the process listens on
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -18,7 +18,7 @@ pub struct Args {
     /// Namespace
     #[arg(short, long, default_value = "default")]
     namespace: String,
-    /// Label of the workload
+    /// Label of the workload; may be repeated
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
     /// Service account, and so the identity

@@ -7,22 +7,17 @@ mod route;
 
 use super::{Outcome, block_on};
 use crate::client::Client;
-use crate::mesh::MeshArgs;
+use crate::mesh::WorkloadArgs;
 use crate::output::{self, Format, OutputArgs, table};
 use serde_json::Value;
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    mesh: MeshArgs,
     /// What to show
     kind: Kind,
-    /// Pod, workload or app name
-    workload: String,
-    /// Namespace of the workload
-    #[arg(short, long)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    workload: WorkloadArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -44,8 +39,7 @@ enum Kind {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let mesh = args.mesh.find()?;
-    let pod = mesh.pod(&args.workload, args.namespace.as_deref())?;
+    let (mesh, pod) = args.workload.find()?;
     let admin = mesh.admin(&pod);
     block_on(async move {
         show(&admin, args.kind, args.output.output).await?;

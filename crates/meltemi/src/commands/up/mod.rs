@@ -31,7 +31,7 @@ pub struct Args {
     /// Port of this machine for the ingress gateway's port 8080 (default: 8080, or the next free one)
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Lifetime of workload certificates
+    /// Lifetime of workload certificates (default: 24h)
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     cert_ttl: Option<Duration>,
     /// Plugged-in CA: a directory laid out as Istio's cacerts
