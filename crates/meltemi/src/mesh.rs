@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use meltemi_local::paths::{MeshPaths, runtime_root};
 use meltemi_local::running::MeshInfo;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -173,11 +173,15 @@ impl Mesh {
         match candidates.first() {
             Some(pod) => Ok((*pod).clone()),
             None => {
-                let names: Vec<_> = pods.iter().map(|pod| pod.name.as_str()).collect();
+                let known: BTreeSet<String> = pods
+                    .iter()
+                    .map(|pod| format!("{}/{}", pod.namespace, pod.workload))
+                    .collect();
+                let place = namespace.map_or_else(String::new, |n| format!(" in namespace {n}"));
                 bail!(
-                    "no workload \"{wanted}\" in mesh {}; it has {}",
+                    "no workload \"{wanted}\"{place}; mesh {} has {}",
                     self.info.name,
-                    names.join(", ")
+                    Vec::from_iter(known).join(", ")
                 )
             }
         }
