@@ -159,6 +159,7 @@ impl World {
             domain: options.domain.clone(),
             trust_domain: mesh.trust_domain.clone(),
             cluster_id: options.cluster_id.clone(),
+            default_export: mesh.config.default_service_export_to.clone(),
             service_range: options.service_range,
             ..Settings::default()
         };
