@@ -15,6 +15,26 @@ use serde_json::Value;
 /// Where all analyzers together say something else than Istio's: case, code, why.
 const DEPARTURES: &[(&str, &str, &str)] = &[
     (
+        "alpha",
+        "IST0106",
+        "the API server refuses this Ingress: its fields are those of v1beta1",
+    ),
+    (
+        "alpha",
+        "IST0133",
+        "the API server refuses this Ingress: its fields are those of v1beta1",
+    ),
+    (
+        "misannoted",
+        "IST0106",
+        "the API server refuses this Ingress: its fields are those of v1beta1",
+    ),
+    (
+        "misannoted",
+        "IST0133",
+        "the API server refuses this Ingress: its fields are those of v1beta1",
+    ),
+    (
         "conflicting_gateways_detect_by_sub_selector",
         "IST0101",
         "Istio takes a workload without namespace for none",

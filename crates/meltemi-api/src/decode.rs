@@ -151,7 +151,11 @@ fn remove(value: &mut Value, path: &FieldPath) -> bool {
 }
 
 fn unknown_kind(api_version: &str, kind: &str) -> DecodeError {
-    let same_name = Kind::ALL.into_iter().find(|k| k.as_str() == kind);
+    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    let same_name = || Kind::ALL.into_iter().filter(|k| k.as_str() == kind);
+    let same_name = same_name()
+        .find(|k| k.group() == group)
+        .or_else(|| same_name().next());
     let remedy = match same_name {
         Some(known) => format!("{known} is known as {}", versions(known)),
         None => match nearest(kind, Kind::ALL.iter().map(|k| k.as_str())) {
@@ -160,7 +164,6 @@ fn unknown_kind(api_version: &str, kind: &str) -> DecodeError {
         },
     };
     let path = FieldPath::root().field("kind");
-    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
     if Kind::ALL
         .into_iter()
         .any(|kind| !kind.is_kubernetes() && kind.group() == group)
@@ -326,7 +329,18 @@ fn spec(mut value: Value, key: &ObjectKey) -> Result<Spec, DecodeError> {
         Kind::Namespace => Spec::Namespace(native(value, key)?),
         Kind::ConfigMap => Spec::ConfigMap(native(value, key)?),
         Kind::Secret => Spec::Secret(native(value, key)?),
-        Kind::Ingress => Spec::Unsupported(Arc::new(value)),
+        Kind::Ingress => Spec::Ingress(native(value, key)?),
+        Kind::IngressClass => Spec::IngressClass(native(value, key)?),
+        Kind::GatewayClass => Spec::GatewayClass(custom(&mut value, key)?),
+        Kind::KubernetesGateway => Spec::KubernetesGateway(custom(&mut value, key)?),
+        Kind::HttpRoute => Spec::HttpRoute(custom(&mut value, key)?),
+        Kind::GrpcRoute => Spec::GrpcRoute(custom(&mut value, key)?),
+        Kind::TlsRoute => Spec::TlsRoute(custom(&mut value, key)?),
+        Kind::TcpRoute => Spec::TcpRoute(custom(&mut value, key)?),
+        Kind::ReferenceGrant => Spec::ReferenceGrant(custom(&mut value, key)?),
+        Kind::UdpRoute | Kind::ListenerSet | Kind::BackendTlsPolicy => {
+            Spec::Unsupported(Arc::new(value))
+        }
     })
 }
 

@@ -8,5 +8,6 @@ pub use k8s_openapi::api::core::v1::{
     PodStatus, PodTemplateSpec, Probe, Secret, Service, ServiceAccount, ServicePort, ServiceSpec,
 };
 pub use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+pub use k8s_openapi::api::networking::v1::{Ingress, IngressBackend, IngressClass, IngressRule};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

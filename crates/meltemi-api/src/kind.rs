@@ -47,6 +47,17 @@ pub enum Kind {
     ConfigMap,
     Secret,
     Ingress,
+    IngressClass,
+    GatewayClass,
+    KubernetesGateway,
+    HttpRoute,
+    GrpcRoute,
+    TlsRoute,
+    TcpRoute,
+    UdpRoute,
+    ReferenceGrant,
+    ListenerSet,
+    BackendTlsPolicy,
 }
 
 struct Info {
@@ -96,10 +107,14 @@ const SECURITY: &str = "security.istio.io";
 const NETWORKING_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 const SECURITY_VERSIONS: &[&str] = &["v1", "v1beta1"];
 const V1: &[&str] = &["v1"];
+const K8S_NETWORKING: &str = "networking.k8s.io";
+const GATEWAY_API: &str = crate::gateway_api::GROUP;
+const V1_BETA: &[&str] = &["v1", "v1beta1"];
+const V1_ALPHA: &[&str] = &["v1", "v1alpha2"];
 
 impl Kind {
     /// All kinds, in the order in which they are listed to users.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 39] = [
         Self::VirtualService,
         Self::DestinationRule,
         Self::Gateway,
@@ -128,6 +143,17 @@ impl Kind {
         Self::ConfigMap,
         Self::Secret,
         Self::Ingress,
+        Self::IngressClass,
+        Self::GatewayClass,
+        Self::KubernetesGateway,
+        Self::HttpRoute,
+        Self::GrpcRoute,
+        Self::TlsRoute,
+        Self::TcpRoute,
+        Self::UdpRoute,
+        Self::ReferenceGrant,
+        Self::ListenerSet,
+        Self::BackendTlsPolicy,
     ];
 
     const fn info(self) -> Info {
@@ -237,12 +263,53 @@ impl Kind {
             },
             Self::ConfigMap => info("ConfigMap", "", V1, "configmaps", &["cm"]),
             Self::Secret => info("Secret", "", V1, "secrets", &[]),
-            Self::Ingress => not_yet(info(
-                "Ingress",
-                "networking.k8s.io",
+            Self::Ingress => info("Ingress", K8S_NETWORKING, V1, "ingresses", &["ing"]),
+            Self::IngressClass => Info {
+                namespaced: false,
+                ..info("IngressClass", K8S_NETWORKING, V1, "ingressclasses", &[])
+            },
+            Self::GatewayClass => Info {
+                namespaced: false,
+                ..info(
+                    "GatewayClass",
+                    GATEWAY_API,
+                    V1_BETA,
+                    "gatewayclasses",
+                    &["gc"],
+                )
+            },
+            Self::KubernetesGateway => info("Gateway", GATEWAY_API, V1_BETA, "gateways", &["gtw"]),
+            Self::HttpRoute => info("HTTPRoute", GATEWAY_API, V1_BETA, "httproutes", &[]),
+            Self::GrpcRoute => info("GRPCRoute", GATEWAY_API, V1_ALPHA, "grpcroutes", &[]),
+            Self::TlsRoute => info(
+                "TLSRoute",
+                GATEWAY_API,
+                &["v1", "v1alpha3", "v1alpha2"],
+                "tlsroutes",
+                &[],
+            ),
+            Self::TcpRoute => info("TCPRoute", GATEWAY_API, V1_ALPHA, "tcproutes", &[]),
+            Self::UdpRoute => not_yet(info("UDPRoute", GATEWAY_API, V1_ALPHA, "udproutes", &[])),
+            Self::ReferenceGrant => info(
+                "ReferenceGrant",
+                GATEWAY_API,
+                &["v1", "v1beta1", "v1alpha2"],
+                "referencegrants",
+                &["refgrant"],
+            ),
+            Self::ListenerSet => not_yet(info(
+                "ListenerSet",
+                GATEWAY_API,
                 V1,
-                "ingresses",
-                &["ing"],
+                "listenersets",
+                &["lset"],
+            )),
+            Self::BackendTlsPolicy => refused(info(
+                "BackendTLSPolicy",
+                GATEWAY_API,
+                &["v1", "v1alpha3"],
+                "backendtlspolicies",
+                &["btlspolicy"],
             )),
         }
     }
@@ -297,6 +364,7 @@ impl Kind {
                 | Self::ConfigMap
                 | Self::Secret
                 | Self::Ingress
+                | Self::IngressClass
         )
     }
 
@@ -321,8 +389,18 @@ impl Kind {
         })
     }
 
+    /// The name under which the command line and the API mean this kind and no other: the
+    /// plural, with the group where another kind has the same plural.
+    pub fn resource(self) -> String {
+        if Self::from_user(self.plural()) == Some(self) {
+            self.plural().to_owned()
+        } else {
+            format!("{}.{}", self.plural(), self.group())
+        }
+    }
+
     /// The kind a user means on the command line: name, plural, short name or
-    /// `plural.group`, in any case.
+    /// `plural.group`, in any case. Istio's Gateway has precedence over Kubernetes'.
     pub fn from_user(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
         Self::ALL.into_iter().find(|k| {
@@ -338,7 +416,11 @@ impl Kind {
 }
 
 impl fmt::Display for Kind {
+    /// `VirtualService`; Kubernetes' Gateway is called that, beside Istio's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::KubernetesGateway {
+            f.write_str("Kubernetes ")?;
+        }
         f.write_str(self.as_str())
     }
 }
@@ -351,13 +433,21 @@ mod tests {
     fn names_are_found_and_unambiguous() {
         for kind in Kind::ALL {
             assert_eq!(Kind::of(&kind.api_version(), kind.as_str()), Some(kind));
-            assert_eq!(Kind::from_user(kind.as_str()), Some(kind));
-            assert_eq!(Kind::from_user(kind.plural()), Some(kind));
+            assert_eq!(Kind::from_user(&kind.resource()), Some(kind));
+            let same_name = Kind::from_user(kind.as_str());
+            assert_eq!(same_name, Kind::from_user(kind.plural()));
+            assert_eq!(same_name.map(Kind::as_str), Some(kind.as_str()));
             for short in kind.short_names() {
                 assert_eq!(Kind::from_user(short), Some(kind), "{short}");
             }
         }
-        assert_eq!(Kind::of("gateway.networking.k8s.io/v1", "Gateway"), None);
+        let of_kubernetes = Kind::of("gateway.networking.k8s.io/v1", "Gateway");
+        assert_eq!(of_kubernetes, Some(Kind::KubernetesGateway));
+        assert_eq!(Kind::from_user("gateways"), Some(Kind::Gateway));
+        assert_eq!(
+            Kind::KubernetesGateway.resource(),
+            "gateways.gateway.networking.k8s.io"
+        );
         assert_eq!(Kind::of("serving.knative.dev/v1", "Service"), None);
     }
 }

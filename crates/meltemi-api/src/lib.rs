@@ -1,5 +1,6 @@
-//! The kinds users write: all of Istio's, and the Kubernetes kinds a mesh reads; reading and validating one object, and telling which of its
-//! fields are accepted but not honoured yet.
+//! The kinds users write: all of Istio's, the Gateway API's, and the Kubernetes
+//! kinds a mesh reads; reading and validating one object, and telling which of its fields are
+//! accepted but not honoured yet.
 //!
 //! Nothing here knows about files or about other objects; that is `meltemi-config`'s.
 
@@ -11,6 +12,7 @@ mod decode;
 pub mod extensions;
 mod field_path;
 mod finding;
+pub mod gateway_api;
 mod honoured;
 pub mod k8s;
 mod kind;

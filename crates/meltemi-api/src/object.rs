@@ -16,7 +16,7 @@ use crate::networking::{
 };
 use crate::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
 use crate::telemetry::Telemetry;
-use crate::{Kind, k8s};
+use crate::{Kind, gateway_api, k8s};
 
 /// What identifies an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -120,7 +120,16 @@ pub enum Spec {
     Namespace(Arc<k8s::Namespace>),
     ConfigMap(Arc<k8s::ConfigMap>),
     Secret(Arc<k8s::Secret>),
-    /// A kind of Kubernetes that is recognised only; `meta.kind` says which.
+    Ingress(Arc<k8s::Ingress>),
+    IngressClass(Arc<k8s::IngressClass>),
+    GatewayClass(Arc<gateway_api::GatewayClass>),
+    KubernetesGateway(Arc<gateway_api::Gateway>),
+    HttpRoute(Arc<gateway_api::HttpRoute>),
+    GrpcRoute(Arc<gateway_api::GrpcRoute>),
+    TlsRoute(Arc<gateway_api::TlsRoute>),
+    TcpRoute(Arc<gateway_api::TcpRoute>),
+    ReferenceGrant(Arc<gateway_api::ReferenceGrant>),
+    /// A kind that is recognised only; `meta.kind` says which.
     Unsupported(Arc<Value>),
 }
 
@@ -169,6 +178,15 @@ impl Object {
             Spec::Namespace(object) => self.native(object),
             Spec::ConfigMap(object) => self.native(object),
             Spec::Secret(object) => self.native(object),
+            Spec::Ingress(object) => self.native(object),
+            Spec::IngressClass(object) => self.native(object),
+            Spec::GatewayClass(spec) => self.custom(spec),
+            Spec::KubernetesGateway(spec) => self.custom(spec),
+            Spec::HttpRoute(spec) => self.custom(spec),
+            Spec::GrpcRoute(spec) => self.custom(spec),
+            Spec::TlsRoute(spec) => self.custom(spec),
+            Spec::TcpRoute(spec) => self.custom(spec),
+            Spec::ReferenceGrant(spec) => self.custom(spec),
             Spec::Unsupported(value) => Value::clone(value),
         }
     }

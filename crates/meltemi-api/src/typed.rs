@@ -10,7 +10,7 @@ use crate::networking::{
 };
 use crate::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
 use crate::telemetry::Telemetry;
-use crate::{Kind, Spec, k8s};
+use crate::{Kind, Spec, gateway_api, k8s};
 
 /// A type that is the content of one kind.
 pub trait Typed: Sized {
@@ -64,4 +64,13 @@ typed! {
     Namespace: k8s::Namespace,
     ConfigMap: k8s::ConfigMap,
     Secret: k8s::Secret,
+    Ingress: k8s::Ingress,
+    IngressClass: k8s::IngressClass,
+    GatewayClass: gateway_api::GatewayClass,
+    KubernetesGateway: gateway_api::Gateway,
+    HttpRoute: gateway_api::HttpRoute,
+    GrpcRoute: gateway_api::GrpcRoute,
+    TlsRoute: gateway_api::TlsRoute,
+    TcpRoute: gateway_api::TcpRoute,
+    ReferenceGrant: gateway_api::ReferenceGrant,
 }

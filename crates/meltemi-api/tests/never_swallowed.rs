@@ -101,11 +101,13 @@ fn policies_are_refused_and_other_kinds_reported() {
             Severity::Unsupported
         );
     }
+    let backend_tls = object("gateway.networking.k8s.io/v1", "BackendTLSPolicy");
+    assert_eq!(said(&backend_tls)[0].0, Severity::Unsupported);
     for (group, kind) in [
         ("networking.istio.io/v1alpha3", "EnvoyFilter"),
         ("telemetry.istio.io/v1", "Telemetry"),
         ("extensions.istio.io/v1alpha1", "WasmPlugin"),
-        ("networking.k8s.io/v1", "Ingress"),
+        ("gateway.networking.k8s.io/v1", "UDPRoute"),
     ] {
         assert_eq!(said(&object(group, kind))[0].0, Severity::Notice, "{kind}");
     }

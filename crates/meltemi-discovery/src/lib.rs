@@ -1,11 +1,13 @@
 //! Discovery: what the mesh is at one moment ([`World`]), what a proxy gets of it
 //! ([`translate()`]), and the process that serves it.
 //!
+//! Kubernetes' own routing kinds become Istio's first (`conversion`).
 //! Translation is pure and laid out by xDS kind: `cluster`, `endpoint`, `listener`, `route`,
 //! `secret`, `name_table`.
 
 pub mod cluster;
 pub mod control_plane;
+mod conversion;
 pub mod endpoint;
 mod hosts;
 mod issue;

@@ -28,6 +28,30 @@ impl Rule {
         })
     }
 
+    /// Where a destination of the rule is. In other objects than VirtualServices the backends as a
+    /// whole: some of them may have been left out.
+    pub(crate) fn destination(&self, index: usize) -> String {
+        match self.object.kind {
+            Kind::VirtualService => format!("{}.route[{index}].destination", self.field),
+            Kind::Ingress => self.field.clone(),
+            _ => format!("{}.backendRefs", self.of_matches()),
+        }
+    }
+
+    /// Where a copy's destination is; `name` is the field of a VirtualService.
+    pub(crate) fn mirror(&self, name: &str) -> String {
+        match self.object.kind {
+            Kind::VirtualService => format!("{}.{name}", self.field),
+            _ => format!("{}.filters", self.of_matches()),
+        }
+    }
+
+    /// The rule that a match is of.
+    fn of_matches(&self) -> &str {
+        let end = self.field.find(".matches[").unwrap_or(self.field.len());
+        &self.field[..end]
+    }
+
     /// The rule, and the VirtualService that it takes effect through (a delegate's rules do
     /// through the object that delegates).
     pub(crate) fn metadata(&self, virtual_service: &ObjectKey) -> core::Metadata {

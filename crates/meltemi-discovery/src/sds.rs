@@ -59,12 +59,50 @@ fn local_agent(name: &str) -> tls::SdsSecretConfig {
     }
 }
 
+/// Holders of certificates of any namespace, which only objects name whose references were
+/// checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    Secret,
+    ConfigMap,
+}
+
+/// The name of certificates of any namespace, as Istio has it.
+pub fn in_namespace(holder: Holder, namespace: &str, name: &str) -> String {
+    format!("{}{namespace}/{name}", scheme(holder))
+}
+
+/// Reads what [`in_namespace`] writes: the holder, its namespace and its name.
+pub fn of_any_namespace(name: &str) -> Option<(Holder, &str, &str)> {
+    [Holder::Secret, Holder::ConfigMap]
+        .into_iter()
+        .find_map(|holder| {
+            let (namespace, name) = name.strip_prefix(scheme(holder))?.split_once('/')?;
+            Some((holder, namespace, name))
+        })
+}
+
+fn scheme(holder: Holder) -> &'static str {
+    match holder {
+        Holder::Secret => "kubernetes-gateway://",
+        Holder::ConfigMap => "configmap://",
+    }
+}
+
+/// The SDS resource of a Secret of the proxy's namespace, or of [`in_namespace`].
+pub fn resource(name: &str) -> String {
+    match of_any_namespace(name) {
+        Some(_) => name.to_owned(),
+        None => format!("kubernetes://{name}"),
+    }
+}
+
 /// A Kubernetes Secret over ADS.
 pub fn kubernetes(name: &str) -> tls::SdsSecretConfig {
     let mut source = pb::ads();
     source.initial_fetch_timeout = None;
     tls::SdsSecretConfig {
-        name: format!("kubernetes://{name}"),
+        name: resource(name),
         sds_config: Some(source),
     }
 }

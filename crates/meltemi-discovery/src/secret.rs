@@ -1,8 +1,9 @@
 //! SDS: Kubernetes Secrets for gateways, as `kubernetes://NAME`.
 //!
-//! A proxy gets Secrets of its own namespace only, and of those only the ones that a Gateway
-//! selecting it names (or a DestinationRule that selects it): a Secret is never served because
-//! it was asked for.
+//! A proxy gets Secrets of its own namespace, and of those only the ones that a Gateway selecting
+//! it names (or a DestinationRule that selects it): a Secret is never served because it was asked
+//! for. Those of other namespaces are a Kubernetes Gateway's to name, whose references were
+//! checked against ReferenceGrants.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +13,7 @@ use crate::issue::Issues;
 use crate::listener::GatewayListener;
 use crate::pb::{core, tls};
 use crate::proxy::Proxy;
+use crate::sds::{self, Holder};
 use crate::world::scope::Scope;
 
 /// The Secrets that the proxy's listeners and clusters name.
@@ -24,12 +26,16 @@ pub fn translate(
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     for server in gateways.iter().flat_map(|gateway| &gateway.servers) {
         let Some(tls) = server.tls() else { continue };
-        wanted.extend(tls.credential_names.iter().cloned());
-        wanted.insert(tls.ca_cert_credential_name.clone());
+        let mut named = tls.credential_names.clone();
+        named.push(tls.ca_cert_credential_name.clone());
         if !tls.credential_name.is_empty() {
-            wanted.insert(tls.credential_name.clone());
-            wanted.insert(format!("{}-cacert", tls.credential_name));
+            named.push(tls.credential_name.clone());
+            named.push(format!("{}-cacert", tls.credential_name));
         }
+        named.retain(|name| {
+            server.gateway.names_any_secret() || sds::of_any_namespace(name).is_none()
+        });
+        wanted.extend(named);
     }
     let rules = scope
         .services
@@ -71,17 +77,33 @@ fn resolve(
     name: &str,
     issues: &mut Issues,
 ) -> Option<tls::Secret> {
+    let (holder, namespace, own_name) =
+        sds::of_any_namespace(name).unwrap_or((Holder::Secret, &proxy.namespace, name));
+    if holder == Holder::ConfigMap {
+        let own_name = own_name.strip_suffix("-cacert").unwrap_or(own_name);
+        let place = (namespace.to_owned(), own_name.to_owned());
+        let roots = scope.world.ca_certificates.get(&place)?;
+        return Some(tls::Secret {
+            name: sds::resource(name),
+            r#type: Some(tls::secret::Type::ValidationContext(
+                tls::CertificateValidationContext {
+                    trusted_ca: Some(inline(roots.as_bytes().to_vec())),
+                    ..Default::default()
+                },
+            )),
+        });
+    }
     let find = |name: &str| {
         scope
             .world
             .secrets
-            .get(&(proxy.namespace.clone(), name.to_owned()))
+            .get(&(namespace.to_owned(), name.to_owned()))
             .map(|secret| &**secret)
     };
-    let secret = match name.strip_suffix("-cacert") {
+    let secret = match own_name.strip_suffix("-cacert") {
         // The roots stand in a Secret of their own, or beside the certificate.
         Some(base) => {
-            let secret = find(name).or_else(|| find(base))?;
+            let secret = find(own_name).or_else(|| find(base))?;
             let roots = entry(secret, &["cacert", "ca.crt"])?;
             tls::secret::Type::ValidationContext(tls::CertificateValidationContext {
                 trusted_ca: Some(inline(roots)),
@@ -90,7 +112,7 @@ fn resolve(
             })
         }
         None => {
-            let secret = find(name)?;
+            let secret = find(own_name)?;
             let certificate = entry(secret, &["cert", "tls.crt"]);
             let key = entry(secret, &["key", "tls.key"]);
             match (certificate, key, entry(secret, &["cacert", "ca.crt"])) {
@@ -109,7 +131,7 @@ fn resolve(
                 }
                 _ => {
                     issues.add(
-                        &ObjectKey::new(meltemi_api::Kind::Secret, &proxy.namespace, name),
+                        &ObjectKey::new(meltemi_api::Kind::Secret, namespace, own_name),
                         "data",
                         "has no tls.crt and tls.key (or cert and key); add both. Connections that need it wait",
                     );
@@ -119,12 +141,13 @@ fn resolve(
         }
     };
     Some(tls::Secret {
-        name: format!("kubernetes://{name}"),
+        name: sds::resource(name),
         r#type: Some(secret),
     })
 }
 
-fn entry(secret: &k8s::Secret, names: &[&str]) -> Option<Vec<u8>> {
+/// The first of the entries that a Secret has.
+pub fn entry(secret: &k8s::Secret, names: &[&str]) -> Option<Vec<u8>> {
     names.iter().find_map(|name| {
         let data = secret.data.as_ref().and_then(|data| data.get(*name));
         let text = secret.string_data.as_ref().and_then(|data| data.get(*name));

@@ -58,10 +58,7 @@ impl Default for Options {
 }
 
 /// Kinds that analyzers read and the mesh does not: group, kind, whether in a namespace.
-const FOREIGN: [(&str, &str, bool); 6] = [
-    ("gateway.networking.k8s.io", "Gateway", true),
-    ("gateway.networking.k8s.io", "HTTPRoute", true),
-    ("gateway.networking.k8s.io", "GRPCRoute", true),
+const FOREIGN: [(&str, &str, bool); 3] = [
     (
         "admissionregistration.k8s.io",
         "MutatingWebhookConfiguration",

@@ -7,6 +7,8 @@ mod dry_run;
 mod envoy_filter;
 mod extensions;
 mod gateway;
+mod gateway_api;
+mod ingress;
 mod mesh_config;
 mod mesh_networks;
 mod names;
@@ -56,6 +58,15 @@ pub fn validate(object: &Object) -> Vec<Finding> {
         Spec::TrafficExtension(spec) => extensions::traffic_extension(spec, &at, &mut report),
         Spec::MeshConfig(spec) => mesh_config::validate(spec, &at, &mut report),
         Spec::MeshNetworks(spec) => mesh_networks::validate(spec, &at, &mut report),
+        Spec::GatewayClass(spec) => gateway_api::class(spec, &at, &mut report),
+        Spec::KubernetesGateway(spec) => gateway_api::gateway(spec, &at, &mut report),
+        Spec::HttpRoute(spec) => gateway_api::http_route(spec, &at, &mut report),
+        Spec::GrpcRoute(spec) => gateway_api::grpc_route(spec, &at, &mut report),
+        Spec::TlsRoute(spec) => gateway_api::tls_route(spec, &object.meta, &at, &mut report),
+        Spec::TcpRoute(spec) => gateway_api::tcp_route(spec, &at, &mut report),
+        Spec::ReferenceGrant(spec) => gateway_api::reference_grant(spec, &at, &mut report),
+        Spec::Ingress(object) => ingress::validate(object, &at, &mut report),
+        Spec::IngressClass(object) => ingress::class(object, &at, &mut report),
         // The API server's own kinds: their types are all there is to check here.
         Spec::Service(_)
         | Spec::Endpoints(_)

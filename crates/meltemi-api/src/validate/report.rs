@@ -27,6 +27,15 @@ impl Report {
         self.0.push(Finding::warning(path.clone(), message, remedy));
     }
 
+    pub fn notice(
+        &mut self,
+        path: &FieldPath,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.0.push(Finding::notice(path.clone(), message, remedy));
+    }
+
     /// A check of a value against a rule that says what is wrong.
     pub fn check(&mut self, path: &FieldPath, verdict: Result<(), (String, String)>) {
         if let Err((message, remedy)) = verdict {

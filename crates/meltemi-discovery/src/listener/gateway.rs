@@ -67,7 +67,7 @@ fn write(
     {
         match server.tls() {
             Some(settings) if settings.mode == ServerTlsMode::AutoPassthrough => issues.add(
-                &server.gateway.key,
+                &server.gateway.object,
                 server.field("tls.mode"),
                 "AUTO_PASSTHROUGH (multi-cluster) is not supported; use PASSTHROUGH with a VirtualService. The server is not opened",
             ),
@@ -131,7 +131,7 @@ fn unique(
         let known = seen.contains(&chain.filter_chain_match);
         if known && let Some(server) = gateway.servers.last() {
             issues.add(
-                &server.gateway.key,
+                &server.gateway.object,
                 server.field("hosts"),
                 format!(
                     "another server on port {} has the same hosts; only the first is served. Use different hosts",
@@ -197,7 +197,7 @@ fn tls_routes(
                     service,
                     &route.route,
                     server.number,
-                    &format!("spec.tls[{index}]"),
+                    &service.tls_rules[index],
                     issues,
                 );
                 l4::push(
@@ -206,10 +206,7 @@ fn tls_routes(
                         sni,
                         subnets: matching.destination_subnets.clone(),
                         filters: tcp::chain(proxy, Side::Gateway, &config),
-                        metadata: Some(l4::rule(
-                            &service.key,
-                            format!("spec.tls[{index}].match[{position}]"),
-                        )),
+                        metadata: Some(service.tls_rule(index, position).metadata(&service.key)),
                     },
                 );
             }
@@ -250,7 +247,7 @@ fn tcp_routes(
                 service,
                 &route.route,
                 server.number,
-                &format!("spec.tcp[{index}]"),
+                &service.tcp_rules[index],
                 issues,
             );
             l4::push(
@@ -259,7 +256,7 @@ fn tcp_routes(
                     sni: Vec::new(),
                     subnets,
                     filters: tcp::chain(proxy, Side::Gateway, &config),
-                    metadata: Some(l4::rule(&service.key, format!("spec.tcp[{index}]"))),
+                    metadata: Some(service.tcp_rules[index].metadata(&service.key)),
                 },
             );
         }

@@ -3,21 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use meltemi_api::networking::{Gateway, Server, ServerTlsSettings};
-use meltemi_registry::{Protocol, ServiceTarget, matches};
+use meltemi_api::networking::{Server, ServerTlsSettings};
+use meltemi_registry::{Protocol, ServiceTarget};
 
 use super::server_tls::Place;
 use crate::issue::Issues;
 use crate::names;
 use crate::proxy::Proxy;
-use crate::world::named::Named;
+use crate::world::gateway::{ResolvedGateway, Served};
 use crate::world::peer_authentication::terminates;
 use crate::world::scope::Scope;
 
 /// One server of a Gateway, as it applies to a proxy.
 #[derive(Debug, Clone)]
 pub struct GatewayServer<'w> {
-    pub gateway: &'w Named<Gateway>,
+    pub gateway: &'w ResolvedGateway,
     pub server: &'w Server,
     /// Position in the Gateway.
     pub index: usize,
@@ -29,7 +29,7 @@ pub struct GatewayServer<'w> {
 impl GatewayServer<'_> {
     /// `NAMESPACE/NAME`, as VirtualServices call it.
     pub fn gateway_name(&self) -> String {
-        format!("{}/{}", self.gateway.namespace(), self.gateway.name())
+        self.gateway.full_name()
     }
 
     pub fn tls(&self) -> Option<&ServerTlsSettings> {
@@ -53,7 +53,7 @@ impl GatewayServer<'_> {
             .filter_map(|host| match host.split_once('/') {
                 None => Some(host.as_str()),
                 Some(("*", host)) => Some(host),
-                Some((".", host)) => (namespace == self.gateway.namespace()).then_some(host),
+                Some((".", host)) => (namespace == self.gateway.namespace).then_some(host),
                 Some((wanted, host)) => (wanted == namespace).then_some(host),
             })
             .collect()
@@ -80,13 +80,13 @@ impl GatewayServer<'_> {
 
     pub(super) fn tls_place(&self) -> Place<'_> {
         Place {
-            object: &self.gateway.key,
+            object: &self.gateway.object,
             path: self.field("tls"),
         }
     }
 
     pub fn field(&self, name: &str) -> String {
-        format!("spec.servers[{}].{name}", self.index)
+        self.gateway.field(self.index, name)
     }
 }
 
@@ -110,11 +110,10 @@ pub fn listeners<'w>(
 ) -> Vec<GatewayListener<'w>> {
     let mut grouped: BTreeMap<(u16, String), Vec<GatewayServer<'w>>> = BTreeMap::new();
     let world = scope.world;
-    for gateway in world
-        .gateways
-        .iter()
-        .filter(|gateway| selects(gateway, proxy))
-    {
+    for gateway in world.gateways.iter().filter(|gateway| {
+        let served = &gateway.served;
+        served.selects(&proxy.namespace, &proxy.labels, targets)
+    }) {
         for (index, server) in gateway.spec.servers.iter().enumerate() {
             let Some(declared) = &server.port else {
                 continue;
@@ -124,8 +123,8 @@ pub fn listeners<'w>(
             };
             let Some(protocol) = Protocol::parse(&declared.protocol) else {
                 issues.add(
-                    &gateway.key,
-                    format!("spec.servers[{index}].port.protocol"),
+                    &gateway.object,
+                    gateway.field(index, "port.protocol"),
                     format!(
                         "{:?} is not supported; use HTTP, HTTPS, HTTP2, GRPC, TLS, TCP, MONGO",
                         declared.protocol
@@ -133,7 +132,7 @@ pub fn listeners<'w>(
                 );
                 continue;
             };
-            let Some(port) = listen_port(gateway, number, proxy, targets) else {
+            let Some(port) = listen_port(gateway, number, targets) else {
                 continue;
             };
             let bind = if server.bind.is_empty() {
@@ -155,7 +154,7 @@ pub fn listeners<'w>(
             };
             match group.first() {
                 Some(first) if !shares(first) => issues.add(
-                    &gateway.key,
+                    &gateway.object,
                     server.field("port"),
                     format!(
                         "port {port} is served as {} for Gateway {}, which comes first; only plain HTTP with plain HTTP, and TLS with TLS, share a port. Use another port",
@@ -190,39 +189,15 @@ pub fn listeners<'w>(
         .collect()
 }
 
-/// Names a Gateway's Services instead of a selector (host names, comma-separated): the pods of
-/// these serve it, at these Services' ports only.
-const GATEWAY_SERVICE: &str = "internal.istio.io/gateway-service";
-
-fn selects(gateway: &Named<Gateway>, proxy: &Proxy) -> bool {
-    match gateway.annotations.get(GATEWAY_SERVICE) {
-        Some(_) => gateway.namespace() == proxy.namespace,
-        None => matches(&gateway.spec.selector, &proxy.labels),
-    }
-}
-
 /// The port that the proxy listens on for a server's: the Service in front maps one to the other.
-fn listen_port(
-    gateway: &Named<Gateway>,
-    number: u16,
-    proxy: &Proxy,
-    targets: &[ServiceTarget],
-) -> Option<u16> {
-    let mut candidates = targets.iter().filter(|target| target.port.number == number);
-    match gateway.annotations.get(GATEWAY_SERVICE) {
-        Some(services) => candidates
-            .find(|target| {
-                target.service.namespace == proxy.namespace
-                    && services
-                        .split(',')
-                        .any(|service| *service == *target.service.hostname)
-            })
-            .map(|target| target.target_port),
-        None => Some(
-            candidates
-                .next()
-                .map_or(number, |target| target.target_port),
-        ),
+fn listen_port(gateway: &ResolvedGateway, number: u16, targets: &[ServiceTarget]) -> Option<u16> {
+    let mapped = targets
+        .iter()
+        .find(|target| target.port.number == number && gateway.served.leads_through(target))
+        .map(|target| target.target_port);
+    match gateway.served {
+        Served::ByServices { .. } => mapped,
+        Served::ByLabels { .. } => Some(mapped.unwrap_or(number)),
     }
 }
 
@@ -261,9 +236,7 @@ fn route_name(server: &GatewayServer<'_>, port: u16, bind: &str) -> Option<Strin
     server.is_https().then(|| {
         format!(
             "https.{}.{name}.{}.{}{suffix}",
-            server.number,
-            server.gateway.name(),
-            server.gateway.namespace()
+            server.number, server.gateway.name, server.gateway.namespace
         )
     })
 }

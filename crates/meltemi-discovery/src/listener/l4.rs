@@ -1,6 +1,5 @@
 //! Filter chains of TCP and TLS routes, for one service port of a sidecar's listener.
 
-use meltemi_api::ObjectKey;
 use meltemi_registry::{Port, Service};
 
 use super::filters::Side;
@@ -10,7 +9,6 @@ use crate::issue::Issues;
 use crate::names;
 use crate::pb::{self, core, listener};
 use crate::proxy::Proxy;
-use crate::rule::Rule;
 use crate::world::destination_rule;
 use crate::world::scope::{Egress, Scope};
 use crate::world::virtual_service::{MESH, ResolvedVirtualService};
@@ -152,7 +150,6 @@ pub fn chains(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
 fn tls(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
     let mut chains = Vec::new();
     for virtual_service in input.virtual_services() {
-        let key = &virtual_service.key;
         for (index, route) in virtual_service.spec.tls.iter().enumerate() {
             for (position, matching) in route.matches.iter().enumerate() {
                 if !input.applies(
@@ -174,7 +171,7 @@ fn tls(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                     virtual_service,
                     &route.route,
                     input.port.number,
-                    &format!("spec.tls[{index}]"),
+                    &virtual_service.tls_rules[index],
                     issues,
                 );
                 let mut sni = matching.sni_hosts.clone();
@@ -185,7 +182,11 @@ fn tls(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                         sni,
                         subnets,
                         filters: tcp::chain(input.proxy, Side::Outbound, &config),
-                        metadata: Some(rule(key, format!("spec.tls[{index}].match[{position}]"))),
+                        metadata: Some(
+                            virtual_service
+                                .tls_rule(index, position)
+                                .metadata(&virtual_service.key),
+                        ),
                     },
                 );
             }
@@ -229,7 +230,7 @@ fn plain(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                 virtual_service,
                 &route.route,
                 input.port.number,
-                &format!("spec.tcp[{index}]"),
+                &virtual_service.tcp_rules[index],
                 issues,
             );
             let subnets: Vec<String> = applicable
@@ -250,7 +251,7 @@ fn plain(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                         subnets
                     },
                     filters: tcp::chain(input.proxy, Side::Outbound, &config),
-                    metadata: Some(rule(key, format!("spec.tcp[{index}]"))),
+                    metadata: Some(virtual_service.tcp_rules[index].metadata(key)),
                 },
             );
             if catches_all {
@@ -268,15 +269,6 @@ fn plain(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
         },
     );
     chains
-}
-
-/// The metadata of a chain that a VirtualService's field made.
-pub fn rule(virtual_service: &ObjectKey, field: String) -> core::Metadata {
-    let rule = Rule {
-        object: virtual_service.clone(),
-        field,
-    };
-    rule.metadata(virtual_service)
 }
 
 /// The first of chains with the same match counts; Envoy refuses two.

@@ -1,8 +1,8 @@
 //! The TLS that a gateway's servers and a Sidecar's ingress listeners end: certificates from
 //! Secrets, from files, or the proxy's own mesh identity.
 
-use meltemi_api::ObjectKey;
 use meltemi_api::networking::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
+use meltemi_api::{Kind, ObjectKey};
 
 use crate::issue::Issues;
 use crate::pb::{self, core, tls};
@@ -19,8 +19,12 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Other kinds' objects have other names for the fields: the path alone says enough there.
     fn field(&self, name: &str) -> String {
-        format!("{}.{name}", self.path)
+        match self.object.kind {
+            Kind::KubernetesGateway | Kind::Ingress => self.path.clone(),
+            _ => format!("{}.{name}", self.path),
+        }
     }
 }
 
@@ -126,6 +130,25 @@ pub fn terminate(
             place.field("credentialName"),
             format!(
                 "{external}: SDS servers of others are not supported, as keys would cross the network unprotected; name a Secret. The server is not opened"
+            ),
+        );
+        return None;
+    }
+    let roots = std::iter::once(&settings.ca_cert_credential_name);
+    let foreign = |name: &&&String| {
+        key.kind != Kind::KubernetesGateway && sds::of_any_namespace(name).is_some()
+    };
+    if let Some(foreign) = secrets
+        .iter()
+        .copied()
+        .chain(roots)
+        .find(|name| foreign(&name))
+    {
+        issues.add(
+            key,
+            place.field("credentialName"),
+            format!(
+                "{foreign}: only a Gateway of the Gateway API may use another namespace's Secret; copy it. The server is not opened"
             ),
         );
         return None;

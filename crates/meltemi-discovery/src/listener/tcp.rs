@@ -9,6 +9,7 @@ use crate::issue::Issues;
 use crate::names;
 use crate::pb::{self, listener, tcp_proxy};
 use crate::proxy::{Flavor, Proxy};
+use crate::rule::Rule;
 use crate::world::destination_rule;
 use crate::world::mesh::OutboundPolicy;
 use crate::world::scope::Scope;
@@ -68,16 +69,16 @@ pub fn to_destinations(
     virtual_service: &ResolvedVirtualService,
     routes: &[RouteDestination],
     listen_port: u16,
-    field: &str,
+    rule: &Rule,
     issues: &mut Issues,
 ) -> tcp_proxy::TcpProxy {
     let cluster_of = |route: &RouteDestination, issues: &mut Issues, index: usize| {
         crate::route::cluster_name(
             scope,
-            &virtual_service.key,
+            &rule.object,
             &route.destination,
             listen_port,
-            &format!("{field}.route[{index}].destination"),
+            &rule.destination(index),
             issues,
             false,
         )

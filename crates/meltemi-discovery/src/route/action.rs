@@ -12,8 +12,11 @@ use crate::issue::Issues;
 use crate::pb::{self, core, matcher, route};
 use crate::rule::Rule;
 use crate::world::destination_rule;
+use crate::world::virtual_service::Semantics;
 use route::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
-use route::route_action::{ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy};
+use route::route_action::{
+    ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy,
+};
 use route::weighted_cluster::{ClusterWeight, cluster_weight};
 
 pub fn translate(
@@ -24,7 +27,6 @@ pub fn translate(
     issues: &mut Issues,
 ) -> route::Route {
     let key = &context.service.key;
-    let field = rule.field.as_str();
     let mut route = route::Route::default();
     let request = headers::request(http.headers.as_ref());
     let response = headers::response(http.headers.as_ref());
@@ -37,6 +39,7 @@ pub fn translate(
     if let Some(redirection) = &http.redirect {
         route.action = Some(route::route::Action::Redirect(redirect(
             redirection,
+            matching,
             context,
         )));
     } else if let Some(answer) = &http.direct_response {
@@ -75,8 +78,12 @@ pub fn translate(
         ..Default::default()
     });
     if let Some(injection) = &http.fault
-        && let Some(config) =
-            fault::translate(injection, &rule.object, &format!("{field}.fault"), issues)
+        && let Some(config) = fault::translate(
+            injection,
+            &rule.object,
+            &format!("{}.fault", rule.field),
+            issues,
+        )
     {
         route
             .typed_per_filter_config
@@ -103,7 +110,6 @@ fn forward(
     rule: &Rule,
     issues: &mut Issues,
 ) -> route::RouteAction {
-    let field = rule.field.as_str();
     let mesh = &context.scope.world.mesh.config;
     let timeout = pb::duration(http.timeout.map(Into::into).unwrap_or_default());
     let mut action = route::RouteAction {
@@ -117,6 +123,10 @@ fn forward(
         host_rewrite_specifier: authority.map(HostRewriteSpecifier::HostRewriteLiteral),
         ..Default::default()
     };
+    if context.service.semantics == Semantics::Gateway {
+        action.cluster_not_found_response_code =
+            ClusterNotFoundResponseCode::InternalServerError as i32;
+    }
     if let Some(rewrite) = &http.rewrite {
         if let Some(regex) = &rewrite.uri_regex_rewrite {
             action.regex_rewrite = Some(matcher::RegexMatchAndSubstitute {
@@ -147,11 +157,7 @@ fn forward(
             action.host_rewrite_specifier =
                 Some(HostRewriteSpecifier::HostRewriteLiteral(authority));
         }
-        let name = cluster(
-            &only.destination,
-            &format!("{field}.route[0].destination"),
-            issues,
-        );
+        let name = cluster(&only.destination, &rule.destination(0), issues);
         action.cluster_specifier = Some(ClusterSpecifier::Cluster(name));
         action.hash_policy = hash_policy(context, &only.destination);
         return action;
@@ -163,8 +169,7 @@ fn forward(
         if weight == 0 {
             continue;
         }
-        let field = format!("{field}.route[{index}].destination");
-        let name = cluster(&weighted.destination, &field, issues);
+        let name = cluster(&weighted.destination, &rule.destination(index), issues);
         clusters.push(cluster_weight(weighted, name, weight));
         let hash = hash_policy(context, &weighted.destination);
         if action.hash_policy.is_empty() {
@@ -235,17 +240,16 @@ fn mirrors(
             ..Default::default()
         });
     };
-    let field = rule.field.as_str();
     let value = |percentage: &Option<Percent>| percentage.as_ref().map(|p| p.value);
     if let Some(destination) = &http.mirror {
         let percent = value(&http.mirror_percentage)
             .or(http.mirror_percent.map(f64::from))
             .unwrap_or(100.0);
-        add(destination, percent, format!("{field}.mirror"), issues);
+        add(destination, percent, rule.mirror("mirror"), issues);
     }
     for (index, mirror) in http.mirrors.iter().enumerate() {
         let percent = value(&mirror.percentage).unwrap_or(100.0);
-        let field = format!("{field}.mirrors[{index}].destination");
+        let field = rule.mirror(&format!("mirrors[{index}].destination"));
         add(&mirror.destination, percent, field, issues);
     }
 }
@@ -277,14 +281,29 @@ fn hash_policy(
         .collect()
 }
 
-fn redirect(redirect: &HttpRedirect, context: Context<'_, '_>) -> route::RedirectAction {
+fn redirect(
+    redirect: &HttpRedirect,
+    matching: Option<&HttpMatchRequest>,
+    context: Context<'_, '_>,
+) -> route::RedirectAction {
+    let of_gateway = context.service.semantics == Semantics::Gateway;
     let port = match (redirect.port, redirect.derive_port) {
         (Some(port), _) => port,
         // Routes are made for one port each: the request's is known.
         (None, Some(RedirectPortSelection::FromRequestPort)) => u32::from(context.port),
         (None, Some(RedirectPortSelection::FromProtocolDefault) | None) => 0,
     };
-    let path = if !redirect.prefix_rewrite.is_empty() {
+    // A location has no port that its scheme implies.
+    let port = match (port, redirect.scheme.as_str()) {
+        (80, "" | "http") | (443, "" | "https") if of_gateway => 0,
+        _ => port,
+    };
+    let path = if of_gateway && redirect.prefix_rewrite == "/" {
+        let prefix = matching.and_then(|matching| matching.uri.as_ref());
+        Some(PathRewriteSpecifier::RegexRewrite(
+            matching::without_prefix(prefix),
+        ))
+    } else if !redirect.prefix_rewrite.is_empty() {
         Some(PathRewriteSpecifier::PrefixRewrite(
             redirect.prefix_rewrite.clone(),
         ))

@@ -67,7 +67,7 @@ fn one(
     let matching = matching.map(|(_, matching)| matching);
     let mut route = action::translate(context, http, matching, rule, issues);
     route.r#match = Some(match matching {
-        Some(matching) => matching::translate(matching),
+        Some(matching) => matching::translate(matching, context.service.semantics),
         None => matching::everything(),
     });
     let decides = match position {

@@ -6,7 +6,7 @@ use meltemi_api::networking::{HttpMatchRequest, StringMatch};
 
 use crate::pb::{self, matcher, route};
 use crate::world::scope::Scope;
-use crate::world::virtual_service::ResolvedVirtualService;
+use crate::world::virtual_service::{ResolvedVirtualService, Semantics};
 use matcher::string_matcher::MatchPattern;
 use route::header_matcher::HeaderMatchSpecifier;
 use route::query_parameter_matcher::QueryParameterMatchSpecifier;
@@ -33,10 +33,13 @@ pub fn everything() -> route::RouteMatch {
     }
 }
 
-pub fn translate(matching: &HttpMatchRequest) -> route::RouteMatch {
+pub fn translate(matching: &HttpMatchRequest, semantics: Semantics) -> route::RouteMatch {
     let path = match &matching.uri {
         None | Some(StringMatch::Present) => PathSpecifier::Prefix("/".to_owned()),
         Some(StringMatch::Exact(path)) => PathSpecifier::Path(path.clone()),
+        Some(StringMatch::Prefix(prefix)) if semantics != Semantics::Istio && prefix != "/" => {
+            PathSpecifier::PathSeparatedPrefix(prefix.trim_end_matches('/').to_owned())
+        }
         Some(StringMatch::Prefix(prefix)) => PathSpecifier::Prefix(prefix.clone()),
         Some(StringMatch::Regex(regex)) => PathSpecifier::SafeRegex(pb::regex(regex)),
     };
@@ -102,6 +105,18 @@ fn header(name: &str, wanted: &StringMatch, invert: bool) -> route::HeaderMatche
         invert_match: invert,
         header_match_specifier: Some(specifier),
         ..Default::default()
+    }
+}
+
+/// A path without the segments of a prefix, but with the slash at its beginning.
+pub fn without_prefix(prefix: Option<&StringMatch>) -> matcher::RegexMatchAndSubstitute {
+    let prefix = match prefix {
+        Some(StringMatch::Prefix(prefix)) => prefix.trim_end_matches('/'),
+        _ => "",
+    };
+    matcher::RegexMatchAndSubstitute {
+        pattern: Some(pb::regex(&format!("^{}(/?)(.*)", regex::escape(prefix)))),
+        substitution: "/\\2".to_owned(),
     }
 }
 

@@ -17,8 +17,8 @@ pub use discovered::{discovered, encode_hosts};
 pub use inbound::translate as inbound;
 pub use outbound::translate as outbound;
 
-use meltemi_api::ObjectKey;
 use meltemi_api::networking::Destination;
+use meltemi_api::{Kind, ObjectKey};
 
 use crate::issue::Issues;
 use crate::listener::Listeners;
@@ -73,19 +73,27 @@ pub fn cluster_name(
         Some(service) if !same_port && service.ports.len() == 1 => service.ports[0].number,
         _ => listen_port,
     });
+    let of_istio = owner.kind == Kind::VirtualService;
+    let at = |name: &str| match of_istio {
+        true => format!("{field}.{name}"),
+        false => field.to_owned(),
+    };
     match service {
-        None => issues.add(owner, format!("{field}.host"), format!(
-            "no service {:?} is known to namespace {}; create it or correct the host. Requests get 503",
-            destination.host, scope.namespace
+        // Said when the object was converted.
+        None if !of_istio && scope.world.registry.by_host(&destination.host).is_empty() => {}
+        None => issues.add(owner, at("host"), format!(
+            "no service {:?} is known to namespace {}; create it or correct the host. Requests get {}",
+            destination.host, scope.namespace, missing(owner)
         )),
         Some(service) => {
             if given.is_some() && service.port(port).is_none() {
                 let known: Vec<String> =
                     service.ports.iter().map(|port| port.number.to_string()).collect();
-                issues.add(owner, format!("{field}.port.number"), format!(
-                    "service {} has no port {port}; it has {}. Requests get 503",
+                issues.add(owner, at("port.number"), format!(
+                    "service {} has no port {port}; it has {}. Requests get {}",
                     service.hostname,
-                    known.join(", ")
+                    known.join(", "),
+                    missing(owner)
                 ));
             }
             let known = destination.subset.is_empty()
@@ -93,7 +101,7 @@ pub fn cluster_name(
                     .rule(service)
                     .is_some_and(|rule| rule.subset(&destination.subset).is_some());
             if !known {
-                issues.add(owner, format!("{field}.subset"), format!(
+                issues.add(owner, at("subset"), format!(
                     "no DestinationRule for {} has a subset {:?}; add it. Requests get 503",
                     service.hostname, destination.subset
                 ));
@@ -101,4 +109,12 @@ pub fn cluster_name(
         }
     }
     names::outbound(port, &destination.subset, &destination.host)
+}
+
+/// The answer where a route leads nowhere: the Gateway API asks for 500.
+fn missing(owner: &ObjectKey) -> u16 {
+    match owner.kind {
+        Kind::VirtualService | Kind::Ingress => 503,
+        _ => 500,
+    }
 }

@@ -2,6 +2,7 @@
 //! nothing else.
 
 pub mod destination_rule;
+pub mod gateway;
 pub mod mesh;
 pub mod named;
 pub mod peer_authentication;
@@ -17,11 +18,15 @@ use std::sync::Arc;
 use meltemi_api::mesh::{MeshConfig, MeshOutboundTrafficPolicyMode};
 use meltemi_api::networking::{DestinationRule, Gateway, Sidecar, VirtualService};
 use meltemi_api::security::PeerAuthentication;
-use meltemi_api::{Object, Spec, k8s};
+use meltemi_api::{Object, ObjectKey, Spec, k8s};
 use meltemi_registry::{Range16, Registry, Settings, matches};
 
+use serde_json::Value;
+
+use crate::conversion;
 use crate::issue::{Issue, Issues};
 use destination_rule::DestinationRules;
+use gateway::ResolvedGateway;
 use mesh::Mesh;
 use named::Named;
 use peer_authentication::PeerAuthentications;
@@ -71,14 +76,18 @@ pub struct World {
     pub virtual_services: Vec<Arc<ResolvedVirtualService>>,
     pub destination_rules: DestinationRules,
     /// Oldest first.
-    pub gateways: Vec<Named<Gateway>>,
+    pub gateways: Vec<ResolvedGateway>,
     /// Oldest first.
     pub sidecars: Vec<Named<Sidecar>>,
     pub peer_authentications: PeerAuthentications,
     /// By namespace and name.
     pub secrets: BTreeMap<(String, String), Arc<k8s::Secret>>,
+    /// `ca.crt` of ConfigMaps, by namespace and name.
+    pub ca_certificates: BTreeMap<(String, String), String>,
     /// Keys of the labels by which what a proxy sees of other services may differ.
     pub client_labels: BTreeSet<String>,
+    /// `status` of the objects that have one here: the Gateway API's.
+    pub statuses: BTreeMap<ObjectKey, Value>,
     /// Findings that do not depend on a proxy.
     pub issues: Vec<Issue>,
 }
@@ -97,6 +106,7 @@ impl World {
         let mut peer_authentications: Vec<Named<PeerAuthentication>> = Vec::new();
         let mut mesh_configs: Vec<Named<MeshConfig>> = Vec::new();
         let mut secrets = BTreeMap::new();
+        let mut ca_certificates = BTreeMap::new();
         for object in objects.clone() {
             let meta = &object.meta;
             match &object.spec {
@@ -115,12 +125,17 @@ impl World {
                 Spec::Secret(secret) => {
                     secrets.insert((meta.namespace.clone(), meta.name.clone()), secret.clone());
                 }
+                Spec::ConfigMap(map) => {
+                    if let Some(roots) = map.data.as_ref().and_then(|data| data.get("ca.crt")) {
+                        let place = (meta.namespace.clone(), meta.name.clone());
+                        ca_certificates.insert(place, roots.clone());
+                    }
+                }
                 _ => {}
             }
         }
         oldest_first(&mut virtual_services);
         oldest_first(&mut destination_rules);
-        oldest_first(&mut gateways);
         oldest_first(&mut sidecars);
         oldest_first(&mut peer_authentications);
         oldest_first(&mut mesh_configs);
@@ -163,16 +178,29 @@ impl World {
             service_range: options.service_range,
             ..Settings::default()
         };
-        let registry = Registry::build(objects, &settings);
+        let registry = Registry::build(objects.clone(), &settings);
         for problem in registry.problems() {
             issues.add(&problem.object, &problem.field, &problem.message);
         }
-        let virtual_services = virtual_service::resolve_all(
+        let mut virtual_services = virtual_service::resolve_all(
             &virtual_services,
             &mesh.config.default_virtual_service_export_to,
             &options.domain,
             &mut issues,
         );
+        let place = conversion::Place {
+            domain: &options.domain,
+            mesh: &mesh,
+            registry: &registry,
+            secrets: &secrets,
+            ca_certificates: &ca_certificates,
+        };
+        let converted = conversion::convert(objects, &place, &mut issues);
+        virtual_services.extend(converted.virtual_services);
+        virtual_services.sort_by(|a, b| a.age().cmp(&b.age()));
+        let mut gateways: Vec<ResolvedGateway> = gateways.iter().map(ResolvedGateway::of).collect();
+        gateways.extend(converted.gateways);
+        gateways.sort_by(|a, b| a.age().cmp(&b.age()));
         let destination_rules = DestinationRules::new(
             &destination_rules,
             &mesh.config.default_destination_rule_export_to,
@@ -197,7 +225,9 @@ impl World {
             gateways,
             sidecars,
             secrets,
+            ca_certificates,
             client_labels: BTreeSet::new(),
+            statuses: converted.statuses,
             issues: issues.into_vec(),
         };
         world.client_labels = client_labels::of(&world);

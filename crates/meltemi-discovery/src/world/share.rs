@@ -19,7 +19,7 @@ impl World {
         for service in &mut self.virtual_services {
             // Both are in order of age.
             while earlier
-                .next_if(|earlier| age(earlier) < age(service))
+                .next_if(|earlier| earlier.age() < service.age())
                 .is_some()
             {}
             if let Some(same) = earlier.peek().filter(|earlier| **earlier == service) {
@@ -56,7 +56,9 @@ impl World {
             sidecars,
             peer_authentications,
             secrets,
+            ca_certificates,
             client_labels: _,
+            statuses: _,
             issues: _,
         } = self;
         (domain, cluster_id, mesh, gateways)
@@ -66,12 +68,8 @@ impl World {
                 &before.mesh,
                 &before.gateways,
             )
-            && (sidecars, peer_authentications, secrets)
-                == (
-                    &before.sidecars,
-                    &before.peer_authentications,
-                    &before.secrets,
-                )
+            && (sidecars, peer_authentications) == (&before.sidecars, &before.peer_authentications)
+            && (secrets, ca_certificates) == (&before.secrets, &before.ca_certificates)
     }
 
     fn has_frame_of(&self, before: &Self) -> bool {
@@ -89,9 +87,4 @@ impl World {
             && routes.iter().zip(earlier_routes).all(same_but_http)
             && self.destination_rules == before.destination_rules
     }
-}
-
-fn age(service: &Routes) -> (&str, &str, &str) {
-    let key = &service.key;
-    (&service.created, &key.name, &key.namespace)
 }

@@ -27,8 +27,26 @@ pub struct ResolvedVirtualService {
     pub visibility: Visibility,
     /// Hosts, destinations and mirrors in full; delegates replaced by their routes.
     pub spec: VirtualService,
-    /// Where each of `spec.http` stands: in this object, or in a delegate.
+    /// Where each of `spec.http` stands: in this object, in a delegate, or in the object that it
+    /// was made from.
     pub rules: Vec<Rule>,
+    /// Where each of `spec.tls` stands.
+    pub tls_rules: Vec<Rule>,
+    /// Where each of `spec.tcp` stands.
+    pub tcp_rules: Vec<Rule>,
+    pub semantics: Semantics,
+}
+
+/// Whose rules hold for what an object says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Semantics {
+    /// A VirtualService.
+    Istio,
+    /// Made from a route of the Gateway API: prefixes of paths are whole segments, and a request
+    /// without a backend gets 500.
+    Gateway,
+    /// Made from an Ingress: prefixes of paths are whole segments.
+    Ingress,
 }
 
 impl ResolvedVirtualService {
@@ -46,6 +64,24 @@ impl ResolvedVirtualService {
         }
     }
 
+    /// The rule of an alternative of a TLS route.
+    pub fn tls_rule(&self, index: usize, alternative: usize) -> Rule {
+        let rule = &self.tls_rules[index];
+        if rule.object == self.key {
+            let field = format!("{}.match[{alternative}]", rule.field);
+            return Rule {
+                field,
+                ..rule.clone()
+            };
+        }
+        rule.clone()
+    }
+
+    /// Oldest first, then by name and namespace, as Istio resolves conflicts.
+    pub fn age(&self) -> (&str, &str, &str) {
+        (&self.created, &self.key.name, &self.key.namespace)
+    }
+
     /// Whether both differ in nothing but in what they do with HTTP requests; these lead to the
     /// same hosts.
     pub fn differs_in_http_only(&self, other: &Self) -> bool {
@@ -56,6 +92,9 @@ impl ResolvedVirtualService {
             visibility,
             spec,
             rules: _,
+            tls_rules,
+            tcp_rules,
+            semantics,
         } = self;
         let VirtualService {
             hosts,
@@ -72,6 +111,8 @@ impl ResolvedVirtualService {
                 &other.gateways,
                 &other.visibility,
             )
+            && (tls_rules, tcp_rules, semantics)
+                == (&other.tls_rules, &other.tcp_rules, &other.semantics)
             && (hosts, names, tls, tcp, export_to)
                 == (
                     &other.spec.hosts,
@@ -167,11 +208,21 @@ pub fn resolve_all(
             } else {
                 &spec.export_to
             };
+            let rules_of = |name: &str, count: usize| {
+                let rule = |index| Rule {
+                    object: object.key.clone(),
+                    field: format!("spec.{name}[{index}]"),
+                };
+                (0..count).map(rule).collect::<Vec<_>>()
+            };
             Arc::new(ResolvedVirtualService {
                 key: object.key.clone(),
                 created: object.created.clone(),
                 gateways,
                 visibility: Visibility::parse(export.iter().map(String::as_str), namespace),
+                tls_rules: rules_of("tls", spec.tls.len()),
+                tcp_rules: rules_of("tcp", spec.tcp.len()),
+                semantics: Semantics::Istio,
                 spec,
                 rules,
             })

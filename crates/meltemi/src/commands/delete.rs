@@ -36,11 +36,7 @@ pub fn run(args: Args) -> Outcome {
     let keys = match (&args.kind, &args.name) {
         (Some(kind), Some(name)) => {
             let kind = super::get::kind(kind)?;
-            vec![(
-                kind.as_str().to_owned(),
-                args.namespace.clone(),
-                name.clone(),
-            )]
+            vec![(kind.resource(), args.namespace.clone(), name.clone())]
         }
         _ => keys(&Files { file: args.file }.read()?.text)?,
     };
@@ -70,7 +66,7 @@ fn keys(text: &str) -> anyhow::Result<Vec<(String, String, String)>> {
         let document = document?;
         let key = meltemi_api::identify(&document.root.to_value(), "default")
             .map_err(|error| anyhow::anyhow!("line {}: {error}", document.root.at.line))?;
-        keys.push((key.kind.as_str().to_owned(), key.namespace, key.name));
+        keys.push((key.kind.resource(), key.namespace, key.name));
     }
     Ok(keys)
 }

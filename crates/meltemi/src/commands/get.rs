@@ -56,7 +56,7 @@ pub fn kind(text: &str) -> anyhow::Result<Kind> {
     match Kind::from_user(text) {
         Some(kind) => Ok(kind),
         None => {
-            let plurals: Vec<_> = Kind::ALL.iter().map(|kind| kind.plural()).collect();
+            let plurals: Vec<_> = Kind::ALL.iter().map(|kind| kind.resource()).collect();
             bail!(Usage(format!(
                 "there is no kind \"{text}\"; choose one of {}",
                 plurals.join(", ")
@@ -69,7 +69,7 @@ pub fn run(args: Args) -> Outcome {
     let kind = kind(&args.kind)?;
     let api = args.mesh.find()?;
     block_on(async move {
-        let mut path = format!("/v1/objects?kind={}", kind.as_str());
+        let mut path = format!("/v1/objects?kind={}", kind.resource());
         if !args.all_namespaces && kind.namespaced() {
             path.push_str(&format!("&namespace={}", encode(&args.namespace)));
         }
@@ -84,15 +84,14 @@ pub fn run(args: Args) -> Outcome {
             } else {
                 format!("namespace {} (-A: all) has no", args.namespace)
             };
-            eprintln!("{place} {}", kind.plural());
+            eprintln!("{place} {}", kind.resource());
             return Ok(ExitCode::SUCCESS);
         }
         if let (Some(name), true) = (&args.name, objects.is_empty()) {
             bail!(
-                "{} {}/{name} does not exist; `meltemi get {} -A` lists what does",
-                kind.as_str(),
+                "{kind} {}/{name} does not exist; `meltemi get {} -A` lists what does",
                 args.namespace,
-                kind.plural()
+                kind.resource()
             );
         }
         for entry in &objects {

@@ -2,6 +2,8 @@
 
 mod destination_rule;
 mod gateway;
+mod gateway_api;
+mod ingress;
 mod mesh_config;
 mod plain;
 mod pod;
@@ -32,6 +34,13 @@ pub(super) fn of(kind: Kind) -> Option<&'static Table> {
         Kind::Namespace => &plain::NAMESPACE,
         Kind::ConfigMap => &plain::CONFIG_MAP,
         Kind::Secret => &plain::SECRET,
+        Kind::Ingress => &ingress::INGRESS,
+        Kind::IngressClass => &ingress::INGRESS_CLASS,
+        Kind::GatewayClass => &gateway_api::GATEWAY_CLASS,
+        Kind::KubernetesGateway => &gateway_api::GATEWAY,
+        Kind::HttpRoute | Kind::GrpcRoute => &gateway_api::HTTP,
+        Kind::TlsRoute | Kind::TcpRoute => &gateway_api::L4,
+        Kind::ReferenceGrant => &plain::ALL,
         Kind::EnvoyFilter
         | Kind::MeshNetworks
         | Kind::ProxyConfig
@@ -40,7 +49,9 @@ pub(super) fn of(kind: Kind) -> Option<&'static Table> {
         | Kind::Telemetry
         | Kind::WasmPlugin
         | Kind::TrafficExtension
-        | Kind::Ingress => return None,
+        | Kind::UdpRoute
+        | Kind::ListenerSet
+        | Kind::BackendTlsPolicy => return None,
     })
 }
 

@@ -22,7 +22,7 @@ fn kind(text: &str) -> Result<Kind, Refusal> {
         let known: Vec<_> = Kind::ALL
             .iter()
             .filter(|kind| kind.support() == Support::Honoured)
-            .map(|kind| kind.plural())
+            .map(|kind| kind.resource())
             .collect();
         Refusal::bad(format!("there is no kind \"{text}\""))
             .remedy(format!("choose one of {}", known.join(", ")))
@@ -210,7 +210,7 @@ pub(super) async fn delete(
         return Err(
             Refusal::not_found(format!("{key} does not exist")).remedy(format!(
                 "`meltemi get {} -A` lists what does",
-                kind.plural()
+                kind.resource()
             )),
         );
     }
