@@ -8,6 +8,7 @@ use std::sync::Arc;
 use meltemi_api::k8s::openapi::api::core::v1::{PodCondition, PodStatus, PodTemplateSpec};
 use meltemi_api::k8s::openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use meltemi_api::{Kind, Meta, Object, Spec, k8s};
+use meltemi_discovery::world::mesh::Mesh;
 
 /// Addresses of such Pods: a range for documentation and tests (RFC 2544, 198.18.0.0/15).
 const RANGE: [u8; 2] = [198, 18];
@@ -42,20 +43,28 @@ pub(crate) fn missing<'a>(objects: impl Iterator<Item = &'a Object> + Clone) -> 
             pods.push(pod(meta, template, pods.len()));
         }
     }
+    let config = objects.clone().find_map(|object| match &object.spec {
+        Spec::MeshConfig(config) => Some(config.clone()),
+        _ => None,
+    });
+    let ingress = Mesh::new(config.unwrap_or_default()).ingress_labels();
     for object in objects.clone() {
-        let Spec::Gateway(gateway) = &object.spec else {
-            continue;
+        let selector = match &object.spec {
+            Spec::Gateway(gateway) => &gateway.selector,
+            // Those that say nothing of workloads are the mesh's ingress gateway's.
+            Spec::KubernetesGateway(gateway) if gateway.addresses.is_empty() => &ingress,
+            Spec::Ingress(_) => &ingress,
+            _ => continue,
         };
         let selects = |pod: &Object| {
             pod.meta.kind == Kind::Pod
-                && gateway
-                    .selector
+                && selector
                     .iter()
                     .all(|(key, value)| pod.meta.labels.get(key) == Some(value))
         };
         let served = objects.clone().any(selects) || pods.iter().any(selects);
-        if !gateway.selector.is_empty() && !served {
-            pods.push(gateway_pod(&gateway.selector, pods.len()));
+        if !selector.is_empty() && !served {
+            pods.push(gateway_pod(selector, pods.len()));
         }
     }
     pods

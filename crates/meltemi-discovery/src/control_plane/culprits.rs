@@ -2,6 +2,7 @@
 
 use crate::pb::route::RouteConfiguration;
 use crate::world::World;
+use crate::world::virtual_service::Semantics;
 use meltemi_api::{Kind, ObjectKey};
 use meltemi_registry::Provider;
 use meltemi_xds::{Resource, ResourceSet, type_url};
@@ -34,7 +35,11 @@ pub(super) fn culprits(
         {
             objects = objects_in(&narrow);
         }
-        found.extend(objects);
+        found.extend(
+            objects
+                .into_iter()
+                .flat_map(|object| written(world, object)),
+        );
         if kind == type_url::CLUSTER {
             found.extend(service_of(world, &resource.name));
         }
@@ -69,6 +74,22 @@ fn objects_in(encoded: &[u8]) -> BTreeSet<ObjectKey> {
     starts
         .filter(|(_, window)| *window == PATH.as_bytes())
         .filter_map(|(start, _)| object_at(encoded, start))
+        .collect()
+}
+
+/// The objects that a VirtualService was made from; it alone where a user wrote it.
+fn written(world: &World, object: ObjectKey) -> BTreeSet<ObjectKey> {
+    let service = world
+        .virtual_services
+        .iter()
+        .find(|service| service.semantics != Semantics::Istio && service.key == object);
+    let Some(service) = service else {
+        return [object].into();
+    };
+    let rules = service.rules.iter().chain(&service.tls_rules);
+    rules
+        .chain(&service.tcp_rules)
+        .map(|rule| rule.object.clone())
         .collect()
 }
 

@@ -27,18 +27,6 @@ const NAMESPACE: &str = "istio-system";
 const CONTROLLER: &str = "istio.io/ingress-controller";
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
-/// The Service of Istio's ingress gateway, whose workloads have another label.
-const SERVICE: &str = "istio-ingressgateway";
-
-/// Labels of the mesh's ingress gateway (Istio MeshConfig: `ingressSelector`, `ingressService`).
-pub fn gateway_labels(mesh: &Mesh) -> BTreeMap<String, String> {
-    let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-    let value = given(&mesh.config.ingress_selector)
-        .or_else(|| given(&mesh.config.ingress_service).filter(|service| service != SERVICE))
-        .unwrap_or_else(|| "ingressgateway".to_owned());
-    [("istio".to_owned(), value)].into()
-}
-
 /// Routes with a host: those of all Ingresses.
 #[derive(Default)]
 struct Host {
@@ -226,7 +214,7 @@ fn gateway(
         name: format!("{}-{GENERATED}-{}", key.name, key.namespace),
         created: source.created.clone(),
         served: Served::ByLabels {
-            labels: gateway_labels(place.mesh),
+            labels: place.mesh.ingress_labels(),
             namespace: None,
         },
         spec: Arc::new(Gateway {

@@ -1,6 +1,8 @@
 //! A gateway's route configurations: the hosts of its HTTP servers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use meltemi_api::ObjectKey;
 
 use super::http_route::{self, Context};
 use crate::hosts;
@@ -41,6 +43,8 @@ fn virtual_hosts<'a, 'w: 'a>(
     issues: &mut Issues,
 ) -> Vec<route::VirtualHost> {
     let mut found: BTreeMap<String, Host> = BTreeMap::new();
+    // An object may be bound to several servers of one port.
+    let mut added: BTreeSet<(String, &ObjectKey)> = BTreeSet::new();
     for server in servers {
         let gateway = server.gateway_name();
         for service in crate::listener::gateway_virtual_services(scope, server) {
@@ -65,7 +69,9 @@ fn virtual_hosts<'a, 'w: 'a>(
                     routes: Vec::new(),
                     requires_tls: false,
                 });
-                host.routes.extend(routes.iter().cloned());
+                if added.insert((name, &service.key)) {
+                    host.routes.extend(routes.iter().cloned());
+                }
                 host.requires_tls |= server.redirects_to_https();
             }
         }

@@ -1,5 +1,6 @@
 //! MeshConfig with Istio's defaults filled in, as translation needs it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ pub enum OutboundPolicy {
     /// Nowhere.
     RegistryOnly,
 }
+
+/// The Service of Istio's ingress gateway, whose workloads have a label of another value.
+const INGRESS_SERVICE: &str = "istio-ingressgateway";
 
 /// Mesh-wide settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +85,16 @@ impl Mesh {
                 .map_or(0, |topology| topology.num_trusted_proxies),
             config,
         }
+    }
+
+    /// Labels of the mesh's ingress gateway (Istio MeshConfig: `ingressSelector`,
+    /// `ingressService`).
+    pub fn ingress_labels(&self) -> BTreeMap<String, String> {
+        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let value = given(&self.config.ingress_selector)
+            .or_else(|| given(&self.config.ingress_service).filter(|name| name != INGRESS_SERVICE))
+            .unwrap_or_else(|| "ingressgateway".to_owned());
+        [("istio".to_owned(), value)].into()
     }
 
     pub fn keepalive(&self) -> Option<&TcpKeepalive> {

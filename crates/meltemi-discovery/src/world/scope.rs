@@ -24,7 +24,8 @@ pub struct Egress<'w> {
     pub capture: CaptureMode,
     /// In order of host name.
     pub services: Vec<&'w Arc<Service>>,
-    /// Oldest first.
+    /// The namespace's own routes for services of others (Gateway API), then the others; oldest
+    /// first.
     pub virtual_services: Vec<&'w Arc<ResolvedVirtualService>>,
 }
 
@@ -215,7 +216,8 @@ impl<'w> Scope<'w> {
         &self,
         wanted: impl Fn(&ResolvedVirtualService) -> bool,
     ) -> Vec<&'w Arc<ResolvedVirtualService>> {
-        self.world
+        let mut found: Vec<&'w Arc<ResolvedVirtualService>> = self
+            .world
             .virtual_services
             .iter()
             .filter(|service| {
@@ -223,7 +225,9 @@ impl<'w> Scope<'w> {
                     && service.visibility.includes(&self.namespace)
                     && wanted(service)
             })
-            .collect()
+            .collect();
+        found.sort_by_key(|service| !service.is_consumers());
+        found
     }
 
     /// The service that routes of this proxy mean by a host.

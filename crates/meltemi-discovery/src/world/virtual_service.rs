@@ -77,6 +77,13 @@ impl ResolvedVirtualService {
         rule.clone()
     }
 
+    /// Whether a namespace has it for its own calls of services of others: a route of the Gateway
+    /// API there has precedence over those of the services' namespace.
+    pub fn is_consumers(&self) -> bool {
+        let own = Visibility::Namespaces([self.key.namespace.clone()].into());
+        self.semantics == Semantics::Gateway && self.visibility == own
+    }
+
     /// Oldest first, then by name and namespace, as Istio resolves conflicts.
     pub fn age(&self) -> (&str, &str, &str) {
         (&self.created, &self.key.name, &self.key.namespace)

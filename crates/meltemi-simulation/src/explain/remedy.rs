@@ -35,11 +35,11 @@ pub(super) fn refused(
         ),
         (Refusal::NoVirtualHost, _) => (
             format!(
-                "{} has no VirtualService for the host {} (404).",
+                "{} has no routes for the host {} (404).",
                 hop.proxy, journey.host
             ),
             Some(format!(
-                "add {} to the hosts of a VirtualService of this gateway, and to the hosts of the Gateway's server",
+                "add {} to the hosts of a VirtualService (or HTTPRoute) of this gateway, and to the hosts of the Gateway's server",
                 journey.host
             )),
         ),
@@ -101,7 +101,11 @@ fn no_port(mesh: &Mesh, gateway: &Proxy, journey: &Journey) -> Said {
         .world()
         .gateways
         .iter()
-        .filter(|object| meltemi_registry::matches(&object.spec.selector, &gateway.labels))
+        .filter(|object| {
+            let targets = meltemi_discovery::targets(mesh.world(), gateway);
+            let served = &object.served;
+            served.selects(&gateway.namespace, &gateway.labels, &targets)
+        })
         .map(|object| {
             let ports = object
                 .spec
@@ -109,7 +113,11 @@ fn no_port(mesh: &Mesh, gateway: &Proxy, journey: &Journey) -> Said {
                 .iter()
                 .filter_map(|server| server.port.as_ref());
             let ports: Vec<String> = ports.map(|port| port.number.to_string()).collect();
-            let rule = Rule::new(object.key.clone(), "spec.servers".to_owned());
+            let field = match object.object.kind {
+                Kind::Gateway => "spec.servers".to_owned(),
+                _ => object.field(0, ""),
+            };
+            let rule = Rule::new(object.object.clone(), field);
             format!("{} has {}", mesh.cite(&rule), ports.join(", "))
         })
         .collect();
@@ -123,7 +131,7 @@ fn no_port(mesh: &Mesh, gateway: &Proxy, journey: &Journey) -> Said {
             gateway.id, journey.port
         ),
         Some(format!(
-            "add a server with port {} to a Gateway, and a VirtualService with routes to it",
+            "add a server (or listener) with port {} to a Gateway, and a VirtualService (or HTTPRoute) with routes to it",
             journey.port
         )),
     )
@@ -140,6 +148,11 @@ fn no_cluster(mesh: &Mesh, from: &Proxy, hop: &Hop) -> Said {
     let to = to.join(", ");
     let Some(rule) = &hop.verdict.rule else {
         return (format!("{to} does not exist (503)."), None);
+    };
+    // As translation has it.
+    let status = match rule.object.kind {
+        Kind::HttpRoute | Kind::GrpcRoute => 500,
+        _ => 503,
     };
     let base = rule.field.split(".match").next().unwrap_or_default();
     let issue = mesh
@@ -164,13 +177,13 @@ fn no_cluster(mesh: &Mesh, from: &Proxy, hop: &Hop) -> Said {
         Some(issue) => {
             let (what, remedy) = split(&issue.message);
             (
-                format!("{} leads nowhere: {what} (503).", at(&issue.field)),
+                format!("{} leads nowhere: {what} ({status}).", at(&issue.field)),
                 remedy,
             )
         }
         None => (
             format!(
-                "{} sends it to {to}, which does not exist (503).",
+                "{} sends it to {to}, which does not exist ({status}).",
                 at(&rule.field)
             ),
             None,

@@ -1,7 +1,5 @@
 //! Where another outcome is right, by the beginning of the check's name, and why.
 
-const GATEWAY_API: &str = "the Gateway API is not supported; its objects are named as such";
-const INGRESS: &str = "Kubernetes' Ingress is not supported; its objects are named as such";
 const DYNAMIC_DNS: &str = "the proxy does not resolve names of requests; ALLOW_ANY is in force \
     instead, and the MeshConfig is reported for it";
 
@@ -15,7 +13,6 @@ pub const ALL: &[(&str, &str)] = &[
         "TestGatewayExternalSDSProviderSimulation/default: assert filterChainTls",
         "keys would cross the network unprotected; the server is not opened, and reported",
     ),
-    ("TestIngress/", INGRESS),
     (
         "TestPassthroughTraffic/ALLOW_ANY_DYNAMIC_DNS/with_VIP: call http-plaintext-",
         DYNAMIC_DNS,
@@ -24,5 +21,4 @@ pub const ALL: &[(&str, &str)] = &[
         "TestPassthroughTraffic/ALLOW_ANY_DYNAMIC_DNS/without_VIP: call http-plaintext-",
         DYNAMIC_DNS,
     ),
-    ("TestSidecarRoutes/httproute/", GATEWAY_API),
 ];

@@ -6,6 +6,7 @@ use crate::control_plane::proxies::SyncState;
 use crate::control_plane::state::{Current, State};
 use crate::control_plane::translations::issues;
 use crate::issue::Issue;
+use crate::world::World;
 use hyper::StatusCode;
 use meltemi_api::{Kind, Object, ObjectKey, Support};
 use meltemi_config::{ConfigError, Outcome};
@@ -41,6 +42,7 @@ pub(super) fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
                 .is_none_or(|name| object.meta.name == name)
     };
     let current = state.current();
+    let world = state.world();
     let issues = issues(state);
     let refusals = refusals(state);
     let found: Vec<Value> = current
@@ -48,7 +50,7 @@ pub(super) fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
         .objects
         .iter()
         .filter(|object| wanted(object))
-        .map(|object| describe(object, &current, &issues, &refusals))
+        .map(|object| describe(object, &current, &world, &issues, &refusals))
         .collect();
     Ok(Answer::Json(json!({ "objects": found })))
 }
@@ -74,6 +76,7 @@ fn refusals(state: &State) -> BTreeMap<ObjectKey, BTreeSet<String>> {
 fn describe(
     object: &Object,
     current: &Current,
+    world: &World,
     issues: &[Issue],
     refusals: &BTreeMap<ObjectKey, BTreeSet<String>>,
 ) -> Value {
@@ -91,8 +94,12 @@ fn describe(
         .filter(|issue| issue.object == key)
         .map(|issue| format!("{} {}: {}", issue.object, issue.field, issue.message))
         .collect();
+    let mut value = object.to_value();
+    if let Some(status) = world.statuses.get(&key) {
+        value["status"] = status.clone();
+    }
     json!({
-        "object": object.to_value(),
+        "object": value,
         "origin": object.meta.origin,
         "warnings": warnings,
         "issues": issues,

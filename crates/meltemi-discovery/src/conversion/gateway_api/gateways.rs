@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::issue::Problem;
 use super::super::status::{CONTROLLER, condition};
-use super::super::{Converted, Source, ingress, sources};
+use super::super::{Converted, Source, sources};
 use super::Context;
 use super::listeners::{self, Listener};
 use crate::issue::Issues;
@@ -203,7 +203,7 @@ fn served(context: &Context<'_>, source: &Source<'_, Spec>, issues: &mut Issues)
             namespace: Some(namespace.to_owned()),
         },
         None => Served::ByLabels {
-            labels: ingress::gateway_labels(context.place.mesh),
+            labels: context.place.mesh.ingress_labels(),
             namespace: None,
         },
     }
