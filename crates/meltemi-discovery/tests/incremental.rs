@@ -73,11 +73,24 @@ const TEMPLATES: &[&[&str]] = &[
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: one, namespace: istio-system}\nspec: {mtls: {mode: DISABLE}}",
     ],
     &[
-        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: in, namespace: istio-system}\nspec: {selector: {istio: ingress}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}",
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: in, namespace: istio-system}\nspec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}",
     ],
     &[
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: in, namespace: istio-system}\nspec: {hosts: ['*'], gateways: [in], http: [{route: [{destination: {host: web.default.svc.cluster.local}}]}]}",
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: in, namespace: istio-system}\nspec: {hosts: ['*.cluster.local'], gateways: [in, mesh], http: [{fault: {abort: {httpStatus: 418, percentage: {value: 100}}}, route: [{destination: {host: far.example}}]}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: web, namespace: default}\nspec: {parentRefs: [{group: '', kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: web, namespace: default}\nspec: {parentRefs: [{name: in}], rules: [{matches: [{path: {value: /a}}], backendRefs: [{name: web, port: 80}]}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: web, namespace: default}\nspec: {parentRefs: [{group: networking.istio.io, kind: ServiceEntry, name: far}], rules: [{backendRefs: [{kind: Hostname, group: networking.istio.io, name: db.data.svc.cluster.local, port: 5432}]}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: in, namespace: default}\nspec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: in, namespace: default}\nspec: {gatewayClassName: istio, listeners: [{name: tcp, port: 9000, protocol: TCP}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: tcp, namespace: default}\nspec: {parentRefs: [{name: in}, {group: '', kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}",
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: in, namespace: default}\nspec: {ingressClassName: istio, defaultBackend: {service: {name: web, port: {number: 80}}}}",
     ],
 ];
 
@@ -116,7 +129,7 @@ fn proxies() -> Vec<Proxy> {
             ProxyKind::Gateway,
             "gw",
             "10.9.9.7",
-            &[("istio", "ingress")],
+            &[("istio", "ingressgateway")],
         ),
     ]
 }

@@ -16,6 +16,7 @@ mod changes;
 mod commands;
 mod discovery;
 mod failures;
+mod gateway_api;
 mod lifetime;
 mod mtls;
 mod outside;
@@ -41,6 +42,7 @@ fn tests(role: &str) -> Vec<Test<World>> {
         stage::ENVOY => [
             bookinfo::TESTS,
             routing::TESTS,
+            gateway_api::TESTS,
             discovery::TESTS,
             changes::TESTS,
             mtls::TESTS,
@@ -57,6 +59,7 @@ fn all() -> Vec<Test<World>> {
     [
         bookinfo::TESTS,
         routing::TESTS,
+        gateway_api::TESTS,
         discovery::TESTS,
         programs::TESTS,
         outside::TESTS,

@@ -201,7 +201,7 @@ fn to_gateway(
         (reference.section_name.is_empty() || reference.section_name == listener.name())
             && reference.port.is_none_or(|port| port == listener.spec.port)
     };
-    if !gateway.listeners.iter().any(|listener| meant(listener)) {
+    if !gateway.listeners.iter().any(meant) {
         let known: Vec<String> = gateway
             .listeners
             .iter()

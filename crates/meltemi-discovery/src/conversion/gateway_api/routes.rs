@@ -1,8 +1,7 @@
 //! Routes of all kinds: attached, converted, reported.
 
 use meltemi_api::Object;
-use meltemi_api::gateway_api::{GrpcRoute, HttpRoute, TcpRoute, TlsRoute};
-use meltemi_api::networking::RouteDestination;
+use meltemi_api::gateway_api::{GrpcRoute, HttpRoute, L4RouteRule, TcpRoute, TlsRoute};
 use serde_json::{Value, json};
 
 use super::super::issue::Problem;
@@ -16,7 +15,6 @@ use super::parents::{Parent, Route, attach};
 use super::virtual_services::VirtualServices;
 use super::{grpc, http, l4};
 use crate::issue::Issues;
-use crate::rule::Rule;
 
 pub fn convert<'a>(
     context: &Context<'a>,
@@ -59,17 +57,27 @@ pub fn convert<'a>(
     for source in sources::<TlsRoute>(objects) {
         let spec = source.spec;
         let route = Route::new(&source, &spec.parent_refs, &spec.hostnames);
-        let rules = |rules: &mut Rules<'_, 'a>| l4::rules(&spec.rules, rules);
         l4(
-            context, &route, &rules, gateways, services, converted, issues,
+            context,
+            &route,
+            &spec.rules,
+            gateways,
+            services,
+            converted,
+            issues,
         );
     }
     for source in sources::<TcpRoute>(objects) {
         let spec = source.spec;
         let route = Route::new(&source, &spec.parent_refs, &[]);
-        let rules = |rules: &mut Rules<'_, 'a>| l4::rules(&spec.rules, rules);
         l4(
-            context, &route, &rules, gateways, services, converted, issues,
+            context,
+            &route,
+            &spec.rules,
+            gateways,
+            services,
+            converted,
+            issues,
         );
     }
 }
@@ -102,7 +110,7 @@ impl Found {
 fn l4<'a>(
     context: &Context<'a>,
     route: &Route<'a>,
-    make: &dyn Fn(&mut Rules<'_, 'a>) -> Vec<(Vec<RouteDestination>, Rule)>,
+    list: &[L4RouteRule],
     gateways: &mut Gateways<'a>,
     services: &mut VirtualServices,
     converted: &mut Converted,
@@ -112,7 +120,7 @@ fn l4<'a>(
     let mut found = Found::default();
     for target in parents.iter().flat_map(|parent| &parent.targets) {
         let mut rules = Rules::new(context, &route.key, !target.in_mesh());
-        let made = make(&mut rules);
+        let made = l4::rules(list, &mut rules);
         found.add(rules);
         for (to, rule) in &made {
             let by_name = route.key.kind == meltemi_api::Kind::TlsRoute && !target.terminates_tls;

@@ -1,6 +1,7 @@
 //! `meltemi up [DIR]`: the mesh on this machine.
 
 mod detach;
+mod page;
 mod report;
 mod sample;
 

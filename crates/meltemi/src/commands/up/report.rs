@@ -1,5 +1,6 @@
 //! What `up` tells while it works and when it is done.
 
+use super::page;
 use crate::mesh::Mesh;
 use crate::output::{Colour, colour, table};
 use anyhow::Context;
@@ -234,11 +235,11 @@ async fn summary(mesh: &Mesh, seconds: f32, blocked: &[String]) -> String {
             colour(Colour::Red, "✗")
         );
     }
-    match (&mesh.info.url, first_path(mesh).await) {
+    match (&mesh.info.url, page::first(mesh).await) {
         (Some(url), Some(path)) => drop(writeln!(out, "\n  open  {url}{path}")),
         (Some(url), None) => drop(writeln!(
             out,
-            "\n  the ingress gateway will be at {url} once a Gateway and a VirtualService open it"
+            "\n  the ingress gateway will be at {url} once a Gateway with routes, or an Ingress, opens it"
         )),
         (None, _) => {}
     }
@@ -274,33 +275,4 @@ async fn summary(mesh: &Mesh, seconds: f32, blocked: &[String]) -> String {
 async fn warnings(mesh: &Mesh) -> Option<usize> {
     let status: Value = mesh.api().get("/v1/status").await.ok()?;
     Some(status["control_plane"]["warnings"].as_array()?.len())
-}
-
-/// A path that a gateway routes, to open in a browser.
-async fn first_path(mesh: &Mesh) -> Option<String> {
-    let answer: Value = mesh
-        .api()
-        .get("/v1/objects?kind=VirtualService")
-        .await
-        .ok()?;
-    let objects = answer["objects"].as_array()?;
-    let paths: Vec<&str> = objects
-        .iter()
-        .map(|entry| &entry["object"]["spec"])
-        .filter(|spec| {
-            let gateways = spec["gateways"].as_array().into_iter().flatten();
-            gateways
-                .filter_map(Value::as_str)
-                .any(|gateway| gateway != "mesh")
-        })
-        .flat_map(|spec| spec["http"].as_array().into_iter().flatten())
-        .flat_map(|route| route["match"].as_array().into_iter().flatten())
-        .filter_map(|rule| {
-            rule["uri"]["exact"]
-                .as_str()
-                .or(rule["uri"]["prefix"].as_str())
-        })
-        .collect();
-    let page = paths.iter().find(|path| **path != "/").or(paths.first());
-    page.map(|path| (*path).to_owned())
 }
