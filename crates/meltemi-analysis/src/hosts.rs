@@ -124,12 +124,7 @@ impl<'a> Hosts<'a> {
             let number = u16::try_from(port.port).ok()?;
             Some(Port {
                 number: number.into(),
-                protocol: Protocol::of_service_port(
-                    number,
-                    port.name.as_deref().unwrap_or_default(),
-                    port.protocol.as_deref().unwrap_or("TCP"),
-                    port.app_protocol.as_deref(),
-                ),
+                protocol: Protocol::of_kubernetes(port),
             })
         });
         let export_to: Vec<String> = resource

@@ -103,14 +103,8 @@ pub fn service(
             continue;
         };
         let name = port.name.clone().unwrap_or_default();
-        let transport = port.protocol.as_deref().unwrap_or("TCP");
         service.ports.push(Port {
-            protocol: Protocol::of_service_port(
-                number,
-                &name,
-                transport,
-                port.app_protocol.as_deref(),
-            ),
+            protocol: Protocol::of_kubernetes(port),
             name: name.clone(),
             number,
         });

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use k8s_openapi::api::core::v1::ServicePort;
+
 /// A port's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
@@ -40,8 +42,18 @@ impl Protocol {
         })
     }
 
-    /// The protocol of a Kubernetes service port.
-    pub fn of_service_port(
+    /// The protocol of a port of a Kubernetes Service.
+    pub fn of_kubernetes(port: &ServicePort) -> Self {
+        Self::of_service_port(
+            u16::try_from(port.port).unwrap_or_default(),
+            port.name.as_deref().unwrap_or_default(),
+            port.protocol.as_deref().unwrap_or("TCP"),
+            port.app_protocol.as_deref(),
+        )
+    }
+
+    /// The protocol of a port, by what is said of it.
+    pub(crate) fn of_service_port(
         port: u16,
         name: &str,
         transport: &str,

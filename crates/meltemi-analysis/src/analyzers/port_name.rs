@@ -27,12 +27,7 @@ impl Analyzer for PortName {
             let external = spec.type_.as_deref() == Some("ExternalName");
             for (position, port) in spec.ports.iter().flatten().enumerate() {
                 let name = port.name.as_deref().unwrap_or_default();
-                let protocol = Protocol::of_service_port(
-                    u16::try_from(port.port).unwrap_or_default(),
-                    name,
-                    port.protocol.as_deref().unwrap_or("TCP"),
-                    port.app_protocol.as_deref(),
-                );
+                let protocol = Protocol::of_kubernetes(port);
                 let field = at!(spec.ports[position]);
                 if external && (protocol.is_sniffed() || name == "tcp") {
                     report.add(

@@ -31,12 +31,7 @@ impl Analyzer for PortNameForm {
                 .flat_map(|spec| spec.ports.iter().flatten());
             for (position, port) in ports.enumerate() {
                 let name = port.name.as_deref().unwrap_or_default();
-                let protocol = Protocol::of_service_port(
-                    u16::try_from(port.port).unwrap_or_default(),
-                    name,
-                    port.protocol.as_deref().unwrap_or("TCP"),
-                    port.app_protocol.as_deref(),
-                );
+                let protocol = Protocol::of_kubernetes(port);
                 let lower = name.to_ascii_lowercase();
                 let hidden = PROTOCOLS
                     .into_iter()
