@@ -4,6 +4,7 @@
 mod api;
 mod build;
 mod culprits;
+mod lock;
 mod proxies;
 mod source;
 mod state;

@@ -1,5 +1,6 @@
 //! The connected proxies, and how current each of them is.
 
+use super::lock::lock;
 use super::translations::Served;
 use crate::proxy::Proxy;
 use meltemi_api::ObjectKey;
@@ -7,7 +8,7 @@ use meltemi_xds::type_url;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 /// All connections by a number of their own: a proxy that reconnects has two for a moment.
@@ -208,10 +209,6 @@ impl Connection {
     fn types(&self) -> MutexGuard<'_, BTreeMap<String, Sync>> {
         lock(&self.types)
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn short_name(type_url: &str) -> String {

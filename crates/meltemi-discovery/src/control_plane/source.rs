@@ -1,9 +1,9 @@
 //! What a proxy is served: the World, translated for it.
 
 use super::culprits::culprits;
-use super::proxies::{Connection, Rejection, lock};
+use super::lock::lock;
+use super::proxies::{Connection, Rejection};
 use super::state::State;
-use super::translations::served;
 use crate::proxy::Proxy;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use meltemi_identity::LocalCredentials;
@@ -106,7 +106,7 @@ impl ResourceSource for Source {
         type_url: &str,
         _subscription: &Subscription,
     ) -> ResourceSet {
-        let served = served(&self.state, connection);
+        let served = self.state.served(connection);
         connection.compared(type_url, served.generation);
         served
             .translated

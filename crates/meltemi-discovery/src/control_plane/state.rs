@@ -1,13 +1,16 @@
 //! What the parts of a control plane share: the World in force and the proxies connected.
 
 use super::Options;
-use super::proxies::Proxies;
-use super::translations::Translations;
+use super::lock::lock;
+use super::proxies::{Connection, Proxies};
+use super::translations::{Served, Translations};
+use crate::issue::Issue;
 use crate::world::{World, WorldOptions};
 use meltemi_analysis::while_running;
 use meltemi_config::{ConfigError, Published};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -52,31 +55,67 @@ impl State {
     }
 
     pub fn current(&self) -> Current {
-        self.lock().clone()
+        lock(&self.current).clone()
     }
 
     pub fn world(&self) -> Arc<World> {
-        self.lock().world.clone()
+        lock(&self.current).world.clone()
     }
 
     /// Puts a newer World in force and tells every stream.
     pub fn publish(&self, current: Current) {
         let generation = current.world.generation;
-        *self.lock() = current;
+        *lock(&self.current) = current;
         self.generation.send_replace(generation);
     }
 
     /// New findings about the configuration that change nothing for proxies.
     pub fn annotate(&self, published: Arc<Published>) {
-        self.lock().published = published;
+        lock(&self.current).published = published;
     }
 
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection's resources in the World in force.
+    pub fn served(&self, connection: &Connection) -> Served {
+        let mut served = lock(&connection.served);
+        let world = self.world();
+        if let Some(served) = &*served
+            && served.generation >= world.generation
+        {
+            return served.clone();
+        }
+        let translate = AssertUnwindSafe(|| self.translations.of(&world, &connection.proxy));
+        let translated = catch_unwind(translate).unwrap_or_else(|_| {
+            tracing::error!(
+                proxy = connection.proxy.id,
+                "the configuration could not be translated for this proxy because of a defect in \
+                 Meltemi; what it has stays in force. Please report the panic logged above"
+            );
+            let last = served.as_ref().map(|served| served.translated.clone());
+            last.unwrap_or_default()
+        });
+        let next = Served {
+            generation: world.generation,
+            translated,
+        };
+        *served = Some(next.clone());
+        next
+    }
+
+    /// What proxies do not get of their configuration, over all that are connected.
+    pub fn issues(&self) -> Vec<Issue> {
+        let mut issues = self.world().issues.clone();
+        for connection in self.proxies.all() {
+            if let Some(served) = &*lock(&connection.served) {
+                issues.extend(served.translated.issues.iter().cloned());
+            }
+        }
+        issues.sort();
+        issues.dedup();
+        issues
     }
 }
 

@@ -1,11 +1,12 @@
 //! The control plane's own certificate, renewed before it expires and when the CA changes.
 
+use super::lock::lock;
 use meltemi_identity::Authority;
 use meltemi_xds::server::TlsSource;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 /// Names that proxies expect (Istio's istiod service and ours on this machine).
@@ -27,7 +28,7 @@ pub(super) fn source(authority: &Arc<Authority>) -> Result<TlsSource, String> {
     let current = Mutex::new(configuration(authority)?);
     let authority = authority.clone();
     Ok(Arc::new(move || {
-        let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&current);
         let due = current.not_after < SystemTime::now() + MARGIN;
         if due || current.generation != authority.generation() {
             match configuration(&authority) {

@@ -1,15 +1,14 @@
 //! Worlds translated for proxies: once for all that see the same.
 
-use super::proxies::{Connection, lock};
-use super::state::State;
+use super::lock::lock;
 use crate::issue::Issue;
+use crate::proxy::Proxy;
 use crate::translate::{Own, ShareKey, share_key, translate};
 use crate::view::{ServiceCache, View, ViewKey};
 use crate::world::World;
 use meltemi_xds::{ResourceSet, type_url};
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 /// A World translated and encoded.
@@ -60,12 +59,12 @@ pub(super) struct Translations {
 }
 
 impl Translations {
-    fn of(&self, world: &World, connection: &Connection) -> Arc<Translated> {
+    pub fn of(&self, world: &World, proxy: &Proxy) -> Arc<Translated> {
         self.sweep(world.generation);
-        let key = share_key(world, &connection.proxy);
+        let key = share_key(world, proxy);
         let Some(view_key) = ViewKey::of(world, &key) else {
             return self.whole.get(&key, world.generation, |_| {
-                let resources = translate(world, &connection.proxy);
+                let resources = translate(world, proxy);
                 Translated {
                     sets: resources.encode(),
                     issues: resources.issues,
@@ -77,9 +76,9 @@ impl Translations {
             let view = self.views.get(&view_key, world.generation, |before| {
                 View::new(world, &view_key, before, &self.services)
             });
-            let own = self.own.get(&key, world.frame_since, |_| {
-                Own::new(world, &connection.proxy)
-            });
+            let own = self
+                .own
+                .get(&key, world.frame_since, |_| Own::new(world, proxy));
             Translated::sidecar(&view, &own)
         })
     }
@@ -154,44 +153,4 @@ impl<K: Hash + Eq + Clone, V> Shared<K, V> {
                 })
         });
     }
-}
-
-/// The connection's resources in the World in force.
-pub(super) fn served(state: &State, connection: &Connection) -> Served {
-    let mut served = lock(&connection.served);
-    let world = state.world();
-    if let Some(served) = &*served
-        && served.generation >= world.generation
-    {
-        return served.clone();
-    }
-    let translate = AssertUnwindSafe(|| state.translations.of(&world, connection));
-    let translated = catch_unwind(translate).unwrap_or_else(|_| {
-        tracing::error!(
-            proxy = connection.proxy.id,
-            "the configuration could not be translated for this proxy because of a defect in \
-             Meltemi; what it has stays in force. Please report the panic logged above"
-        );
-        let last = served.as_ref().map(|served| served.translated.clone());
-        last.unwrap_or_default()
-    });
-    let next = Served {
-        generation: world.generation,
-        translated,
-    };
-    *served = Some(next.clone());
-    next
-}
-
-/// What proxies do not get of their configuration, over all that are connected.
-pub(super) fn issues(state: &State) -> Vec<Issue> {
-    let mut issues = state.world().issues.clone();
-    for connection in state.proxies.all() {
-        if let Some(served) = &*lock(&connection.served) {
-            issues.extend(served.translated.issues.iter().cloned());
-        }
-    }
-    issues.sort();
-    issues.dedup();
-    issues
 }

@@ -4,7 +4,6 @@ use super::answer::{Answer, Refusal};
 use super::{Context, Query};
 use crate::control_plane::proxies::SyncState;
 use crate::control_plane::state::{Current, State};
-use crate::control_plane::translations::issues;
 use crate::issue::Issue;
 use crate::world::World;
 use hyper::StatusCode;
@@ -43,7 +42,7 @@ pub(super) fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
     };
     let current = state.current();
     let world = state.world();
-    let issues = issues(state);
+    let issues = state.issues();
     let refusals = refusals(state);
     let found: Vec<Value> = current
         .published

@@ -2,7 +2,6 @@
 
 use super::answer::{Answer, Refusal};
 use crate::control_plane::state::State;
-use crate::control_plane::translations::served;
 use crate::pb::descriptor::encoded_to_json;
 use hyper::StatusCode;
 use meltemi_xds::type_url::{self, PUSH_ORDER, short_name};
@@ -14,7 +13,7 @@ pub(super) fn config(state: &State, namespace: &str, pod: &str) -> Result<Answer
         Refusal::not_found(format!("no proxy of {namespace}/{pod} is connected"))
             .remedy("`meltemi status` lists the connected ones")
     })?;
-    let served = served(state, &connection);
+    let served = state.served(&connection);
     let mut types = Map::new();
     for type_url in PUSH_ORDER {
         // A private key is not for reading.

@@ -2,7 +2,6 @@
 
 use crate::control_plane::proxies::{Behind, Connection, Rejection, SyncState};
 use crate::control_plane::state::{Current, State};
-use crate::control_plane::translations::issues;
 use crate::world::peer_authentication::MtlsMode;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
@@ -116,7 +115,7 @@ fn warnings(state: &State, current: &Current) -> Vec<String> {
         .filter(|finding| finding.severity != Severity::Info)
         .map(ToString::to_string)
         .collect();
-    let issues = issues(state).into_iter();
+    let issues = state.issues().into_iter();
     warnings
         .extend(issues.map(|issue| format!("{} {}: {}", issue.object, issue.field, issue.message)));
     warnings.dedup();
