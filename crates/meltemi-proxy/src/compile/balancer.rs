@@ -2,8 +2,7 @@
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
 use super::any::{self, Typed};
-use super::basic::{percent, u32_or};
-use super::cluster::flag;
+use super::basic::{bool_or, percent, u32_or};
 use super::context::Cx;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result, pb};
@@ -176,7 +175,7 @@ fn extension(typed: Typed, cx: &mut Cx<'_>) -> Result<Option<(Balancer, bool)>> 
             enable_full_scan,
             selection_method,
         } = typed.decode()?;
-        if flag(enable_full_scan) {
+        if bool_or(enable_full_scan, false) {
             return Err(Error::unsupported("enable_full_scan"));
         }
         refuse!(selection_method);

@@ -4,41 +4,14 @@
 use super::any::{self, Typed};
 use super::basic::{bool_or, timeout};
 use super::context::Cx;
+use super::istio::{METADATA_EXCHANGE, STATS};
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result};
-use super::{dynamic, hcm, pb, tcp, transport};
+use super::{dynamic, hcm, pb, tcp, transport, unsupported};
 use crate::model::{FilterChain, SniForward, Terminal};
 use pb::listener as proto;
 use prost::{Message, Name};
 use std::sync::Arc;
-
-/// Istio's `istio.metadata_exchange` network filter.
-pub const METADATA_EXCHANGE: &str = "envoy.tcp.metadataexchange.config.MetadataExchange";
-/// Istio's statistics filter, as network and as HTTP filter.
-pub const ISTIO_STATS: &str = "stats.PluginConfig";
-
-/// Filters that decide whether traffic may pass: never left out.
-const POLICIES: &[&str] = &[
-    "rbac",
-    "ext_authz",
-    "jwt_authn",
-    "ratelimit",
-    "local_ratelimit",
-];
-
-/// The error for a filter that is not implemented.
-pub fn unsupported_filter(name: &str, kind: &str) -> Error {
-    if POLICIES
-        .iter()
-        .any(|policy| kind.contains(&format!(".{policy}.")))
-    {
-        return Error::new(format!(
-            "policy filter {name:?} ({kind}) is not supported yet: refusing the listener rather \
-             than letting traffic pass unchecked"
-        ));
-    }
-    Error::new(format!("filter {name:?} ({kind}) is not supported"))
-}
 
 pub fn chain(mut value: proto::FilterChain, cx: &mut Cx<'_>) -> Result<FilterChain> {
     // Metadata describes only, and its maps have no order that a hash could rely on.
@@ -122,10 +95,10 @@ fn network_filter(value: proto::Filter, parts: &mut Parts, cx: &mut Cx<'_>) -> R
         parts.sni_forward = Some(config.at("typed_config")?);
     } else if kind == METADATA_EXCHANGE {
         parts.peer_exchange = peer_exchange(&typed).at("typed_config")?;
-    } else if kind == ISTIO_STATS {
+    } else if kind == STATS {
         parts.istio_stats = true;
     } else {
-        return Err(unsupported_filter(&name, kind));
+        return Err(unsupported::filter(&name, kind));
     }
     Ok(())
 }

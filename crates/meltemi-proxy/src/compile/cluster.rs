@@ -3,7 +3,7 @@
 
 use super::any::{self, struct_json};
 use super::assignment::{self, Assignment};
-use super::basic::{bool_or, duration_or, keepalive, u32_or};
+use super::basic::{duration_or, keepalive, u32_or};
 use super::context::Cx;
 use super::discovery::{self, Kind};
 use super::presence::{harmless, left_out, refuse};
@@ -416,9 +416,8 @@ fn upstream_filters(filters: Vec<proto::Filter>) -> Result<bool> {
         } = filter;
         refuse!(config_discovery);
         let typed = any::open(typed_config).nth("filters", index)?;
-        if typed.type_name() != super::chain::METADATA_EXCHANGE {
-            return Err(super::chain::unsupported_filter(&name, typed.type_name()))
-                .nth("filters", index);
+        if typed.type_name() != super::istio::METADATA_EXCHANGE {
+            return Err(super::unsupported::filter(&name, typed.type_name())).nth("filters", index);
         }
         exchange = super::chain::peer_exchange(&typed).nth("filters", index)?;
     }
@@ -432,9 +431,4 @@ fn service(service: &serde_json::Value) -> Option<IstioService> {
         name: service["name"].as_str().unwrap_or_default().into(),
         namespace: service["namespace"].as_str().unwrap_or_default().into(),
     })
-}
-
-/// For callers that only need a flag's value.
-pub(super) fn flag(value: Option<pb::wkt::BoolValue>) -> bool {
-    bool_or(value, false)
 }

@@ -109,11 +109,8 @@ fn from_options(value: proto::HttpProtocolOptions, cx: &mut Cx<'_>) -> Result<Pr
         }))
         .nth("http_filters", index)?;
         if typed.type_name() != CODEC_FILTER {
-            return Err(super::chain::unsupported_filter(
-                &filter.name,
-                typed.type_name(),
-            ))
-            .nth("http_filters", index);
+            return Err(super::unsupported::filter(&filter.name, typed.type_name()))
+                .nth("http_filters", index);
         }
     }
     let (protocol, http1, http2) = match upstream_protocol_options {

@@ -5,11 +5,11 @@ use super::basic::{bool_or, duration, runtime_fraction, timeout};
 use super::context::Cx;
 use super::per_filter::PerFilter;
 use super::presence::{harmless, refuse};
-use super::route::Inherited;
 use super::{At, Error, Result};
 use super::{headers, matching, pb, retry, subset};
 use crate::model::{
-    ClusterChoice, Forward, HashPolicy, HostRewrite, Mirror, PathRewrite, WeightedCluster,
+    ClusterChoice, Forward, HashPolicy, HostRewrite, Mirror, PathRewrite, RetryPolicy,
+    WeightedCluster,
 };
 use http::StatusCode;
 use pb::route as proto;
@@ -18,6 +18,15 @@ use std::time::Duration;
 
 /// Envoy's route timeout where none is configured.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a route takes from its virtual host and table when it says nothing itself.
+pub struct Inherited {
+    pub filters: PerFilter,
+    pub mirrors: Vec<Mirror>,
+    pub retry: Option<Arc<RetryPolicy>>,
+    /// Bound on a direct response's body in bytes.
+    pub max_body: u32,
+}
 
 pub fn forward(value: proto::RouteAction, above: &Inherited, cx: &mut Cx<'_>) -> Result<Forward> {
     use proto::route_action::{ClusterNotFoundResponseCode, InternalRedirectAction};
@@ -389,7 +398,7 @@ fn upgrades(values: Vec<proto::route_action::UpgradeConfig>) -> Result<Upgrades>
             refuse!(connect_config);
             let enabled = bool_or(enabled, true);
             let token = if enabled {
-                super::hcm::upgrade_token(&upgrade_type)?
+                super::protocol::upgrade_token(&upgrade_type)?
             } else {
                 upgrade_type.to_ascii_lowercase().into()
             };

@@ -377,14 +377,6 @@ fn request_id(value: Option<proto::RequestIdExtension>) -> Result<()> {
     Ok(())
 }
 
-/// Lower-case token of an upgrade that works: CONNECT is no upgrade of HTTP/1.1.
-pub(super) fn upgrade_token(upgrade_type: &str) -> Result<Box<str>> {
-    if upgrade_type.eq_ignore_ascii_case("connect") {
-        return Err(Error::new("CONNECT is not supported").at_field("upgrade_type"));
-    }
-    Ok(upgrade_type.to_ascii_lowercase().into())
-}
-
 fn upgrades(values: Vec<nested::UpgradeConfig>) -> Result<Box<[Box<str>]>> {
     let mut tokens = Vec::with_capacity(values.len());
     for value in values {
@@ -395,7 +387,7 @@ fn upgrades(values: Vec<nested::UpgradeConfig>) -> Result<Box<[Box<str>]>> {
         } = value;
         refuse!(filters);
         if bool_or(enabled, true) {
-            tokens.push(upgrade_token(&upgrade_type)?);
+            tokens.push(protocol::upgrade_token(&upgrade_type)?);
         }
     }
     Ok(tokens.into())

@@ -2,13 +2,12 @@
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
 use super::any::{self, Typed};
-use super::chain::{ISTIO_STATS, unsupported_filter};
 use super::context::Cx;
 use super::pb::filters::http as proto;
 use super::pb::hcm::{HttpFilter as FilterProto, http_filter};
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
-use super::{dynamic, fault, istio, rbac};
+use super::{dynamic, fault, istio, rbac, unsupported};
 use crate::model::{HttpFilter, PeerMetadata};
 use prost::Name;
 use std::sync::Arc;
@@ -106,7 +105,7 @@ fn add(
         filters.filters.push(HttpFilter::Alpn(Arc::new(lists)));
     } else if kind == PEER_METADATA {
         filters.peer_metadata = istio::peer_metadata(typed).at("typed_config")?;
-    } else if kind == ISTIO_STATS {
+    } else if kind == istio::STATS {
         istio::stats(typed, cx).at("typed_config")?;
         filters.istio_stats = true;
     } else if kind == COMPRESSOR {
@@ -114,24 +113,12 @@ fn add(
             "HttpFilter.compressor",
             "compression is not supported yet: bodies pass as they are",
         );
-    } else if optional && !is_policy(kind) {
+    } else if optional && !unsupported::is_policy(kind) {
         cx.notice("HttpFilter.is_optional", "an optional filter is left out");
     } else {
-        return Err(unsupported_filter(name, kind));
+        return Err(unsupported::filter(name, kind));
     }
     Ok(())
-}
-
-fn is_policy(kind: &str) -> bool {
-    [
-        "rbac",
-        "ext_authz",
-        "jwt_authn",
-        "ratelimit",
-        "local_ratelimit",
-    ]
-    .iter()
-    .any(|policy| kind.contains(&format!(".{policy}.")))
 }
 
 fn router(typed: Typed, cx: &mut Cx<'_>) -> Result<()> {

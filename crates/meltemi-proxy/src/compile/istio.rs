@@ -7,6 +7,11 @@ use super::{At, Error, Result};
 use crate::model::{AlpnOverride, PeerMetadata};
 use serde::Deserialize;
 
+/// Istio's `istio.metadata_exchange` network filter.
+pub const METADATA_EXCHANGE: &str = "envoy.tcp.metadataexchange.config.MetadataExchange";
+/// Istio's statistics filter, as network and as HTTP filter.
+pub const STATS: &str = "stats.PluginConfig";
+
 /// `istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct AlpnConfig {

@@ -1,7 +1,7 @@
 //! Circuit breakers and outlier detection.
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
-use super::basic::{duration_or, u32_or};
+use super::basic::{bool_or, duration_or, u32_or};
 use super::context::Cx;
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result, pb};
@@ -114,7 +114,7 @@ pub fn outlier(value: proto::OutlierDetection, cx: &mut Cx<'_>) -> Result<Outlie
         detect_degraded_hosts,
     } = value;
     refuse!(monitors);
-    if super::cluster::flag(detect_degraded_hosts) {
+    if bool_or(detect_degraded_hosts, false) {
         return Err(Error::unsupported("detect_degraded_hosts"));
     }
     if u32_or(enforcing_success_rate, 100) > 0 {

@@ -41,6 +41,7 @@ mod subset;
 mod tcp;
 mod tls;
 mod transport;
+mod unsupported;
 
 pub(crate) use basic::{Location, fetch_timeout, location};
 pub use cluster::{CompiledCluster, cluster};

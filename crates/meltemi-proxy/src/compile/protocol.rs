@@ -161,3 +161,11 @@ fn keepalive(value: core::KeepaliveSettings) -> Result<(Option<Duration>, Option
         timeout(answer_timeout, None).at("timeout")?,
     ))
 }
+
+/// Lower-case token of an upgrade that works: CONNECT is no upgrade of HTTP/1.1.
+pub fn upgrade_token(upgrade_type: &str) -> Result<Box<str>> {
+    if upgrade_type.eq_ignore_ascii_case("connect") {
+        return Err(Error::new("CONNECT is not supported").at_field("upgrade_type"));
+    }
+    Ok(upgrade_type.to_ascii_lowercase().into())
+}

@@ -3,27 +3,15 @@
 
 use super::basic::{bool_or, inline_data, runtime_fraction};
 use super::context::Cx;
+use super::forward::Inherited;
 use super::per_filter::PerFilter;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result};
 use super::{forward, headers, matching, pb};
-use crate::model::{
-    Action, DirectResponse, Mirror, PathMatch, PathRewrite, Redirect, RetryPolicy, Route,
-    RouteMatch,
-};
+use crate::model::{Action, DirectResponse, PathMatch, PathRewrite, Redirect, Route, RouteMatch};
 use http::StatusCode;
 use pb::core::Metadata;
 use pb::route as proto;
-use std::sync::Arc;
-
-/// What a route takes from its virtual host and table when it says nothing itself.
-pub struct Inherited {
-    pub filters: PerFilter,
-    pub mirrors: Vec<Mirror>,
-    pub retry: Option<Arc<RetryPolicy>>,
-    /// Bound on a direct response's body in bytes.
-    pub max_body: u32,
-}
 
 pub fn route(value: proto::Route, above: &Inherited, cx: &mut Cx<'_>) -> Result<Route> {
     let proto::Route {

@@ -3,10 +3,11 @@
 
 use super::basic::{self, from_ads};
 use super::context::Cx;
+use super::forward::Inherited;
 use super::headers;
 use super::per_filter::PerFilter;
 use super::presence::{harmless, left_out, refuse};
-use super::route::{Inherited, route};
+use super::route::route;
 use super::{At, Error, Result};
 use super::{forward, pb, retry};
 use crate::model::{Domains, RequireTls, RouteTable, VirtualHost};
