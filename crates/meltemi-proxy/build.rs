@@ -1,11 +1,12 @@
 //! Prepares the schema that bootstrap files and `/config_dump` are read and written by.
 //!
-//! The `envoy-types` package carries the descriptor set of its protos but does not export
-//! it. This script finds the package, keeps the files reachable from what a bootstrap may
-//! hold, adds the few messages that only Istio's proxy knows, and writes it all as a compact
+//! Of the descriptors of the `envoy-types` package it keeps the files reachable from what a
+//! bootstrap may hold, adds the few messages that only Istio's proxy knows, and writes it all as a compact
 //! table that is used in place: nothing of it is parsed or copied at run time. The layout is
 //! described in `src/bootstrap/schema.rs`.
 
+#[path = "../../build/envoy_types.rs"]
+mod envoy_types;
 #[path = "build/istio.rs"]
 mod istio;
 #[path = "build/table.rs"]
@@ -15,7 +16,6 @@ use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::process::Command;
 
 /// Files with the messages that stand in `Any` fields of the configuration we compile, and
 /// those that `/config_dump` answers with.
@@ -53,48 +53,13 @@ const ROOTS: &[&str] = &[
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
-    let source = envoy_types_directory().join("src/generated/types.bin");
-    println!("cargo::rerun-if-changed={}", source.display());
-    let bytes = std::fs::read(&source)
-        .unwrap_or_else(|error| panic!("cannot read {}: {error}", source.display()));
-    let set = FileDescriptorSet::decode(&*bytes).expect("envoy-types holds a descriptor set");
+    let set = FileDescriptorSet::decode(&*envoy_types::descriptors())
+        .expect("envoy-types holds a descriptor set");
     let mut set = reachable(set);
     set.file.extend(istio::files());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     std::fs::write(out.join("schema.bin"), table::write(&set))
         .expect("the output directory is writable");
-}
-
-/// Where cargo has put the package's sources.
-fn envoy_types_directory() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").expect("cargo sets CARGO");
-    let metadata = |more: &[&str]| {
-        Command::new(&cargo)
-            .args(["metadata", "--format-version=1", "--locked"])
-            .args(more)
-            .output()
-            .expect("cargo can be started")
-    };
-    let mut output = metadata(&["--offline"]);
-    if !output.status.success() {
-        // Packages of other platforms are listed too, and may have to be downloaded.
-        output = metadata(&[]);
-    }
-    assert!(
-        output.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
-    metadata["packages"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|package| package["name"] == "envoy-types")
-        .and_then(|package| package["manifest_path"].as_str())
-        .and_then(|path| PathBuf::from(path).parent().map(PathBuf::from))
-        .expect("envoy-types is a dependency")
 }
 
 /// The files under [`ROOTS`] and everything they import, imports first.
