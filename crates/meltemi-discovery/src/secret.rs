@@ -57,7 +57,8 @@ pub fn translate(
                 .iter()
                 .filter_map(|port| port.tls.as_ref());
             for tls in policy.tls.iter().chain(ports) {
-                if !tls.credential_name.is_empty() {
+                let own = sds::of_any_namespace(&tls.credential_name).is_none();
+                if own && !tls.credential_name.is_empty() {
                     wanted.insert(tls.credential_name.clone());
                     wanted.insert(format!("{}-cacert", tls.credential_name));
                 }

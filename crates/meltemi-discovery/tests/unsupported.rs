@@ -155,3 +155,22 @@ fn gateway_servers_that_cannot_keep_clients_out_stay_closed() {
         assert_eq!(names, ["a.example"], "{field}");
     }
 }
+
+#[test]
+fn only_the_gateway_api_names_secrets_of_other_namespaces() {
+    let other = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: other}\ndata: {tls.crt: Y2VydA==, tls.key: a2V5}\n";
+    let named = GATEWAY.replace(", FIELD", "").replace(
+        "credentialName: a}",
+        "credentialName: kubernetes-gateway://other/s}",
+    );
+    let rule = rule("{tls: {mode: SIMPLE, credentialName: kubernetes-gateway://other/s}}");
+    let all = format!("{named}{other}---\n{rule}");
+    let (resources, issues) = translated(ProxyKind::Gateway, &all);
+    assert!(resources.secrets.is_empty(), "{:?}", resources.secrets);
+    let (_, told) = issues
+        .iter()
+        .find(|(field, _)| field == "spec.servers[0].tls.credentialName")
+        .unwrap();
+    assert!(told.contains("only a Gateway of the Gateway API"), "{told}");
+    assert!(!bytes_contain(&resources, "a.example"));
+}

@@ -440,3 +440,43 @@ fn ingresses_by_class_path_and_default() {
     let told = issue(&mesh, "spec.ingressClassName");
     assert_eq!(told.object.to_string(), "Ingress default/theirs");
 }
+
+#[test]
+fn a_gateway_has_the_workloads_that_were_deployed_for_it_or_that_it_names() {
+    let workload = |name: &str, labels: &str| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  selector: {{matchLabels: {labels}}}\n  template:\n    metadata: {{labels: {labels}, annotations: {{inject.istio.io/templates: gateway}}}}\n    spec: {{containers: [{{name: istio-proxy, image: auto}}]}}\n"
+        )
+    };
+    let gateway = |name: &str, address: &str| {
+        format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}}}\nspec:\n  gatewayClassName: istio\n{address}  listeners: [{{name: http, port: 7000, protocol: HTTP}}]\n"
+        )
+    };
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: edge}\nspec: {selector: {app: edge}, ports: [{name: http, port: 7000, targetPort: 7070}]}\n";
+    let routes = route(
+        "HTTPRoute",
+        "r",
+        "  parentRefs: [{name: own}, {name: named}]\n  rules: [{backendRefs: [{name: a, port: 80}]}]\n",
+    );
+    let mesh = mesh(
+        &(workload("own-istio", "{gateway.networking.k8s.io/gateway-name: own}")
+            + &workload("edge", "{app: edge}")
+            + service
+            + &gateway("own", "")
+            + &gateway("named", "  addresses: [{type: Hostname, value: edge}]\n")
+            + &routes),
+    );
+    let opens = |workload: &str, port: u16| {
+        let verdict = ask(&mesh, workload, &format!("http://x:{port}/"), &[]);
+        verdict.listener
+    };
+    assert_eq!(opens("own-istio", 7000).as_deref(), Some("0.0.0.0_7000"));
+    assert_eq!(opens("edge", 7000).as_deref(), Some("0.0.0.0_7070"));
+    assert_eq!(opens(GATEWAY, 7000), None);
+    let named = status(&mesh, meltemi_api::Kind::KubernetesGateway, "named");
+    assert_eq!(
+        named["addresses"][0]["value"],
+        "edge.default.svc.cluster.local"
+    );
+}

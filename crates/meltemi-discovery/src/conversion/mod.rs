@@ -14,8 +14,9 @@ mod status;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use meltemi_api::gateway_api::GROUP;
 use meltemi_api::k8s::Secret;
-use meltemi_api::{Meta, Object, ObjectKey, Typed};
+use meltemi_api::{Kind, Meta, Object, ObjectKey, Typed};
 use meltemi_registry::{Registry, Visibility};
 use serde_json::Value;
 
@@ -63,11 +64,26 @@ pub fn convert<'a>(
     place: &Place<'_>,
     issues: &mut Issues,
 ) -> Converted {
-    let objects: Vec<&Object> = objects.into_iter().collect();
+    let objects: Vec<&Object> = objects.into_iter().filter(|o| concerns(o)).collect();
     let mut converted = Converted::default();
+    if !objects.iter().any(|object| is_converted(object.meta.kind)) {
+        return converted;
+    }
     gateway_api::convert(&objects, place, &mut converted, issues);
     ingress::convert(&objects, place, &mut converted, issues);
     converted
+}
+
+/// Whether objects of a kind are converted.
+fn is_converted(kind: Kind) -> bool {
+    kind.group() == GROUP || matches!(kind, Kind::Ingress | Kind::IngressClass)
+}
+
+/// Whether conversion looks at an object itself: at what it converts, and at what that names and
+/// the registry does not have.
+fn concerns(object: &Object) -> bool {
+    let kind = object.meta.kind;
+    is_converted(kind) || matches!(kind, Kind::Namespace | Kind::ServiceEntry)
 }
 
 /// An object to convert.

@@ -211,13 +211,9 @@ fn served(context: &Context<'_>, source: &Source<'_, Spec>, issues: &mut Issues)
 
 /// Host names of the Services through which workloads serve it; of a workload without, its name.
 fn assigned(context: &Context<'_>, served: &Served) -> BTreeSet<String> {
-    let registry = context.place.registry;
     let mut found = BTreeSet::new();
-    for instance in registry.instances().filter(|instance| instance.gateway) {
-        let workload = &instance.workload;
-        let ips: Vec<_> = instance.ips().collect();
-        let targets = registry.targets(&workload.namespace, &workload.labels, &ips);
-        if !served.selects(&workload.namespace, &workload.labels, &targets) {
+    for (workload, targets) in &context.workloads {
+        if !served.selects(&workload.namespace, &workload.labels, targets) {
             continue;
         }
         if targets.is_empty() {

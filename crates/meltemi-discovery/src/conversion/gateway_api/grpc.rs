@@ -8,32 +8,10 @@ use meltemi_api::networking::{HttpMatchRequest, HttpRoute, HttpRouteDestination,
 
 use super::backends::Rules;
 use super::filters;
-use super::http::{Made, alternatives, refuse, values};
-use crate::rule::Rule;
+use super::http::{Made, each, refuse, values};
 
 pub fn rules(spec: &Spec, rules: &mut Rules<'_, '_>) -> Vec<Made> {
-    let mut made = Vec::new();
-    for (index, rule) in spec.rules.iter().enumerate() {
-        let field = format!("spec.rules[{index}]");
-        let before = (rules.unresolved.len(), rules.unsupported.len());
-        for (position, matching) in alternatives(&rule.matches).enumerate() {
-            // What is wrong is the same for every match.
-            rules.unresolved.truncate(before.0);
-            rules.unsupported.truncate(before.1);
-            let mut route = one(rule, matching, &field, rules);
-            if route.name.is_empty() {
-                let key = rules.route;
-                route.name = format!("{}.{}.{index}", key.namespace, key.name);
-            }
-            let object = rules.route.clone();
-            let field = match matching {
-                Some(_) => format!("{field}.matches[{position}]"),
-                None => field.clone(),
-            };
-            made.push((route, Rule { object, field }));
-        }
-    }
-    made
+    each(&spec.rules, |rule| &rule.matches, one, rules)
 }
 
 fn one(

@@ -21,19 +21,28 @@ const ATTEMPTS: u32 = 2;
 pub type Made = (HttpRoute, Rule);
 
 pub fn rules(spec: &Spec, rules: &mut Rules<'_, '_>) -> Vec<Made> {
-    let every = [HttpRouteRule::default()];
-    let (list, given) = match spec.rules.as_slice() {
-        [] => (&every[..], false),
-        list => (list, true),
-    };
+    if spec.rules.is_empty() {
+        // Everything, to nowhere.
+        let every = HttpRouteRule::default();
+        let object = rules.route.clone();
+        let field = "spec.rules".to_owned();
+        return vec![(one(&every, None, &field, rules), Rule { object, field })];
+    }
+    each(&spec.rules, |rule| &rule.matches, one, rules)
+}
+
+/// Makes a route of each rule and match.
+pub fn each<R, M>(
+    list: &[R],
+    matches: fn(&R) -> &Vec<M>,
+    one: impl Fn(&R, Option<&M>, &str, &mut Rules<'_, '_>) -> HttpRoute,
+    rules: &mut Rules<'_, '_>,
+) -> Vec<Made> {
     let mut made = Vec::new();
     for (index, rule) in list.iter().enumerate() {
-        let field = match given {
-            true => format!("spec.rules[{index}]"),
-            false => "spec.rules".to_owned(),
-        };
+        let field = format!("spec.rules[{index}]");
         let before = (rules.unresolved.len(), rules.unsupported.len());
-        for (position, matching) in alternatives(&rule.matches).enumerate() {
+        for (position, matching) in alternatives(matches(rule)).enumerate() {
             // What is wrong is the same for every match.
             rules.unresolved.truncate(before.0);
             rules.unsupported.truncate(before.1);
@@ -54,7 +63,7 @@ pub fn rules(spec: &Spec, rules: &mut Rules<'_, '_>) -> Vec<Made> {
 }
 
 /// The alternatives of a rule; one that takes everything where there are none.
-pub fn alternatives<T>(matches: &[T]) -> impl Iterator<Item = Option<&T>> {
+fn alternatives<T>(matches: &[T]) -> impl Iterator<Item = Option<&T>> {
     let everything = matches.is_empty().then_some(None);
     everything.into_iter().chain(matches.iter().map(Some))
 }

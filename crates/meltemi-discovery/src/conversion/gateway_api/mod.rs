@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use meltemi_api::gateway_api::ReferenceGrant;
 use meltemi_api::networking::ServiceEntry;
 use meltemi_api::{Object, Spec};
+use meltemi_registry::{ServiceTarget, Workload};
 
 use super::{Converted, Place, Source, sources};
 use crate::issue::Issues;
@@ -29,9 +30,45 @@ use virtual_services::VirtualServices;
 struct Context<'a> {
     place: &'a Place<'a>,
     grants: Grants<'a>,
-    /// All namespaces that are declared or used, and the labels of those that are declared.
+    /// All namespaces that are declared or that objects to convert are in, and the labels of those that are declared.
     namespaces: BTreeMap<&'a str, Option<&'a BTreeMap<String, String>>>,
     entries: Vec<Source<'a, ServiceEntry>>,
+    /// Workloads that are gateways, and the services that lead to them.
+    workloads: Vec<(&'a Workload, Vec<ServiceTarget>)>,
+}
+
+impl<'a> Context<'a> {
+    fn new(objects: &[&'a Object], place: &'a Place<'_>) -> Self {
+        let mut namespaces = BTreeMap::new();
+        for object in objects.iter().copied() {
+            let meta = &object.meta;
+            match &object.spec {
+                Spec::Namespace(_) => {
+                    namespaces.insert(meta.name.as_str(), Some(&meta.labels));
+                }
+                _ if meta.namespace.is_empty() => {}
+                _ => {
+                    namespaces.entry(meta.namespace.as_str()).or_insert(None);
+                }
+            }
+        }
+        let registry = place.registry;
+        let gateways = registry.instances().filter(|instance| instance.gateway);
+        Self {
+            place,
+            grants: Grants::new(sources::<ReferenceGrant>(objects)),
+            namespaces,
+            entries: sources(objects),
+            workloads: gateways
+                .map(|instance| {
+                    let workload = &*instance.workload;
+                    let ips: Vec<_> = instance.ips().collect();
+                    let (namespace, labels) = (&workload.namespace, &workload.labels);
+                    (workload, registry.targets(namespace, labels, &ips))
+                })
+                .collect(),
+        }
+    }
 }
 
 pub(super) fn convert<'a>(
@@ -40,25 +77,7 @@ pub(super) fn convert<'a>(
     converted: &mut Converted,
     issues: &mut Issues,
 ) {
-    let mut namespaces = BTreeMap::new();
-    for object in objects.iter().copied() {
-        let meta = &object.meta;
-        match &object.spec {
-            Spec::Namespace(_) => {
-                namespaces.insert(meta.name.as_str(), Some(&meta.labels));
-            }
-            _ if meta.namespace.is_empty() => {}
-            _ => {
-                namespaces.entry(meta.namespace.as_str()).or_insert(None);
-            }
-        }
-    }
-    let context = Context {
-        place,
-        grants: Grants::new(sources::<ReferenceGrant>(objects)),
-        namespaces,
-        entries: sources(objects),
-    };
+    let context = Context::new(objects, place);
     let mut gateways = gateways::convert(&context, objects, converted, issues);
     let mut services = VirtualServices::default();
     routes::convert(

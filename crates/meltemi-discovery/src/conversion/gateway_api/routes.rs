@@ -11,7 +11,7 @@ use super::Context;
 use super::backends::Rules;
 use super::gateways::Gateways;
 use super::http::Made;
-use super::parents::{Parent, Route, attach};
+use super::parents::{Parent, Route, Target, attach};
 use super::virtual_services::VirtualServices;
 use super::{grpc, http, l4};
 use crate::issue::Issues;
@@ -51,6 +51,17 @@ pub fn convert<'a>(
             for target in parents.iter().filter(of).flat_map(|parent| &parent.targets) {
                 services.http(&route, target, &made);
             }
+        }
+        let in_mesh = parents
+            .iter()
+            .flat_map(|parent| &parent.targets)
+            .any(Target::in_mesh);
+        if in_mesh && !route.hostnames.is_empty() {
+            issues.add(
+                &route.key,
+                "spec.hostnames",
+                "has no effect on calls of Services and ServiceEntries, which have names of their own; remove it, or attach the route to Gateways only",
+            );
         }
         report(&route, &parents, &found, converted, issues);
     }
