@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod control_plane;
 mod conversion;
+mod dynamic;
 pub mod endpoint;
 mod hosts;
 mod issue;

@@ -5,6 +5,13 @@ pub fn outbound(port: u16, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
 }
 
+/// Port and host of an outbound cluster.
+pub fn outbound_parts(cluster: &str) -> Option<(u16, &str)> {
+    let mut parts = cluster.strip_prefix("outbound|")?.splitn(3, '|');
+    let port = parts.next()?.parse().ok()?;
+    Some((port, parts.nth(1)?))
+}
+
 /// The SNI of mesh mTLS to an outbound cluster.
 pub fn outbound_sni(port: u16, subset: &str, host: &str) -> String {
     format!("outbound_.{port}_.{subset}_.{host}")
@@ -20,6 +27,7 @@ pub fn listener(bind: &str, port: u16) -> String {
 }
 
 pub const PASSTHROUGH: &str = "PassthroughCluster";
+pub const ALLOW_ANY_DYNAMIC_DNS: &str = "AllowAnyDynamicDNSCluster";
 pub const BLACK_HOLE: &str = "BlackHoleCluster";
 pub const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
 pub const VIRTUAL_OUTBOUND: &str = "virtualOutbound";

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-const SCENARIOS: [&str; 7] = [
+const SCENARIOS: [&str; 8] = [
     "bookinfo",
     "routing",
     "strict",
@@ -39,7 +39,80 @@ const SCENARIOS: [&str; 7] = [
     "traffic-policy",
     "gateway-tls",
     "policy",
+    "dynamic-dns",
 ];
+/// A scenario of our own: hosts that requests name, with each kind of TLS, and several caches for
+/// the requests of one port.
+const DYNAMIC_DNS: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: http, namespace: default}
+spec:
+  hosts: ["*.plain.test", "*.simple.test", "*.mutual.test", "*.careless.test", "*.mesh.test"]
+  resolution: DYNAMIC_DNS
+  ports:
+  - {number: 80, name: http, protocol: HTTP}
+  - {number: 81, name: grpc, protocol: GRPC}
+  - {number: 444, name: tls, protocol: TLS}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: simple, namespace: default}
+spec:
+  host: "*.simple.test"
+  trafficPolicy: {tls: {mode: SIMPLE, caCertificates: /etc/certs/ca.pem, sni: fixed.test}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: mutual, namespace: default}
+spec:
+  host: "*.mutual.test"
+  trafficPolicy:
+    outlierDetection: {consecutive5xxErrors: 3}
+    tls: {mode: MUTUAL, clientCertificate: /etc/certs/c.pem, privateKey: /etc/certs/k.pem, caCertificates: /etc/certs/ca.pem}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: careless, namespace: default}
+spec:
+  host: "*.careless.test"
+  trafficPolicy: {proxyProtocol: {}, tls: {mode: SIMPLE, insecureSkipVerify: true}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: mesh, namespace: default}
+spec:
+  host: "*.mesh.test"
+  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: egress, namespace: default}
+spec:
+  selector: {istio: egressgateway}
+  servers:
+  - port: {number: 444, name: tls, protocol: TLS}
+    hosts: ["*.plain.test"]
+    tls: {mode: PASSTHROUGH}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: egress, namespace: default}
+spec:
+  hosts: ["*.plain.test"]
+  gateways: [egress]
+  tls:
+  - match: [{port: 444, sniHosts: ["*.plain.test"]}]
+    route: [{destination: {host: "*.plain.test", port: {number: 444}}}]
+---
+apiVersion: mesh.istio.io/v1alpha1
+kind: MeshConfig
+metadata: {name: istio, namespace: istio-system}
+spec:
+  outboundTrafficPolicy:
+    mode: ALLOW_ANY_DYNAMIC_DNS
+    tls: {mode: SIMPLE, caCertificates: /etc/certs/ca.pem}
+"#;
 const PROXIES: [&str; 5] = [
     "productpage-v1",
     "reviews-v1",
@@ -194,7 +267,16 @@ async fn all_scenarios(envoy: &Path, cluster: &[Object], name: &str, delta: bool
 fn objects(cluster: &[Object], scenario: &str, certificates: &Path) -> Vec<Object> {
     let directory = common::shared("istiod-xds").unwrap();
     let mut objects = cluster.to_vec();
-    let config = std::fs::read_to_string(directory.join(scenario).join("config.yaml")).unwrap();
+    let config = match scenario {
+        "dynamic-dns" => {
+            objects.retain(|object| object.meta.kind != meltemi_api::Kind::MeshConfig);
+            DYNAMIC_DNS.to_owned()
+        }
+        captured => {
+            let file = directory.join(captured).join("config.yaml");
+            std::fs::read_to_string(file).unwrap()
+        }
+    };
     // Envoy refuses names of files that it cannot read.
     let files = certificates.display().to_string();
     objects.extend(common::objects(&config.replace("/etc/certs", &files)));

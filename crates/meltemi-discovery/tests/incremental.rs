@@ -49,6 +49,11 @@ const TEMPLATES: &[&[&str]] = &[
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: far, namespace: default}\nspec: {hosts: [far.example], location: MESH_INTERNAL, resolution: STATIC, addresses: [240.1.0.1], ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.9.9.9, serviceAccount: sa-b}]}",
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: far, namespace: default}\nspec: {hosts: [far.example], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 443, name: tls, protocol: TLS}]}",
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: far, namespace: default}\nspec: {hosts: ['*.example'], location: MESH_EXTERNAL, resolution: NONE, ports: [{number: 443, name: tls, protocol: TLS}]}",
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: far, namespace: default}\nspec: {hosts: ['*.example'], location: MESH_EXTERNAL, resolution: DYNAMIC_DNS, ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]}",
+    ],
+    &[
+        "apiVersion: mesh.istio.io/v1alpha1\nkind: MeshConfig\nmetadata: {name: istio, namespace: istio-system}\nspec: {outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}}",
+        "apiVersion: mesh.istio.io/v1alpha1\nkind: MeshConfig\nmetadata: {name: istio, namespace: istio-system}\nspec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY, tls: {mode: SIMPLE}}}",
     ],
     &[
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: web, namespace: default}\nspec: {hosts: [web], http: [{route: [{destination: {host: web, subset: v1}, weight: 90}, {destination: {host: web, subset: v2}, weight: 10}]}]}",

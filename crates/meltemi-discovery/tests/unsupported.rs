@@ -174,3 +174,48 @@ fn only_the_gateway_api_names_secrets_of_other_namespaces() {
     assert!(told.contains("only a Gateway of the Gateway API"), "{told}");
     assert!(!bytes_contain(&resources, "a.example"));
 }
+
+#[test]
+fn tls_to_unknown_hosts() {
+    let issues = |policy: &str| -> Vec<(String, String)> {
+        let text = format!(
+            "apiVersion: mesh.istio.io/v1alpha1\nkind: MeshConfig\nmetadata: {{name: istio, namespace: istio-system}}\nspec: {{outboundTrafficPolicy: {policy}}}\n"
+        );
+        let world = common::world(&common::objects(&text));
+        let issue = |issue: &meltemi_discovery::Issue| (issue.field.clone(), issue.message.clone());
+        world.issues.iter().map(issue).collect()
+    };
+    assert_eq!(issues("{mode: ALLOW_ANY_DYNAMIC_DNS}"), []);
+    let own = "{mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: SIMPLE, caCertificates: /ca.pem}}";
+    assert_eq!(issues(own), []);
+    let cases = [
+        (
+            "{mode: ALLOW_ANY, tls: {mode: SIMPLE}}",
+            "tls",
+            "has no effect without mode ALLOW_ANY_DYNAMIC_DNS",
+        ),
+        (
+            "{mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: SIMPLE, credentialName: ca}}",
+            "tls.credentialName",
+            "sidecars get no Secret",
+        ),
+        (
+            "{mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: SIMPLE, sni: fixed.test}}",
+            "tls.sni",
+            "has no effect",
+        ),
+        (
+            "{mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: SIMPLE, insecureSkipVerify: true}}",
+            "tls.insecureSkipVerify",
+            "not verified",
+        ),
+    ];
+    for (policy, field, message) in cases {
+        let found = issues(policy);
+        let [(at, said)] = &found[..] else {
+            panic!("{policy}: {found:?}");
+        };
+        assert_eq!(*at, format!("spec.outboundTrafficPolicy.{field}"));
+        assert!(said.contains(message), "{said}");
+    }
+}

@@ -69,6 +69,17 @@ pub fn apply(
         return;
     }
     let settings = policy.load_balancer.as_ref();
+    if discovery == Discovery::Dynamic {
+        cluster.lb_policy = LbPolicy::ClusterProvided as i32;
+        if let (Some(_), Some(rule)) = (settings, rule) {
+            issues.add(
+                &rule.key,
+                format!("{field}.loadBalancer"),
+                "has no effect with DYNAMIC_DNS, where requests name their host; remove it",
+            );
+        }
+        return;
+    }
     if let (Some(settings), Some(rule)) = (settings, rule) {
         for (set, name, instead) in [
             (

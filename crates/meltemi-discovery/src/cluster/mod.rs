@@ -11,10 +11,12 @@ pub use outbound::{Discovery, discovery, of_service};
 
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 
+use crate::dynamic;
 use crate::issue::Issues;
 use crate::names;
 use crate::pb::{self, cluster, core, structs};
 use crate::proxy::{Flavor, Proxy, ProxyKind};
+use crate::world::mesh::OutboundPolicy;
 use crate::world::scope::Scope;
 use meltemi_registry::ServiceTarget;
 
@@ -43,6 +45,9 @@ pub fn own(
     let mut clusters = vec![black_hole(scope)];
     if proxy.kind == ProxyKind::Sidecar {
         clusters.push(passthrough(scope, proxy));
+        if scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns {
+            clusters.push(unknown_hosts(scope, proxy));
+        }
         clusters.push(inbound_passthrough(scope));
         clusters.extend(inbound::translate(scope, proxy, targets, issues));
     }
@@ -81,9 +86,9 @@ fn original_destination(name: &str, scope: &Scope<'_>) -> cluster::Cluster {
 }
 
 /// Speaks upstream what the client spoke, and gives idle connections up after five minutes.
-fn downstream_protocol() -> (String, pb::Any) {
+fn downstream_protocol() -> upstream_http::HttpProtocolOptions {
     use upstream_http::http_protocol_options::{UpstreamProtocolOptions, UseDownstreamHttpConfig};
-    http_options(&upstream_http::HttpProtocolOptions {
+    upstream_http::HttpProtocolOptions {
         common_http_protocol_options: Some(core::HttpProtocolOptions {
             idle_timeout: Some(pb::seconds(300)),
             ..Default::default()
@@ -96,7 +101,7 @@ fn downstream_protocol() -> (String, pb::Any) {
             },
         )),
         ..Default::default()
-    })
+    }
 }
 
 fn http_options(options: &upstream_http::HttpProtocolOptions) -> (String, pb::Any) {
@@ -108,10 +113,39 @@ fn http_options(options: &upstream_http::HttpProtocolOptions) -> (String, pb::An
 
 fn passthrough(scope: &Scope<'_>, proxy: &Proxy) -> cluster::Cluster {
     cluster::Cluster {
-        typed_extension_protocol_options: [downstream_protocol()].into_iter().collect(),
+        typed_extension_protocol_options: [http_options(&downstream_protocol())]
+            .into_iter()
+            .collect(),
         filters: peer_metadata(proxy),
         ..original_destination(names::PASSTHROUGH, scope)
     }
+}
+
+/// Connects to the host that a request names, which no service has.
+fn unknown_hosts(scope: &Scope<'_>, proxy: &Proxy) -> cluster::Cluster {
+    let mut cluster = cluster::Cluster {
+        circuit_breakers: Some(traffic_policy::unlimited()),
+        filters: peer_metadata(proxy),
+        ..named(names::ALLOW_ANY_DYNAMIC_DNS, scope)
+    };
+    let tls = scope.world.mesh.outbound_tls();
+    let names = tls.map_or_else(dynamic::verified, tls::names_by_request);
+    dynamic::make(
+        &mut cluster,
+        dynamic::unknown_hosts(proxy),
+        !names.auto_san_validation,
+    );
+    cluster.transport_socket = tls.and_then(tls::to_unknown_hosts);
+    if tls.is_some_and(tls::is_custom) {
+        let istio = structs::structure([("alpn_override", structs::string("false"))]);
+        cluster.metadata = Some(structs::metadata("istio", istio));
+    }
+    let (name, any) = http_options(&upstream_http::HttpProtocolOptions {
+        upstream_http_protocol_options: Some(names),
+        ..downstream_protocol()
+    });
+    cluster.typed_extension_protocol_options.insert(name, any);
+    cluster
 }
 
 fn inbound_passthrough(scope: &Scope<'_>) -> cluster::Cluster {
@@ -119,7 +153,9 @@ fn inbound_passthrough(scope: &Scope<'_>) -> cluster::Cluster {
         // Istio names its statistics like the outbound one.
         alt_stat_name: format!("{};", names::PASSTHROUGH),
         upstream_bind_config: Some(inbound_source()),
-        typed_extension_protocol_options: [downstream_protocol()].into_iter().collect(),
+        typed_extension_protocol_options: [http_options(&downstream_protocol())]
+            .into_iter()
+            .collect(),
         ..original_destination(names::INBOUND_PASSTHROUGH, scope)
     }
 }

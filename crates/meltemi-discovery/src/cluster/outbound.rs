@@ -1,10 +1,11 @@
 //! The clusters of a service: one a port, and one more a subset.
 
-use meltemi_api::networking::{ClientTlsMode, Subset, TrafficPolicy};
+use meltemi_api::networking::{Subset, TrafficPolicy};
 use meltemi_registry::{Port, Protocol, Resolution, Service, matches};
 
 use super::traffic_policy::{self, Http};
 use super::{http_options, load_balancer, named, peer_metadata, service_metadata, tls, typed};
+use crate::dynamic;
 use crate::issue::Issues;
 use crate::names;
 use crate::pb::{self, cluster, core, structs};
@@ -21,6 +22,8 @@ pub enum Discovery {
     StrictDns,
     LogicalDns,
     OriginalDestination,
+    /// Requests and connections name their host.
+    Dynamic,
     /// No endpoint at all: every request fails with "no healthy upstream".
     Static,
 }
@@ -36,7 +39,7 @@ pub fn discovery(service: &Service, kind: ProxyKind) -> Discovery {
         // Nobody's connection tells a gateway where it was to go.
         Resolution::Passthrough if kind == ProxyKind::Gateway => Discovery::Eds,
         Resolution::Passthrough => Discovery::OriginalDestination,
-        Resolution::DynamicDns => Discovery::Static,
+        Resolution::DynamicDns => Discovery::Dynamic,
     }
 }
 
@@ -49,17 +52,6 @@ pub fn of_service(
     rule: Option<&Rule>,
     issues: &mut Issues,
 ) -> Vec<cluster::Cluster> {
-    if service.resolution == Resolution::DynamicDns {
-        issues.add(
-            &meltemi_api::ObjectKey::new(
-                meltemi_api::Kind::ServiceEntry,
-                &service.namespace,
-                &service.name,
-            ),
-            "spec.resolution",
-            "DYNAMIC_DNS is not supported; use DNS for a host, NONE for a wildcard. Requests to it fail",
-        );
-    }
     let mut clusters = Vec::new();
     for port in &service.ports {
         if port.protocol != Protocol::Udp {
@@ -154,11 +146,7 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
             .fields
             .insert("external".to_owned(), structs::boolean(true));
     }
-    let custom_tls = policy
-        .tls
-        .as_ref()
-        .is_some_and(|tls| matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
-    if custom_tls {
+    if policy.tls.as_ref().is_some_and(tls::is_custom) {
         // The ALPN filter leaves such clusters alone: their server is not a sidecar.
         metadata
             .fields
@@ -194,6 +182,17 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
         field: &field,
     };
     tls::apply(&mut cluster, &mut http, &tls, discovery, issues);
+    if discovery == Discovery::Dynamic {
+        let names = policy.tls.as_ref();
+        let names = names.map_or_else(dynamic::verified, tls::names_by_request);
+        http.auto_sni = names.auto_sni;
+        http.auto_san_validation = names.auto_san_validation;
+        dynamic::make(
+            &mut cluster,
+            dynamic::cache(service),
+            !names.auto_san_validation,
+        );
+    }
     if let Some(options) = http.options() {
         let (name, any) = http_options(&options);
         cluster.typed_extension_protocol_options.insert(name, any);
@@ -210,9 +209,7 @@ fn unsupported(
     issues: &mut Issues,
 ) -> bool {
     let crl = policy.tls.as_ref().is_some_and(|tls| {
-        !tls.ca_crl.is_empty()
-            && !tls.credential_name.is_empty()
-            && matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
+        !tls.ca_crl.is_empty() && !tls.credential_name.is_empty() && tls::is_custom(tls)
     });
     if let Some(rule) = rule {
         for (set, name, what) in [
@@ -253,7 +250,11 @@ fn mesh_mode(input: &Input<'_>, passthrough_lb: bool) -> Option<MtlsMode> {
     if service.external {
         return None;
     }
-    if service.resolution == Resolution::Passthrough || passthrough_lb {
+    let unknown = matches!(
+        service.resolution,
+        Resolution::Passthrough | Resolution::DynamicDns
+    );
+    if unknown || passthrough_lb {
         let endpoints = service.endpoints(input.port.number);
         if endpoints.is_empty() || endpoints.iter().any(|e| !e.workload.mutual_tls) {
             return None;
@@ -275,6 +276,8 @@ fn discover(cluster: &mut cluster::Cluster, discovery: Discovery, input: &Input<
         Discovery::LogicalDns => DiscoveryType::LogicalDns,
         Discovery::OriginalDestination => DiscoveryType::OriginalDst,
         Discovery::Static => DiscoveryType::Static,
+        // Written when it is known what TLS asks of it.
+        Discovery::Dynamic => return,
     };
     cluster.cluster_discovery_type = Some(typed(kind));
     match discovery {
@@ -285,7 +288,7 @@ fn discover(cluster: &mut cluster::Cluster, discovery: Discovery, input: &Input<
             });
         }
         Discovery::StrictDns | Discovery::LogicalDns => by_name(cluster, input),
-        Discovery::OriginalDestination | Discovery::Static => {}
+        Discovery::OriginalDestination | Discovery::Dynamic | Discovery::Static => {}
     }
 }
 

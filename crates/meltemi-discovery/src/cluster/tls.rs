@@ -3,7 +3,7 @@
 use meltemi_api::networking::{
     ClientTlsMode, ClientTlsSettings, ProxyProtocolVersion, TrafficPolicy,
 };
-use meltemi_registry::{Port, Service};
+use meltemi_registry::{Port, Resolution, Service};
 
 use super::Discovery;
 use super::traffic_policy::{Http, Version};
@@ -103,15 +103,7 @@ fn custom(
     input: &Input<'_>,
     issues: &mut Issues,
 ) -> tls::UpstreamTlsContext {
-    let mutual = settings.mode == ClientTlsMode::Mutual;
-    let mut common = tls::CommonTlsContext {
-        tls_params: Some(sds::client_params()),
-        ..Default::default()
-    };
-    if http.version == Version::Http2 {
-        common.alpn_protocols.push("h2".to_owned());
-    }
-    let skip_verification = settings.insecure_skip_verify.unwrap_or(false);
+    let skip_verification = skips_verification(settings);
     if skip_verification && let Some(rule) = input.rule {
         issues.add(
             &rule.key,
@@ -119,13 +111,7 @@ fn custom(
             "the server's certificate is not verified: anyone on the path can answer in its place",
         );
     }
-    let names: Vec<_> = settings
-        .subject_alt_names
-        .iter()
-        .map(|name| pb::exact(name))
-        .collect();
-    let by_secret = !settings.credential_name.is_empty();
-    if by_secret
+    if !settings.credential_name.is_empty()
         && input.proxy.kind == ProxyKind::Sidecar
         && input.rule.is_some_and(|rule| rule.selector.is_empty())
         && let Some(rule) = input.rule
@@ -136,14 +122,86 @@ fn custom(
             "sidecars get Secrets only through a rule with workloadSelector; add one, or give files. Connections fail until then",
         );
     }
-    if by_secret {
+    if settings.sni.is_empty() {
+        // The server is asked for, and has to be, the host that the request names.
+        http.auto_sni = true;
+        http.auto_san_validation = settings.subject_alt_names.is_empty() && !skip_verification;
+    }
+    let mut context = client(settings, http.version == Version::Http2);
+    if input.service.resolution == Resolution::DynamicDns && !context.sni.is_empty() {
+        context.sni.clear();
+        if let Some(rule) = input.rule {
+            issues.add(
+                &rule.key,
+                format!("{}.tls.sni", input.field),
+                "has no effect with DYNAMIC_DNS: the host that a request names is sent",
+            );
+        }
+    }
+    context
+}
+
+fn skips_verification(settings: &ClientTlsSettings) -> bool {
+    settings.insecure_skip_verify.unwrap_or(false)
+}
+
+/// Whether the host that a request names is sent as SNI and has to stand in the server's
+/// certificate, for clusters that connect to what requests name. Peers of the mesh are known by
+/// their identity.
+pub fn names_by_request(settings: &ClientTlsSettings) -> core::UpstreamHttpProtocolOptions {
+    let by_identity = settings.mode == ClientTlsMode::IstioMutual;
+    core::UpstreamHttpProtocolOptions {
+        auto_sni: true,
+        auto_san_validation: !by_identity && !skips_verification(settings),
+        ..Default::default()
+    }
+}
+
+/// The server is not part of the mesh: it is not spoken to as a sidecar is.
+pub fn is_custom(settings: &ClientTlsSettings) -> bool {
+    matches!(settings.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
+}
+
+/// The transport to hosts that no service has; `None`: plaintext.
+pub fn to_unknown_hosts(settings: &ClientTlsSettings) -> Option<core::TransportSocket> {
+    let context = match settings.mode {
+        ClientTlsMode::Disable => return None,
+        ClientTlsMode::IstioMutual => {
+            let identities = settings.subject_alt_names.iter().cloned().collect();
+            sds::mesh_client(&identities, &settings.sni, false)
+        }
+        ClientTlsMode::Simple | ClientTlsMode::Mutual => tls::UpstreamTlsContext {
+            sni: String::new(),
+            ..client(settings, false)
+        },
+    };
+    Some(pb::transport_socket(TLS_SOCKET, &context))
+}
+
+/// A client's context as settings say.
+fn client(settings: &ClientTlsSettings, http2: bool) -> tls::UpstreamTlsContext {
+    let mutual = settings.mode == ClientTlsMode::Mutual;
+    let mut common = tls::CommonTlsContext {
+        tls_params: Some(sds::client_params()),
+        ..Default::default()
+    };
+    if http2 {
+        common.alpn_protocols.push("h2".to_owned());
+    }
+    let verifies = !skips_verification(settings);
+    let names: Vec<_> = settings
+        .subject_alt_names
+        .iter()
+        .map(|name| pb::exact(name))
+        .collect();
+    if !settings.credential_name.is_empty() {
         let secret = &settings.credential_name;
         if mutual {
             common
                 .tls_certificate_sds_secret_configs
                 .push(sds::kubernetes(secret));
         }
-        if !skip_verification {
+        if verifies {
             common.validation_context_type = Some(sds::combined(
                 names,
                 sds::kubernetes(&format!("{secret}-cacert")),
@@ -156,7 +214,7 @@ fn custom(
                 &settings.private_key,
             ));
         }
-        if !skip_verification {
+        if verifies {
             let roots =
                 if settings.ca_certificates.is_empty() || settings.ca_certificates == "system" {
                     sds::SYSTEM_ROOTS
@@ -173,11 +231,6 @@ fn custom(
                 ),
             );
         }
-    }
-    if settings.sni.is_empty() {
-        // The server is asked for, and has to be, the host that the request names.
-        http.auto_sni = true;
-        http.auto_san_validation = settings.subject_alt_names.is_empty() && !skip_verification;
     }
     tls::UpstreamTlsContext {
         common_tls_context: Some(common),

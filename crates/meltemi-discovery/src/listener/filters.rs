@@ -1,5 +1,6 @@
 //! The network, HTTP and listener filters that Istio puts everywhere.
 
+use envoy_types::pb::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::grpc_stats::v3 as grpc_stats;
@@ -10,6 +11,7 @@ use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::Tl
 use prost::{Message, Name};
 use serde_json::json;
 
+use crate::dynamic;
 use crate::pb::istio::{AlpnFilterConfig, AlpnOverride, typed_struct};
 use crate::pb::{self, Any, hcm, listener};
 use crate::proxy::Flavor;
@@ -33,7 +35,7 @@ pub fn network_any(name: &str, config: Any) -> listener::Filter {
     }
 }
 
-fn http_any(name: &str, config: Any) -> hcm::HttpFilter {
+pub fn http_any(name: &str, config: Any) -> hcm::HttpFilter {
     hcm::HttpFilter {
         name: name.to_owned(),
         config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),
@@ -42,8 +44,8 @@ fn http_any(name: &str, config: Any) -> hcm::HttpFilter {
 }
 
 /// The HTTP filters of a connection manager, in Istio's order; Envoy's own build gets only
-/// those it knows.
-pub fn http(side: Side, flavor: Flavor) -> Vec<hcm::HttpFilter> {
+/// those it knows. `caches`: where hosts of requests are resolved.
+pub fn http(side: Side, flavor: Flavor, caches: Vec<DnsCacheConfig>) -> Vec<hcm::HttpFilter> {
     let istio = flavor == Flavor::Meltemi;
     let mut filters = Vec::new();
     if istio {
@@ -75,6 +77,7 @@ pub fn http(side: Side, flavor: Flavor) -> Vec<hcm::HttpFilter> {
     if istio {
         filters.push(http_any("istio.stats", stats(side)));
     }
+    filters.extend(caches.into_iter().map(dynamic::http));
     filters.push(http_any(
         "envoy.filters.http.router",
         pb::any(&Router::default()),

@@ -46,6 +46,7 @@ fn write(
             Side::Gateway,
             format!("outbound_{}_{};", gateway.bind, gateway.port),
             Routes::Named(name.clone()),
+            Vec::new(),
         );
         let mut chain = super::chain(vec![manager]);
         if server.is_https() {
@@ -205,7 +206,7 @@ fn tls_routes(
                     Chain {
                         sni,
                         subnets: matching.destination_subnets.clone(),
-                        filters: tcp::chain(proxy, Side::Gateway, &config),
+                        filters: tcp::chain(scope, proxy, Side::Gateway, &config),
                         metadata: Some(service.tls_rule(index, position).metadata(&service.key)),
                     },
                 );
@@ -255,7 +256,7 @@ fn tcp_routes(
                 Chain {
                     sni: Vec::new(),
                     subnets,
-                    filters: tcp::chain(proxy, Side::Gateway, &config),
+                    filters: tcp::chain(scope, proxy, Side::Gateway, &config),
                     metadata: Some(service.tcp_rules[index].metadata(&service.key)),
                 },
             );

@@ -1,5 +1,6 @@
 //! HTTP connection managers.
 
+use envoy_types::pb::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
 use envoy_types::pb::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
 use envoy_types::pb::envoy::r#type::metadata::v3::{
     MetadataKey, MetadataKind, metadata_key, metadata_kind,
@@ -21,13 +22,14 @@ pub enum Routes {
     Inline(Box<route::RouteConfiguration>),
 }
 
-/// The network filter of a connection manager.
+/// The network filter of a connection manager. `caches`: where hosts of requests are resolved.
 pub fn filter(
     scope: &Scope<'_>,
     proxy: &Proxy,
     side: Side,
     stat_prefix: String,
     routes: Routes,
+    caches: Vec<DnsCacheConfig>,
 ) -> listener::Filter {
     let mesh = &scope.world.mesh;
     let mut manager = hcm::HttpConnectionManager {
@@ -39,7 +41,7 @@ pub fn filter(
             }
         }),
         access_log: access_log::all(&mesh.config),
-        http_filters: filters::http(side, proxy.flavor),
+        http_filters: filters::http(side, proxy.flavor, caches),
         upgrade_configs: vec![parts::UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()

@@ -131,7 +131,7 @@ fn virtual_inbound(
             destination_port: pb::u32v(u32::from(mesh.inbound_port)),
             ..Default::default()
         }),
-        filters: tcp::chain(proxy, Side::Inbound, &black_hole),
+        filters: tcp::chain(scope, proxy, Side::Inbound, &black_hole),
         ..Default::default()
     }];
     chains.extend(filter_chains(scope, proxy, &catch_all));
@@ -243,11 +243,12 @@ fn filter_chain(
             Side::Inbound,
             stat_prefix,
             Routes::Inline(Box::new(routes)),
+            Vec::new(),
         ));
         filters
     } else {
         let config = tcp::to_cluster(scope, &inbound.cluster);
-        tcp::chain(proxy, Side::Inbound, &config)
+        tcp::chain(scope, proxy, Side::Inbound, &config)
     };
     let mesh_tls = way.mesh_tls.then(|| {
         let mesh = &scope.world.mesh;

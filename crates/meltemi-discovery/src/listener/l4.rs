@@ -1,6 +1,6 @@
 //! Filter chains of TCP and TLS routes, for one service port of a sidecar's listener.
 
-use meltemi_registry::{Port, Service};
+use meltemi_registry::{Port, Resolution, Service};
 
 use super::filters::Side;
 use super::tcp;
@@ -121,7 +121,7 @@ impl<'w> Input<'_, 'w> {
             let policy = destination_rule::at_port(rule.traffic_policy.as_ref(), self.port.number);
             tcp::apply(&mut config, &policy);
         }
-        tcp::chain(self.proxy, Side::Outbound, &config)
+        tcp::chain(self.scope, self.proxy, Side::Outbound, &config)
     }
 }
 
@@ -132,7 +132,8 @@ pub fn chains(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
         if !routed.is_empty() {
             return routed;
         }
-        let sni = if input.shared_address || !input.subnets.is_empty() {
+        let dynamic = input.service.resolution == Resolution::DynamicDns;
+        let sni = if dynamic || input.shared_address || !input.subnets.is_empty() {
             vec![input.service.hostname.to_string()]
         } else {
             Vec::new()
@@ -181,7 +182,7 @@ fn tls(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                     Chain {
                         sni,
                         subnets,
-                        filters: tcp::chain(input.proxy, Side::Outbound, &config),
+                        filters: tcp::chain(input.scope, input.proxy, Side::Outbound, &config),
                         metadata: Some(
                             virtual_service
                                 .tls_rule(index, position)
@@ -250,7 +251,7 @@ fn plain(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                     } else {
                         subnets
                     },
-                    filters: tcp::chain(input.proxy, Side::Outbound, &config),
+                    filters: tcp::chain(input.scope, input.proxy, Side::Outbound, &config),
                     metadata: Some(virtual_service.tcp_rules[index].metadata(key)),
                 },
             );

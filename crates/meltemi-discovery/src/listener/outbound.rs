@@ -2,6 +2,7 @@
 //! and the unbound ones that it hands them to by original destination.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use meltemi_api::networking::CaptureMode;
 use meltemi_registry::{Port, Protocol, Provider, Resolution, Service, Target};
@@ -10,10 +11,12 @@ use super::filters::{self, Side};
 use super::hcm::{self, Routes};
 use super::l4::{self, Chain};
 use super::{access_log, tcp};
+use crate::dynamic;
 use crate::issue::Issues;
 use crate::names;
-use crate::pb::{self, core, listener};
+use crate::pb::{self, core, listener, route};
 use crate::proxy::Proxy;
+use crate::world::mesh::{Mesh, OutboundPolicy};
 use crate::world::scope::{Egress, Scope};
 
 /// An HTTP listener and the name of its route configuration.
@@ -48,7 +51,7 @@ pub fn translate(
     for (position, egress) in scope.egress.iter().enumerate() {
         for service in &egress.services {
             for port in &service.ports {
-                if port.protocol != Protocol::Udp && service.resolution != Resolution::DynamicDns {
+                if port.protocol != Protocol::Udp {
                     add(
                         &mut entries,
                         scope,
@@ -287,6 +290,7 @@ fn write(
             Side::Outbound,
             format!("outbound_{bind}_{port};"),
             Routes::Named(http.route_name.clone()),
+            dynamic::caches(scope, proxy, &scope.egress[http.egress], http.port),
         );
         chains.push(listener::FilterChain {
             filter_chain_match: Some(plaintext_http()),
@@ -345,7 +349,7 @@ fn pass_on(scope: &Scope<'_>, proxy: &Proxy) -> listener::FilterChain {
     listener::FilterChain {
         name: "PassthroughFilterChain".to_owned(),
         filter_chain_match: Some(Default::default()),
-        filters: tcp::chain(proxy, Side::Outbound, &config),
+        filters: tcp::chain(scope, proxy, Side::Outbound, &config),
         ..Default::default()
     }
 }
@@ -355,6 +359,25 @@ fn virtual_outbound(scope: &Scope<'_>, proxy: &Proxy) -> listener::Listener {
     let mut black_hole = tcp::to_cluster(scope, names::BLACK_HOLE);
     black_hole.access_log.clear();
     let catch_all = tcp::to_cluster(scope, tcp::fallback_cluster(scope.outbound_policy));
+    // A connection to the listener itself would be passed on to itself for ever.
+    let mut chains = vec![listener::FilterChain {
+        name: "virtualOutbound-blackhole".to_owned(),
+        filter_chain_match: Some(listener::FilterChainMatch {
+            destination_port: pb::u32v(u32::from(mesh.outbound_port)),
+            ..Default::default()
+        }),
+        filters: tcp::chain(scope, proxy, Side::Outbound, &black_hole),
+        ..Default::default()
+    }];
+    let resolves = scope.outbound_policy == OutboundPolicy::AllowAnyDynamicDns;
+    if resolves {
+        chains.push(unknown_hosts(scope, proxy));
+    }
+    chains.push(listener::FilterChain {
+        name: "virtualOutbound-catchall-tcp".to_owned(),
+        filters: tcp::chain(scope, proxy, Side::Outbound, &catch_all),
+        ..Default::default()
+    });
     let (address, additional_addresses) =
         super::addresses(proxy, names::WILDCARD, mesh.outbound_port);
     listener::Listener {
@@ -363,26 +386,49 @@ fn virtual_outbound(scope: &Scope<'_>, proxy: &Proxy) -> listener::Listener {
         additional_addresses,
         use_original_dst: pb::boolv(true),
         access_log: access_log::listener(&mesh.config),
-        filter_chains: vec![
-            // A connection to the listener itself would be passed on to itself for ever.
-            listener::FilterChain {
-                name: "virtualOutbound-blackhole".to_owned(),
-                filter_chain_match: Some(listener::FilterChainMatch {
-                    destination_port: pb::u32v(u32::from(mesh.outbound_port)),
-                    ..Default::default()
-                }),
-                filters: tcp::chain(proxy, Side::Outbound, &black_hole),
-                ..Default::default()
-            },
-            listener::FilterChain {
-                name: "virtualOutbound-catchall-tcp".to_owned(),
-                filters: tcp::chain(proxy, Side::Outbound, &catch_all),
-                ..Default::default()
-            },
-        ],
+        filter_chains: chains,
+        listener_filters: resolves.then(filters::http_inspector).into_iter().collect(),
+        listener_filters_timeout: resolves.then(|| pb::duration(detection_timeout(mesh))),
+        continue_on_listener_filters_timeout: resolves,
         max_connections_to_accept_per_socket_event: pb::u32v(1),
         transparent: proxy.tproxy.then_some(true).and_then(pb::boolv),
         traffic_direction: core::TrafficDirection::Outbound as i32,
         ..Default::default()
+    }
+}
+
+/// Plaintext HTTP to hosts that no service has: they are resolved.
+fn unknown_hosts(scope: &Scope<'_>, proxy: &Proxy) -> listener::FilterChain {
+    let routes = route::RouteConfiguration {
+        virtual_hosts: vec![crate::route::fallback(scope.outbound_policy)],
+        validate_clusters: pb::boolv(false),
+        ..Default::default()
+    };
+    let manager = hcm::filter(
+        scope,
+        proxy,
+        Side::Outbound,
+        format!("{};", names::ALLOW_ANY_DYNAMIC_DNS),
+        Routes::Inline(Box::new(routes)),
+        vec![dynamic::unknown_hosts(proxy)],
+    );
+    listener::FilterChain {
+        name: "virtualOutbound-catchall-tcp-http".to_owned(),
+        filter_chain_match: Some(listener::FilterChainMatch {
+            // By transport it would hide the chain for everything else.
+            transport_protocol: String::new(),
+            ..plaintext_http()
+        }),
+        ..super::chain(vec![manager])
+    }
+}
+
+/// How long a client on any port at all is waited for to speak first. Of servers that do so
+/// instead nothing is known here: they must not be waited for in vain.
+fn detection_timeout(mesh: &Mesh) -> Duration {
+    const UNKNOWN_PORTS: Duration = Duration::from_secs(1);
+    match mesh.protocol_detection_timeout {
+        Duration::ZERO => UNKNOWN_PORTS,
+        given => given,
     }
 }

@@ -2,9 +2,11 @@
 
 use envoy_types::pb::envoy::r#type::v3::{HashPolicy, hash_policy};
 use meltemi_api::networking::{RouteDestination, TrafficPolicy};
+use meltemi_registry::Resolution;
 
 use super::access_log;
 use super::filters::{self, Side};
+use crate::dynamic;
 use crate::issue::Issues;
 use crate::names;
 use crate::pb::{self, listener, tcp_proxy};
@@ -28,7 +30,12 @@ pub fn to_cluster(scope: &Scope<'_>, cluster: &str) -> tcp_proxy::TcpProxy {
 }
 
 /// The network filters of an outbound TCP chain.
-pub fn chain(proxy: &Proxy, side: Side, config: &tcp_proxy::TcpProxy) -> Vec<listener::Filter> {
+pub fn chain(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    side: Side,
+    config: &tcp_proxy::TcpProxy,
+) -> Vec<listener::Filter> {
     let mut chain = Vec::new();
     if proxy.flavor == Flavor::Meltemi {
         if side == Side::Inbound {
@@ -51,14 +58,27 @@ pub fn chain(proxy: &Proxy, side: Side, config: &tcp_proxy::TcpProxy) -> Vec<lis
         chain.push(filters::network("envoy.filters.network.tcp_proxy", &closed));
         return chain;
     }
+    chain.extend(by_sni(scope, config));
     chain.push(filters::network("envoy.filters.network.tcp_proxy", config));
     chain
+}
+
+/// Where the only destination is a wildcard host, the connection's SNI says which one is meant.
+fn by_sni(scope: &Scope<'_>, config: &tcp_proxy::TcpProxy) -> Option<listener::Filter> {
+    let Some(tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(name)) = &config.cluster_specifier
+    else {
+        return None;
+    };
+    let (port, host) = names::outbound_parts(name)?;
+    let service = scope.service(host)?;
+    (service.resolution == Resolution::DynamicDns)
+        .then(|| dynamic::by_sni(dynamic::cache(service), port))
 }
 
 /// Where connections go that nothing else takes.
 pub fn fallback_cluster(policy: OutboundPolicy) -> &'static str {
     match policy {
-        OutboundPolicy::AllowAny => names::PASSTHROUGH,
+        OutboundPolicy::AllowAny | OutboundPolicy::AllowAnyDynamicDns => names::PASSTHROUGH,
         OutboundPolicy::RegistryOnly => names::BLACK_HOLE,
     }
 }
@@ -93,6 +113,16 @@ pub fn to_destinations(
         let mut config = to_cluster(scope, &cluster);
         settings(&mut config, scope, only, listen_port);
         return config;
+    }
+    for (index, route) in &positive {
+        let service = scope.service(&route.destination.host);
+        if service.is_some_and(|service| service.resolution == Resolution::DynamicDns) {
+            issues.add(
+                &rule.object,
+                rule.destination(*index),
+                "connections are closed, because a host with DYNAMIC_DNS is resolved as the only destination alone; remove the others",
+            );
+        }
     }
     let clusters = positive
         .into_iter()

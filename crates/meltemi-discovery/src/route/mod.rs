@@ -15,7 +15,7 @@ mod retry;
 
 pub use discovered::{discovered, encode_hosts};
 pub use inbound::translate as inbound;
-pub use outbound::translate as outbound;
+pub use outbound::{fallback, translate as outbound};
 
 use meltemi_api::networking::Destination;
 use meltemi_api::{Kind, ObjectKey};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use meltemi_registry::{Protocol, Provider, Resolution, Service};
+use meltemi_registry::{Protocol, Provider, Service};
 
 use super::http_route::{self, Context};
 use super::{hash, matching, retry};
@@ -167,10 +167,9 @@ impl<'a, 'w> Routes<'a, 'w> {
 }
 
 fn serves_http(service: &Service, port: u16) -> bool {
-    service.resolution != Resolution::DynamicDns
-        && service
-            .port(port)
-            .is_some_and(|port| port.protocol.is_http() || port.protocol == Protocol::Sniffed)
+    service
+        .port(port)
+        .is_some_and(|port| port.protocol.is_http() || port.protocol == Protocol::Sniffed)
 }
 
 /// The services that a VirtualService is for, exact hosts first, and its hosts that no service
@@ -289,18 +288,22 @@ fn default_route(scope: &Scope<'_>, service: &Service, port: u16) -> route::Rout
     deprecated,
     reason = "Istio's proxies read max_grpc_timeout; max_stream_duration would also bound the response"
 )]
-fn fallback(policy: OutboundPolicy) -> route::VirtualHost {
+pub fn fallback(policy: OutboundPolicy) -> route::VirtualHost {
+    let to = |cluster: &str| {
+        route::route::Action::Route(route::RouteAction {
+            cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(
+                cluster.to_owned(),
+            )),
+            timeout: Some(pb::seconds(0)),
+            max_grpc_timeout: Some(pb::seconds(0)),
+            ..Default::default()
+        })
+    };
     let (name, action) = match policy {
-        OutboundPolicy::AllowAny => (
-            "allow_any",
-            route::route::Action::Route(route::RouteAction {
-                cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(
-                    cluster_names::PASSTHROUGH.to_owned(),
-                )),
-                timeout: Some(pb::seconds(0)),
-                max_grpc_timeout: Some(pb::seconds(0)),
-                ..Default::default()
-            }),
+        OutboundPolicy::AllowAny => ("allow_any", to(cluster_names::PASSTHROUGH)),
+        OutboundPolicy::AllowAnyDynamicDns => (
+            "allow_any_dynamic_dns",
+            to(cluster_names::ALLOW_ANY_DYNAMIC_DNS),
         ),
         OutboundPolicy::RegistryOnly => (
             "block_all",

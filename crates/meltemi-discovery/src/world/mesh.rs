@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meltemi_api::ObjectKey;
 use meltemi_api::mesh::{InboundTrafficPolicyMode, MeshConfig, MeshOutboundTrafficPolicyMode};
-use meltemi_api::networking::{H2UpgradePolicy, TcpKeepalive};
+use meltemi_api::networking::{ClientTlsSettings, H2UpgradePolicy, TcpKeepalive};
+
+use crate::issue::Issues;
 
 /// Where traffic goes that no service or route covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OutboundPolicy {
     /// To where the application sent it.
     AllowAny,
+    /// Plaintext HTTP to the host that it names, everything else as with `AllowAny`.
+    AllowAnyDynamicDns,
     /// Nowhere.
     RegistryOnly,
 }
@@ -66,7 +71,10 @@ impl Mesh {
                 .unwrap_or_else(|| "istio-system".to_owned()),
             outbound_policy: match config.outbound_traffic_policy.as_ref().map(|p| p.mode) {
                 Some(MeshOutboundTrafficPolicyMode::RegistryOnly) => OutboundPolicy::RegistryOnly,
-                _ => OutboundPolicy::AllowAny,
+                Some(MeshOutboundTrafficPolicyMode::AllowAnyDynamicDns) => {
+                    OutboundPolicy::AllowAnyDynamicDns
+                }
+                Some(MeshOutboundTrafficPolicyMode::AllowAny) | None => OutboundPolicy::AllowAny,
             },
             inbound_to_localhost: config
                 .inbound_traffic_policy
@@ -95,6 +103,50 @@ impl Mesh {
             .or_else(|| given(&self.config.ingress_service).filter(|name| name != INGRESS_SERVICE))
             .unwrap_or_else(|| "ingressgateway".to_owned());
         [("istio".to_owned(), value)].into()
+    }
+
+    /// TLS to hosts that no service has.
+    pub fn outbound_tls(&self) -> Option<&ClientTlsSettings> {
+        let policy = self.config.outbound_traffic_policy.as_ref()?;
+        let dynamic = self.outbound_policy == OutboundPolicy::AllowAnyDynamicDns;
+        policy.tls.as_ref().filter(|_| dynamic)
+    }
+
+    /// Says what of the MeshConfig does not do what it seems to.
+    pub fn report(&self, key: &ObjectKey, issues: &mut Issues) {
+        let policy = self.config.outbound_traffic_policy.as_ref();
+        let Some(tls) = policy.and_then(|policy| policy.tls.as_ref()) else {
+            return;
+        };
+        let mut add = |field: &str, message: &str| {
+            issues.add(
+                key,
+                format!("spec.outboundTrafficPolicy.tls{field}"),
+                message,
+            );
+        };
+        if self.outbound_tls().is_none() {
+            add("", "has no effect without mode ALLOW_ANY_DYNAMIC_DNS");
+            return;
+        }
+        if !tls.credential_name.is_empty() {
+            add(
+                ".credentialName",
+                "sidecars get no Secret for it: give files. Connections fail until then",
+            );
+        }
+        if !tls.sni.is_empty() {
+            add(
+                ".sni",
+                "has no effect: the host that a request names is sent",
+            );
+        }
+        if tls.insecure_skip_verify == Some(true) {
+            add(
+                ".insecureSkipVerify",
+                "the server's certificate is not verified: anyone on the path can answer in its place",
+            );
+        }
     }
 
     pub fn keepalive(&self) -> Option<&TcpKeepalive> {

@@ -15,7 +15,7 @@ mod share;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use meltemi_api::mesh::{MeshConfig, MeshOutboundTrafficPolicyMode};
+use meltemi_api::mesh::MeshConfig;
 use meltemi_api::networking::{DestinationRule, Gateway, Sidecar, VirtualService};
 use meltemi_api::security::PeerAuthentication;
 use meltemi_api::{Object, ObjectKey, Spec, k8s};
@@ -158,17 +158,8 @@ impl World {
         if let Some(trust_domain) = &options.trust_domain {
             mesh.trust_domain.clone_from(trust_domain);
         }
-        let dynamic = mesh
-            .config
-            .outbound_traffic_policy
-            .as_ref()
-            .is_some_and(|policy| policy.mode == MeshOutboundTrafficPolicyMode::AllowAnyDynamicDns);
-        if dynamic && let Some(named) = mesh_configs.first() {
-            issues.add(
-                &named.key,
-                "spec.outboundTrafficPolicy.mode",
-                "ALLOW_ANY_DYNAMIC_DNS is not supported; ALLOW_ANY is in force: unknown hosts are reached at the address that the application resolved",
-            );
+        if let Some(named) = mesh_configs.first() {
+            mesh.report(&named.key, &mut issues);
         }
         let settings = Settings {
             domain: options.domain.clone(),

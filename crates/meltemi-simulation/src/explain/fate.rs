@@ -106,6 +106,12 @@ fn forward(
                 journey.host
             );
         }
+        Some("AllowAnyDynamicDNSCluster") => {
+            return format!(
+                "no service of the mesh has the host {}: the client's proxy resolves it, and the request goes to its address (outboundTrafficPolicy ALLOW_ANY_DYNAMIC_DNS)",
+                journey.host
+            );
+        }
         Some("BlackHoleCluster") => {
             return format!(
                 "the connection is closed: no service of the mesh has the host {}, and outboundTrafficPolicy is REGISTRY_ONLY",

@@ -1,8 +1,5 @@
 //! Where another outcome is right, by the beginning of the check's name, and why.
 
-const DYNAMIC_DNS: &str = "the proxy does not resolve names of requests; ALLOW_ANY is in force \
-    instead, and the MeshConfig is reported for it";
-
 pub const ALL: &[(&str, &str)] = &[
     (
         "TestGatewayConflicts/duplicate_tls_gateway: call call",
@@ -12,13 +9,5 @@ pub const ALL: &[(&str, &str)] = &[
     (
         "TestGatewayExternalSDSProviderSimulation/default: assert filterChainTls",
         "keys would cross the network unprotected; the server is not opened, and reported",
-    ),
-    (
-        "TestPassthroughTraffic/ALLOW_ANY_DYNAMIC_DNS/with_VIP: call http-plaintext-",
-        DYNAMIC_DNS,
-    ),
-    (
-        "TestPassthroughTraffic/ALLOW_ANY_DYNAMIC_DNS/without_VIP: call http-plaintext-",
-        DYNAMIC_DNS,
     ),
 ];

@@ -5,6 +5,7 @@ use crate::common::wait::until;
 use crate::tests;
 use crate::toolbox::answer_one;
 use crate::world::{EFFECT, World};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 pub const TESTS: &[Test<World>] = tests![
@@ -12,6 +13,7 @@ pub const TESTS: &[Test<World>] = tests![
     an_address_of_the_machine_is_reached_through_the_host,
     registry_only_shuts_the_way_out,
     a_service_entry_opens_it_again,
+    unknown_hosts_are_resolved_by_the_proxy,
 ];
 
 /// A server of the test on the host, and its port.
@@ -24,6 +26,19 @@ fn server(address: Ipv4Addr) -> u16 {
         }
     });
     port
+}
+
+/// The address of a server that answers one line.
+fn echo_one(address: Ipv4Addr) -> String {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        write!(&stream, "{}, indeed", line.trim()).unwrap();
+    });
+    at
 }
 
 /// An address of this machine that is not loopback. Connecting a UDP socket sends nothing.
@@ -104,5 +119,42 @@ fn a_service_entry_opens_it_again(world: &World) {
         !other.stdout.contains("from the host"),
         "the port itself is not registered: {other}"
     );
+    world.reset();
+}
+
+/// Where the application connects to says nothing then: its requests' hosts do.
+fn unknown_hosts_are_resolved_by_the_proxy(world: &World) {
+    const NOWHERE: &str = "192.0.2.1:7777";
+    world.reset();
+    let Some(address) = own_address("ALLOW_ANY_DYNAMIC_DNS") else {
+        return;
+    };
+    world.mesh.apply_text("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: istio, namespace: istio-system }\ndata:\n  mesh: |\n    outboundTrafficPolicy: { mode: ALLOW_ANY_DYNAMIC_DNS }\n");
+    let ask = |authority: &str| {
+        world.tool(
+            "client",
+            &["http-at", NOWHERE, &format!("http://{authority}/")],
+        )
+    };
+    let port = server(address);
+    until("the host is connected to", EFFECT, || {
+        let output = ask(&format!("{address}:{port}"));
+        match output.stdout.trim() == "200 from the host" {
+            true => Ok(()),
+            false => Err(output.to_string()),
+        }
+    });
+    let unknown = ask("no-such-host.invalid");
+    assert!(unknown.stdout.starts_with("503 "), "{unknown}");
+    // Loopback is the pod's own under all of its names.
+    let port = server(Ipv4Addr::LOCALHOST);
+    for host in ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"] {
+        let output = ask(&format!("{host}:{port}"));
+        assert!(output.stdout.starts_with("503 "), "{host}: {output}");
+    }
+    // What is not HTTP goes where it was sent.
+    let greeted = world.tool("client", &["tcp", &echo_one(address), "not HTTP"]);
+    assert_eq!(greeted.stdout.trim(), "not HTTP, indeed", "{greeted}");
+    assert_eq!(world.mesh.get("/productpage").status, 200);
     world.reset();
 }

@@ -11,7 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub fn main(arguments: &[String]) -> i32 {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
-        ["http", url] => http(url),
+        ["http", url] => http(url, None),
+        ["http-at", address, url] => http(url, Some(address)),
         ["tcp", address, text] => tcp(address, text),
         ["plaintext", address] => Ok(plaintext(address)),
         ["foreign", address] => Ok(foreign::ask(address)),
@@ -33,14 +34,14 @@ pub fn main(arguments: &[String]) -> i32 {
     }
 }
 
-/// `STATUS BODY` of a GET.
-fn http(url: &str) -> Result<String, String> {
+/// `STATUS BODY` of a GET, at another address than the URL's where one is given.
+fn http(url: &str, address: Option<&str>) -> Result<String, String> {
     let rest = url.strip_prefix("http://").ok_or("http:// only")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let address = if authority.contains(':') {
-        authority.to_owned()
-    } else {
-        format!("{authority}:80")
+    let address = match address {
+        Some(address) => address.to_owned(),
+        None if authority.contains(':') => authority.to_owned(),
+        None => format!("{authority}:80"),
     };
     let text = exchange(
         &address,

@@ -28,7 +28,7 @@ pub(super) const TABLE: Table = Table {
         "spec.ingressSelector",
         "spec.ingressService",
         "spec.localityLbSetting",
-        "spec.outboundTrafficPolicy.mode",
+        "spec.outboundTrafficPolicy",
         "spec.pathNormalization",
         "spec.protocolDetectionTimeout",
         "spec.rootNamespace",
