@@ -22,7 +22,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 use http_body_util::{BodyExt, Empty};
 use meltemi_api::Object;
 use meltemi_discovery::{Flavor, Resources};
-use meltemi_xds::server::{AdsServerOptions, Nack, PeerInfo, bind_unix, serve_unix};
+use meltemi_xds::server::{Nack, PeerInfo, bind_unix, serve_unix};
 use meltemi_xds::{
     AdsServer, Resource, ResourceSet, ResourceSource, SecretServer, Subscription, type_url,
 };
@@ -222,13 +222,7 @@ async fn all_scenarios(envoy: &Path, cluster: &[Object], name: &str, delta: bool
     let source = Source::new();
     let home = tempfile::tempdir().unwrap();
     let shutdown = CancellationToken::new();
-    let server = AdsServer::new(
-        source.clone(),
-        AdsServerOptions {
-            shutdown: shutdown.clone(),
-            ..Default::default()
-        },
-    );
+    let server = AdsServer::new(source.clone(), shutdown.clone());
     let listener = bind_unix(&home.path().join("xds")).unwrap();
     let routes = Routes::new(server.clone()).add_service(SecretServer(server));
     let serving = tokio::spawn(serve_unix(listener, routes, shutdown.clone()));

@@ -10,9 +10,12 @@ use crate::instances::Instances;
 use crate::kube::{self, Declared};
 use crate::targets::{LeadsTo, PodPorts};
 use crate::{
-    Instance, Problem, Provider, Resolution, Service, ServiceTarget, Settings, address, pods,
-    service_entry, targets,
+    Instance, Problem, Provider, Range16, Resolution, Service, ServiceTarget, Settings, address,
+    pods, service_entry, targets,
 };
+
+/// Addresses for ServiceEntry hosts without one: Istio's range.
+const AUTOMATIC_RANGE: Range16 = Range16([240, 240]);
 
 /// Services and workloads at one moment; immutable.
 #[derive(Debug, Default)]
@@ -235,10 +238,7 @@ fn give_addresses(services: &mut [Service], settings: &Settings) {
                 .is_none_or(|value| value != "false")
     };
     let key = |service: &Service| format!("{}/{}", service.namespace, service.name);
-    for (kubernetes, range) in [
-        (true, settings.service_range),
-        (false, settings.automatic_range),
-    ] {
+    for (kubernetes, range) in [(true, settings.service_range), (false, AUTOMATIC_RANGE)] {
         let wants = |service: &Service| {
             if kubernetes {
                 wants_cluster_ip(service)

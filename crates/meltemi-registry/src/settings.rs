@@ -13,8 +13,6 @@ pub struct Settings {
     pub default_export: Vec<String>,
     /// Cluster IPs for Services without one.
     pub service_range: Range16,
-    /// Addresses for ServiceEntry hosts without one; Istio's range.
-    pub automatic_range: Range16,
 }
 
 impl Default for Settings {
@@ -25,7 +23,6 @@ impl Default for Settings {
             cluster_id: "Kubernetes".to_owned(),
             default_export: Vec::new(),
             service_range: Range16([10, 99]),
-            automatic_range: Range16([240, 240]),
         }
     }
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use meltemi_xds::client::{AdsClient, ClientOptions, Endpoint, Tls};
-use meltemi_xds::server::{
-    AdsServer, AdsServerOptions, PeerAddress, PeerInfo, ResourceSource, serve_tcp,
-};
+use meltemi_xds::server::{AdsServer, PeerAddress, PeerInfo, ResourceSource, serve_tcp};
 use meltemi_xds::type_url::CLUSTER;
 use meltemi_xds::{ResourceSet, Subscription};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
@@ -88,10 +86,7 @@ async fn a_client_certificate_tells_the_server_the_identity() {
             peers,
             version: watch::channel(0).0,
         },
-        AdsServerOptions {
-            shutdown: shutdown.clone(),
-            ..Default::default()
-        },
+        shutdown.clone(),
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -45,10 +45,6 @@ pub struct Directory {
 /// How a source works.
 #[derive(Debug, Clone)]
 pub struct SourceOptions {
-    /// Quiet time after a change before files are read.
-    pub debounce: Duration,
-    /// Longest time from a change until files are read.
-    pub max_debounce: Duration,
     /// Time between looks at the directories where the kernel cannot tell of changes: no
     /// watches left, or a directory that does not exist yet.
     pub rescan: Duration,
@@ -61,8 +57,6 @@ pub struct SourceOptions {
 impl Default for SourceOptions {
     fn default() -> Self {
         Self {
-            debounce: Duration::from_millis(10),
-            max_debounce: Duration::from_millis(500),
             rescan: Duration::from_secs(1),
             last_good: None,
             exclude: vec!["meltemi.yaml".into(), "meltemi.yml".into()],

@@ -16,6 +16,10 @@ use tokio_stream::StreamExt as _;
 use super::catalog::{Catalog, Look, Scanned};
 use super::{Directory, Published, SourceOptions};
 
+/// Quiet time after a change before files are read.
+const QUIET: Duration = Duration::from_millis(10);
+/// Longest time from a change until files are read.
+const LONGEST: Duration = Duration::from_millis(500);
 /// Even with watches the directories are looked at this often: a bind mount or a network
 /// file system may change without an event.
 const SAFETY_RESCAN: Duration = Duration::from_secs(30);
@@ -48,7 +52,6 @@ impl DirectorySource {
     /// Only when the reading itself fails to run; what is wrong with files is published.
     pub async fn open(directories: Vec<Directory>, options: SourceOptions) -> io::Result<Self> {
         let rescan = options.rescan;
-        let debounce = (options.debounce, options.max_debounce);
         let events = match Inotify::init().and_then(|i| i.into_event_stream(vec![0; EVENT_BUFFER]))
         {
             Ok(events) => Some(events),
@@ -67,7 +70,6 @@ impl DirectorySource {
             },
             polling: false,
             rescan,
-            debounce,
         };
         let (first, next) = watcher.look().await?;
         watcher.keep().await?;
@@ -113,7 +115,6 @@ struct Watcher {
     /// Some directory cannot be watched.
     polling: bool,
     rescan: Duration,
-    debounce: (Duration, Duration),
 }
 
 /// What events have told since the last look.
@@ -211,8 +212,7 @@ impl Watcher {
 
     /// Waits until a burst of events is over and what was opened for writing is closed.
     async fn settle(&mut self, mut event: Option<Option<Event<OsString>>>) {
-        let (quiet, longest) = self.debounce;
-        let latest = Instant::now() + longest;
+        let latest = Instant::now() + LONGEST;
         loop {
             match event {
                 Some(Some(event)) => self.heard.hear(&event, &self.watched),
@@ -222,7 +222,7 @@ impl Watcher {
             }
             let now = Instant::now();
             let until = if self.heard.writing.is_empty() {
-                latest.min(now + quiet)
+                latest.min(now + QUIET)
             } else {
                 latest
             };

@@ -18,7 +18,7 @@ use meltemi_identity::{
     MutualTls, RateLimit, SpiffeError, Store, StoreError, TrustDomain,
 };
 use meltemi_registry::Range16;
-use meltemi_xds::server::{AdsServer, AdsServerOptions, bind_unix, serve_tcp, serve_unix};
+use meltemi_xds::server::{AdsServer, bind_unix, serve_tcp, serve_unix};
 use source::{Proof, Source};
 use state::State;
 use std::io;
@@ -151,13 +151,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
         .credentials_dir
         .as_ref()
         .map(|directory| LocalCredentials::new(directory, trust_domain.clone()));
-    let ads = |proof| {
-        let options = AdsServerOptions {
-            shutdown: shutdown.clone(),
-            ..AdsServerOptions::default()
-        };
-        AdsServer::new(Source::new(state.clone(), proof), options)
-    };
+    let ads = |proof| AdsServer::new(Source::new(state.clone(), proof), shutdown.clone());
     let local = ads(Proof::Credential(credentials.clone()));
     let plaintext = ads(Proof::Nothing);
     let tls = ads(Proof::Certificate);

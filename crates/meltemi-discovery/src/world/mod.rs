@@ -167,7 +167,6 @@ impl World {
             cluster_id: options.cluster_id.clone(),
             default_export: mesh.config.default_service_export_to.clone(),
             service_range: options.service_range,
-            ..Settings::default()
         };
         let registry = Registry::build(objects.clone(), &settings);
         for problem in registry.problems() {

@@ -17,7 +17,7 @@ use crate::config::{self, OwnSecrets};
 use crate::run::{self, RunError, duplicate, serve_names};
 use crate::{Options, node};
 use bootstrap::Derivation;
-use meltemi_xds::server::{AdsServerOptions, bind_unix, serve_unix};
+use meltemi_xds::server::{bind_unix, serve_unix};
 use meltemi_xds::{AdsRelay, AdsServer, SecretServer};
 use process::Process;
 use std::path::{Path, PathBuf};
@@ -115,11 +115,8 @@ fn secret_server(
     own: watch::Receiver<OwnSecrets>,
     shutdown: &CancellationToken,
 ) -> SecretServer<secrets::Source> {
-    let options = AdsServerOptions {
-        shutdown: shutdown.clone(),
-        ..AdsServerOptions::default()
-    };
-    SecretServer(AdsServer::new(secrets::Source::start(own), options))
+    let source = secrets::Source::start(own);
+    SecretServer(AdsServer::new(source, shutdown.clone()))
 }
 
 fn serve_socket(path: &Path, routes: Routes, shutdown: &CancellationToken) -> Result<(), RunError> {

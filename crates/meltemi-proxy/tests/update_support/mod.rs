@@ -7,9 +7,7 @@ use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use meltemi_proxy::bootstrap::{Bootstrap, Format, json::encode};
 use meltemi_proxy::config::{Handle, Kind, Manager, Options, Readiness};
-use meltemi_xds::server::{
-    AdsServer, AdsServerOptions, Nack, PeerInfo, ResourceSource, bind_unix, serve_unix,
-};
+use meltemi_xds::server::{AdsServer, Nack, PeerInfo, ResourceSource, bind_unix, serve_unix};
 use meltemi_xds::{Resource, ResourceSet, Subscription};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -150,13 +148,7 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 
 pub fn serve(source: &Source, socket: &Path) -> CancellationToken {
     let shutdown = CancellationToken::new();
-    let server = AdsServer::new(
-        source.clone(),
-        AdsServerOptions {
-            shutdown: shutdown.clone(),
-            ..AdsServerOptions::default()
-        },
-    );
+    let server = AdsServer::new(source.clone(), shutdown.clone());
     let listener = bind_unix(socket).unwrap();
     let routes = tonic::service::Routes::new(server);
     tokio::spawn(serve_unix(listener, routes, shutdown.clone()));

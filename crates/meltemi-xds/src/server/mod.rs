@@ -44,28 +44,6 @@ pub use stream::MAX_TYPES;
 
 use crate::wire;
 
-/// How an [`AdsServer`] behaves.
-#[derive(Clone, Debug)]
-pub struct AdsServerOptions {
-    /// How many resource sets may be generated at the same time, over all
-    /// streams: a thousand proxies that connect at once wait for their turn
-    /// instead of competing for the processors. Defaults to their number.
-    pub concurrent_generations: NonZeroUsize,
-    /// Ends all streams with `UNAVAILABLE` when cancelled. Cancel the same token
-    /// that stops the listeners, since they wait for streams to end.
-    pub shutdown: CancellationToken,
-}
-
-impl Default for AdsServerOptions {
-    fn default() -> Self {
-        Self {
-            concurrent_generations: std::thread::available_parallelism()
-                .unwrap_or(NonZeroUsize::MIN),
-            shutdown: CancellationToken::new(),
-        }
-    }
-}
-
 /// The gRPC service; clones serve the same source. Give it to
 /// [`tonic::service::Routes`], possibly beside other services, and the routes to
 /// [`serve_unix`] or [`serve_tcp`].
@@ -74,14 +52,18 @@ pub struct AdsServer<S> {
 }
 
 impl<S: ResourceSource> AdsServer<S> {
-    /// A server of the source's resources.
-    pub fn new(source: S, options: AdsServerOptions) -> Self {
+    /// A server of the source's resources. `shutdown` ends all streams with `UNAVAILABLE`: the
+    /// same token as stops the listeners, since they wait for streams to end.
+    pub fn new(source: S, shutdown: CancellationToken) -> Self {
+        // A thousand proxies that connect at once wait for their turn instead of competing for
+        // the processors.
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             shared: Arc::new(stream::Shared {
                 source,
-                generations: Arc::new(Semaphore::new(options.concurrent_generations.get())),
+                generations: Arc::new(Semaphore::new(processors)),
                 subscriptions: stream::Subscriptions::default(),
-                shutdown: options.shutdown,
+                shutdown,
             }),
         }
     }

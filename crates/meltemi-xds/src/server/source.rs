@@ -11,10 +11,7 @@ use crate::{ResourceSet, Subscription};
 ///
 /// All methods are synchronous. [`resources`](Self::resources) may take
 /// milliseconds the first time a proxy asks (it runs on a blocking thread, as
-/// many at once as [`AdsServerOptions::concurrent_generations`] allows); the
-/// others must return at once.
-///
-/// [`AdsServerOptions::concurrent_generations`]: super::AdsServerOptions::concurrent_generations
+/// many at once as there are processors); the others must return at once.
 pub trait ResourceSource: Send + Sync + 'static {
     /// What the source keeps for one stream, usually the parsed node.
     type Proxy: Send + Sync + 'static;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use meltemi_xds::client::{AdsClient, ClientOptions, Endpoint, Mode, Status, Update};
 use meltemi_xds::server::{
-    Ack, AdsServer, AdsServerOptions, Nack, PeerInfo, Push, ResourceSource, bind_unix, serve_unix,
+    Ack, AdsServer, Nack, PeerInfo, Push, ResourceSource, bind_unix, serve_unix,
 };
 use meltemi_xds::{Resource, ResourceSet, Subscription};
 use prost::Message;
@@ -237,13 +237,7 @@ impl Drop for Server {
 
 fn run(source: &Source, path: &Path) -> (CancellationToken, JoinHandle<()>) {
     let shutdown = CancellationToken::new();
-    let server = AdsServer::new(
-        source.clone(),
-        AdsServerOptions {
-            shutdown: shutdown.clone(),
-            ..Default::default()
-        },
-    );
+    let server = AdsServer::new(source.clone(), shutdown.clone());
     let listener = bind_unix(path).unwrap();
     let stop = shutdown.clone();
     let task = tokio::spawn(async move {
