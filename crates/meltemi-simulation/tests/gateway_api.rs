@@ -480,3 +480,58 @@ fn a_gateway_has_the_workloads_that_were_deployed_for_it_or_that_it_names() {
         "edge.default.svc.cluster.local"
     );
 }
+
+#[test]
+fn connections_within_the_mesh() {
+    let service = |name: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: tcp, port: 5432}}, {{name: tls, port: 8443}}]}}\n"
+        )
+    };
+    let spec = |port: &str, rest: &str| {
+        format!(
+            "  parentRefs: [{{group: '', kind: Service, name: db, port: {port}}}]\n{rest}  rules: [{{backendRefs: [{{name: db-2, port: {port}}}]}}]\n"
+        )
+    };
+    let names = "  hostnames: [db.default.svc.cluster.local]\n";
+    let mesh = mesh(
+        &(service("db")
+            + &service("db-2")
+            + &route("TCPRoute", "t", &spec("5432", ""))
+            + &route("TLSRoute", "s", &spec("8443", names))),
+    );
+    for (url, port, rule) in [
+        ("tcp://db:5432", 5432, "TCPRoute default/t spec.rules[0]"),
+        (
+            "tls://db.default.svc.cluster.local:8443",
+            8443,
+            "TLSRoute default/s spec.rules[0]",
+        ),
+    ] {
+        let verdict = ask(&mesh, "client", url, &[]);
+        let cluster = format!("outbound|{port}||db-2.default.svc.cluster.local");
+        assert_eq!(taken(&verdict), (rule.to_owned(), cluster.as_str()));
+    }
+}
+
+#[test]
+fn listeners_of_one_port_speak_one_protocol_and_the_oldest_route_has_a_tcp_port() {
+    let gateway = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: mixed}\nspec:\n  gatewayClassName: istio\n  listeners:\n  - {name: http, port: 8081, protocol: HTTP}\n  - {name: tcp, port: 8081, protocol: TCP}\n";
+    let tcp = |name: &str, created: &str| {
+        let spec = "  parentRefs: [{name: gw}]\n  rules: [{backendRefs: [{name: a, port: 80}]}]\n";
+        route("TCPRoute", name, spec).replace(
+            "namespace: default}",
+            &format!("namespace: default, creationTimestamp: \"{created}-01-01T00:00:00Z\"}}"),
+        )
+    };
+    let mesh = mesh(&(gateway.to_owned() + &tcp("late", "2021") + &tcp("early", "2020")));
+    let conflict = issue(&mesh, "spec.listeners[1].protocol");
+    assert!(
+        conflict.message.contains("listener \"http\""),
+        "{conflict:?}"
+    );
+    let late = issue(&mesh, "spec.parentRefs[0]");
+    assert_eq!(late.object.to_string(), "TCPRoute default/late");
+    let verdict = ask(&mesh, GATEWAY, "tcp://x:9000", &[]);
+    assert_eq!(taken(&verdict).0, "TCPRoute default/early spec.rules[0]");
+}

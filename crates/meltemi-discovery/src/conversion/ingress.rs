@@ -105,7 +105,7 @@ fn is_ours(
     if mode == IngressControllerMode::Off {
         return Err((
             "spec",
-            "MeshConfig's ingressControllerMode is OFF; the Ingress is not served. Set it to STRICT or DEFAULT".to_owned(),
+            "MeshConfig's ingressControllerMode is OFF; set it to STRICT or DEFAULT. The Ingress is not served".to_owned(),
         ));
     }
     let left = |name: &str| {
@@ -148,7 +148,7 @@ fn is_ours(
         (None, None) => Err((
             "spec.ingressClassName",
             format!(
-                "is missing, and MeshConfig's ingressControllerMode leaves such Ingresses alone; the Ingress is not served. Write {ours}"
+                "is missing, and MeshConfig's ingressControllerMode leaves such Ingresses alone; write {ours}. The Ingress is not served"
             ),
         )),
     }
@@ -171,7 +171,7 @@ fn gateway(
             issues.add(
                 key,
                 field,
-                "names no Secret; HTTPS is not served for its hosts. Add secretName",
+                "names no Secret; add secretName. HTTPS is not served for its hosts",
             );
             continue;
         };
@@ -322,7 +322,7 @@ fn destination(
         issues.add(
             &source.key,
             field,
-            "resources are not supported as backends; the path is not served. Name a Service",
+            "resources are not supported as backends; name a Service. The path is not served",
         );
         return None;
     };
@@ -333,7 +333,7 @@ fn destination(
             &source.key,
             format!("{field}.service.name"),
             format!(
-                "there is no Service {namespace}/{}; requests get 503. Create it or correct the name",
+                "there is no Service {namespace}/{}; create it or correct the name. Requests get 503",
                 to.name
             ),
         );
@@ -355,7 +355,7 @@ fn destination(
                     &source.key,
                     format!("{field}.service.port.name"),
                     format!(
-                        "Service {namespace}/{} has no port {name:?}; the path is not served. Correct the name",
+                        "Service {namespace}/{} has no port {name:?}; correct the name. The path is not served",
                         to.name
                     ),
                 );

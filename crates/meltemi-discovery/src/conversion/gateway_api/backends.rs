@@ -77,7 +77,7 @@ impl<'c, 'a> Rules<'c, 'a> {
                 "RefNotPermitted",
                 "namespace",
                 format!(
-                    "no ReferenceGrant in namespace {namespace} lets {}s of namespace {own} use {} {}; requests get an error. Create one there",
+                    "no ReferenceGrant in namespace {namespace} lets {}s of namespace {own} use {} {}; create one there. Requests get an error",
                     self.route.kind, backend.kind, backend.name
                 ),
             );
@@ -99,7 +99,7 @@ impl<'c, 'a> Rules<'c, 'a> {
                     "InvalidKind",
                     "kind",
                     format!(
-                        "{kind} of {group:?} is not supported as a backend; requests get an error. Name a Service"
+                        "{kind} of {group:?} is not supported as a backend; name a Service. Requests get an error"
                     ),
                 );
                 return nowhere;
@@ -109,7 +109,7 @@ impl<'c, 'a> Rules<'c, 'a> {
             wrong(
                 "BackendNotFound",
                 "port",
-                "is missing; requests get an error. Name a port".to_owned(),
+                "is missing; name a port. Requests get an error".to_owned(),
             );
             return nowhere;
         }
@@ -118,7 +118,7 @@ impl<'c, 'a> Rules<'c, 'a> {
                 "BackendNotFound",
                 "name",
                 format!(
-                    "there is no service {host}; requests get an error. Create it or correct the name"
+                    "there is no service {host}; create it or correct the name. Requests get an error"
                 ),
             );
         }
@@ -135,7 +135,7 @@ impl<'c, 'a> Rules<'c, 'a> {
             "UnsupportedValue",
             field,
             format!(
-                "{kind} is not supported here; requests of the rule get 500. Remove the filter"
+                "{kind} is not supported here; remove the filter. Requests of the rule get 500"
             ),
         ));
     }

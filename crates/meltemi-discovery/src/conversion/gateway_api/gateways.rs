@@ -105,7 +105,7 @@ fn not_ours(classes: &[Source<'_, GatewayClass>], name: &str) -> Option<String> 
             "class {name:?} is of {other}; the Gateway is left to it. For this mesh's gateway use class {CLASS:?}"
         )),
         (None, _) => Some(format!(
-            "class {name:?} is not this mesh's, and there is no such GatewayClass; the Gateway is not served. Use class {CLASS:?}"
+            "class {name:?} is not this mesh's, and there is no such GatewayClass; use class {CLASS:?}. The Gateway is not served"
         )),
     }
 }

@@ -118,7 +118,7 @@ pub fn convert<'a>(
                 "ProtocolConflict",
                 format!("{field}.protocol"),
                 format!(
-                    "port {} is {} for listener {:?} already; the listener is not opened. Use another port",
+                    "port {} is {} for listener {:?} already; use another port. The listener is not opened",
                     spec.port, other.spec.protocol, other.spec.name
                 ),
             ));
@@ -165,7 +165,7 @@ fn one<'a>(
             "UnsupportedProtocol",
             format!("{field}.protocol"),
             format!(
-                "{} is not supported; the listener is not opened. Use HTTP, HTTPS, TLS or TCP",
+                "{} is not supported; use HTTP, HTTPS, TLS or TCP. The listener is not opened",
                 spec.protocol
             ),
         ));

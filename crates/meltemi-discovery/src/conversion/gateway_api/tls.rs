@@ -34,7 +34,7 @@ pub fn settings(
             true => Err(Problem::new(
                 "InvalidCertificateRef",
                 format!("{field}.tls"),
-                "has no certificate; the listener is not opened. Add certificateRefs",
+                "has no certificate; add certificateRefs. The listener is not opened",
             )),
         };
     };
@@ -62,7 +62,7 @@ pub fn settings(
             return Err(Problem::new(
                 "InvalidCertificateRef",
                 format!("{field}.certificateRefs"),
-                "names no Secret; the listener is not opened. Name one with tls.crt and tls.key",
+                "names no Secret; name one with tls.crt and tls.key. The listener is not opened",
             ));
         }
         // Of one certificate the Secret may hold the clients' CA too.
@@ -95,7 +95,7 @@ fn mode(
                     "Invalid",
                     at,
                     format!(
-                        "{other:?} is not a mode; the listener is not opened. Write SIMPLE, MUTUAL or ISTIO_MUTUAL"
+                        "{other:?} is not a mode; write SIMPLE, MUTUAL or ISTIO_MUTUAL. The listener is not opened"
                     ),
                 ));
             }
@@ -123,7 +123,7 @@ fn certificate(
             "InvalidCertificateRef",
             field,
             format!(
-                "certificates of {kind} objects are not supported; the listener is not opened. Name a Secret"
+                "certificates of {kind} objects are not supported; name a Secret. The listener is not opened"
             ),
         ));
     }
@@ -140,7 +140,7 @@ fn certificate(
             "InvalidCertificateRef",
             field,
             format!(
-                "there is no Secret {namespace}/{} with tls.crt and tls.key; the listener is not opened until it is created",
+                "there is no Secret {namespace}/{} with tls.crt and tls.key; create it. The listener is not opened until then",
                 reference.name
             ),
         ));
@@ -170,7 +170,7 @@ fn permitted(
         "RefNotPermitted",
         field,
         format!(
-            "no ReferenceGrant in namespace {namespace} lets Gateways of namespace {own} use {kind} {name}; the listener is not opened. Create one there"
+            "no ReferenceGrant in namespace {namespace} lets Gateways of namespace {own} use {kind} {name}; create one there. The listener is not opened"
         ),
     ))
 }
@@ -210,7 +210,7 @@ fn clients(
         return Err(Problem::new(
             "InvalidCACertificateRef",
             format!("{field}.caCertificateRefs"),
-            "must name exactly one ConfigMap or Secret with ca.crt; the listener is not opened",
+            "does not name exactly one ConfigMap or Secret with ca.crt; name one. The listener is not opened",
         ));
     };
     let field = format!("{field}.caCertificateRefs[0]");
@@ -257,7 +257,7 @@ fn roots(
                 "InvalidCACertificateKind",
                 field,
                 format!(
-                    "CA certificates of {kind} objects are not supported; the listener is not opened. Name a ConfigMap or a Secret"
+                    "CA certificates of {kind} objects are not supported; name a ConfigMap or a Secret. The listener is not opened"
                 ),
             ));
         }
@@ -275,7 +275,7 @@ fn roots(
             "InvalidCACertificateRef",
             field,
             format!(
-                "there is no {} {namespace}/{} with ca.crt; the listener is not opened until it is created",
+                "there is no {} {namespace}/{} with ca.crt; create it. The listener is not opened until then",
                 reference.kind, reference.name
             ),
         ));
