@@ -6,28 +6,27 @@
 //! Envoy runs in a network namespace of its own, so that listeners can have their ports.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "../../meltemi/tests/common/envoy.rs"]
+#[path = "../../../meltemi/tests/common/envoy.rs"]
 mod envoy;
+mod running;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use envoy_types::pb::envoy::config::core::v3::DataSource;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
-use envoy_types::pb::envoy::config::core::v3::{DataSource, Node};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
-use http_body_util::{BodyExt, Empty};
 use meltemi_api::Object;
 use meltemi_discovery::{Flavor, Resources};
-use meltemi_xds::server::{Nack, PeerInfo, bind_unix, serve_unix};
-use meltemi_xds::{
-    AdsServer, Resource, ResourceSet, ResourceSource, SecretServer, Subscription, type_url,
-};
-use serde_json::{Value, json};
-use tokio::sync::watch;
+use meltemi_xds::server::{bind_unix, serve_unix};
+use meltemi_xds::{AdsServer, Resource, ResourceSet, SecretServer, type_url};
+use running::{Running, bootstrap, isolated};
+use serde_json::Value;
+use source::{Sets, Source};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -43,76 +42,7 @@ const SCENARIOS: [&str; 8] = [
 ];
 /// A scenario of our own: hosts that requests name, with each kind of TLS, and several caches for
 /// the requests of one port.
-const DYNAMIC_DNS: &str = r#"
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: http, namespace: default}
-spec:
-  hosts: ["*.plain.test", "*.simple.test", "*.mutual.test", "*.careless.test", "*.mesh.test"]
-  resolution: DYNAMIC_DNS
-  ports:
-  - {number: 80, name: http, protocol: HTTP}
-  - {number: 81, name: grpc, protocol: GRPC}
-  - {number: 444, name: tls, protocol: TLS}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: simple, namespace: default}
-spec:
-  host: "*.simple.test"
-  trafficPolicy: {tls: {mode: SIMPLE, caCertificates: /etc/certs/ca.pem, sni: fixed.test}}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: mutual, namespace: default}
-spec:
-  host: "*.mutual.test"
-  trafficPolicy:
-    outlierDetection: {consecutive5xxErrors: 3}
-    tls: {mode: MUTUAL, clientCertificate: /etc/certs/c.pem, privateKey: /etc/certs/k.pem, caCertificates: /etc/certs/ca.pem}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: careless, namespace: default}
-spec:
-  host: "*.careless.test"
-  trafficPolicy: {proxyProtocol: {}, tls: {mode: SIMPLE, insecureSkipVerify: true}}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: mesh, namespace: default}
-spec:
-  host: "*.mesh.test"
-  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: egress, namespace: default}
-spec:
-  selector: {istio: egressgateway}
-  servers:
-  - port: {number: 444, name: tls, protocol: TLS}
-    hosts: ["*.plain.test"]
-    tls: {mode: PASSTHROUGH}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: egress, namespace: default}
-spec:
-  hosts: ["*.plain.test"]
-  gateways: [egress]
-  tls:
-  - match: [{port: 444, sniHosts: ["*.plain.test"]}]
-    route: [{destination: {host: "*.plain.test", port: {number: 444}}}]
----
-apiVersion: mesh.istio.io/v1alpha1
-kind: MeshConfig
-metadata: {name: istio, namespace: istio-system}
-spec:
-  outboundTrafficPolicy:
-    mode: ALLOW_ANY_DYNAMIC_DNS
-    tls: {mode: SIMPLE, caCertificates: /etc/certs/ca.pem}
-"#;
+const DYNAMIC_DNS: &str = include_str!("dynamic-dns.yaml");
 const PROXIES: [&str; 5] = [
     "productpage-v1",
     "reviews-v1",
@@ -122,8 +52,6 @@ const PROXIES: [&str; 5] = [
 ];
 /// For one configuration to be in force.
 const LIMIT: Duration = Duration::from_secs(60);
-
-type Sets = BTreeMap<&'static str, ResourceSet>;
 
 /// Envoy and the cluster of the captures; says what is missing.
 fn stage() -> Option<(PathBuf, Vec<Object>)> {
@@ -411,167 +339,4 @@ fn own() -> [tls::Secret; 2] {
             }),
         ),
     ]
-}
-
-#[derive(Clone)]
-struct Source(Arc<Inner>);
-
-struct Inner {
-    sets: Mutex<Sets>,
-    version: watch::Sender<u64>,
-    refusals: Mutex<Vec<String>>,
-}
-
-impl Source {
-    fn new() -> Self {
-        Self(Arc::new(Inner {
-            sets: Mutex::default(),
-            version: watch::Sender::new(0),
-            refusals: Mutex::default(),
-        }))
-    }
-
-    fn set(&self, sets: Sets) {
-        *self.0.sets.lock().unwrap() = sets;
-        self.0.version.send_modify(|version| *version += 1);
-    }
-
-    fn refusals(&self) -> Vec<String> {
-        self.0.refusals.lock().unwrap().clone()
-    }
-}
-
-impl ResourceSource for Source {
-    type Proxy = ();
-
-    fn connect(&self, _: &Node, _: &PeerInfo) -> Result<(), tonic::Status> {
-        Ok(())
-    }
-
-    fn watch(&self) -> watch::Receiver<u64> {
-        self.0.version.subscribe()
-    }
-
-    fn resources(&self, _: &(), type_url: &str, _: &Subscription) -> ResourceSet {
-        let sets = self.0.sets.lock().unwrap();
-        sets.get(type_url).cloned().unwrap_or_default()
-    }
-
-    fn on_nack(&self, _: &(), nack: &Nack<'_>) {
-        let refusal = format!("{}: {}", type_url::short_name(nack.type_url), nack.message);
-        self.0.refusals.lock().unwrap().push(refusal);
-    }
-}
-
-/// Everything by ADS; sockets are in `home`.
-fn bootstrap(home: &Path, id: &str, delta: bool) -> Value {
-    let cluster = |name: &str| {
-        json!({
-            "name": name,
-            "connect_timeout": "1s",
-            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
-                {"endpoint": {"address": {"pipe": {"path": home.join("xds")}}}},
-            ]}]},
-            "typed_extension_protocol_options": {
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                    "explicit_http_config": {"http2_protocol_options": {}},
-                },
-            },
-        })
-    };
-    let ads = json!({"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"});
-    json!({
-        "node": {"id": id, "cluster": "test"},
-        "admin": {"address": {"pipe": {"path": home.join("admin")}}},
-        "dynamic_resources": {
-            "cds_config": ads,
-            "lds_config": ads,
-            "ads_config": {
-                "api_type": if delta { "DELTA_GRPC" } else { "GRPC" },
-                "transport_api_version": "V3",
-                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
-            },
-        },
-        "static_resources": {"clusters": [cluster("xds-grpc"), cluster("sds-grpc")]},
-    })
-}
-
-/// An Envoy that is killed when dropped.
-struct Running {
-    process: std::process::Child,
-    admin: PathBuf,
-}
-
-impl Running {
-    fn start(envoy: &Path, home: &Path, id: &str, delta: bool) -> Self {
-        let file = home.join("bootstrap.json");
-        std::fs::write(&file, bootstrap(home, id, delta).to_string()).unwrap();
-        let mut command = isolated(envoy).unwrap();
-        command
-            .arg("-c")
-            .arg(file)
-            .args(["--concurrency", "1", "--disable-hot-restart"])
-            .args(["--log-level", "off"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Self {
-            process: command.spawn().unwrap(),
-            admin: home.join("admin"),
-        }
-    }
-
-    fn lives(&mut self) -> bool {
-        self.process.try_wait().unwrap().is_none()
-    }
-
-    async fn dump(&self) -> Result<Value, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let stream = tokio::net::UnixStream::connect(&self.admin)
-            .await
-            .map_err(|error| text(&error))?;
-        let io = hyper_util::rt::TokioIo::new(stream);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
-            .await
-            .map_err(|error| text(&error))?;
-        let connection = tokio::spawn(connection);
-        let request = http::Request::get("/config_dump")
-            .header("host", "envoy")
-            .body(Empty::<bytes::Bytes>::new())
-            .unwrap();
-        let answer = sender.send_request(request).await;
-        let body = answer.map_err(|error| text(&error))?.into_body().collect();
-        let body = body.await.map_err(|error| text(&error))?.to_bytes();
-        connection.abort();
-        serde_json::from_slice(&body).map_err(|error| text(&error))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A command in a network namespace of its own.
-fn isolated(program: &Path) -> std::io::Result<std::process::Command> {
-    use std::os::unix::process::CommandExt;
-    let mut command = std::process::Command::new(program);
-    // SAFETY: system calls only between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            let mut flags = libc::CLONE_NEWNET;
-            if libc::geteuid() != 0 {
-                flags |= libc::CLONE_NEWUSER;
-            }
-            if libc::unshare(flags) != 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
-            {
-                return Err(std::io::Error::last_os_error());
-            }
-            Ok(())
-        });
-    }
-    Ok(command)
 }
