@@ -8,24 +8,7 @@ use meltemi_config::{ConfigError, Objects};
 use crate::analyzers::{ALL, WHILE_RUNNING};
 use crate::code::{PORT_NAME, SCHEMA_WARNING};
 use crate::report::Report;
-use crate::{Code, Index, Level, Message, Platform, Suppressions};
-
-/// Looks at the objects of an index for one kind of mistake. One a file in `analyzers/`.
-pub trait Analyzer: Sync {
-    /// Istio's name of it where it has one: `gateway.SecretAnalyzer`.
-    fn name(&self) -> &'static str;
-
-    /// What it looks for, in one sentence.
-    fn about(&self) -> &'static str;
-
-    /// Says what it finds. Pure.
-    fn analyze(&self, index: &Index, report: &mut Report);
-
-    /// Whether it runs when nobody asks for it by name.
-    fn by_default(&self, _index: &Index) -> bool {
-        true
-    }
-}
+use crate::{Analyzer, Code, Index, Level, Message, Platform, Suppressions};
 
 /// All analyzers, by name.
 pub fn analyzers() -> &'static [&'static dyn Analyzer] {

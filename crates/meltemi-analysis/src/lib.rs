@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod analyze;
+mod analyzer;
 mod analyzers;
 mod code;
 mod default_gateway;
@@ -25,7 +26,8 @@ mod suppress;
 mod tree;
 mod workload;
 
-pub use analyze::{Analyzer, analyze, analyzers, by_default, while_running};
+pub use analyze::{analyze, analyzers, by_default, while_running};
+pub use analyzer::Analyzer;
 pub use code::{Code, codes};
 pub use index::{Index, Platform};
 pub use level::Level;
