@@ -126,6 +126,8 @@ impl Report {
         let shared = environment.clone();
         std::thread::spawn(move || {
             let result = catch_unwind(AssertUnwindSafe(|| (test.run)(&shared)));
+            // Whoever waits for the result may be the environment's last holder then.
+            drop(shared);
             // The receiver is gone only after the limit.
             let _ = sender.send(result.is_ok());
         });

@@ -36,7 +36,8 @@ fn echo_one(address: Ipv4Addr) -> String {
         let (stream, _) = listener.accept().unwrap();
         let mut line = String::new();
         BufReader::new(&stream).read_line(&mut line).unwrap();
-        write!(&stream, "{}, indeed", line.trim()).unwrap();
+        let answer = format!("{}, indeed", line.trim());
+        (&stream).write_all(answer.as_bytes()).unwrap();
     });
     at
 }
