@@ -10,7 +10,7 @@ use meltemi_xds::{Resource, ResourceSet};
 use crate::issue::{Issue, Issues};
 use crate::listener::HttpListener;
 use crate::proxy::{Proxy, ProxyKind};
-use crate::translate::{ShareKey, encode, encode_name_table, set};
+use crate::translate::{ShareKey, encode, encode_name_table};
 use crate::world::World;
 use crate::world::destination_rule::Rule;
 use crate::world::scope::Scope;
@@ -138,8 +138,7 @@ pub struct View {
     services: Vec<Arc<ServiceResources>>,
     pub clusters: ResourceSet,
     pub endpoints: ResourceSet,
-    pub routes: ResourceSet,
-    pub virtual_hosts: ResourceSet,
+    pub routes: Arc<route::Encoded>,
     pub names: ResourceSet,
     /// What of the objects in scope the proxies do not get.
     pub issues: Vec<Issue>,
@@ -157,22 +156,24 @@ impl View {
         {
             return before.with_endpoints(services);
         }
-        let frame = match before.filter(|before| before.frame_since == world.frame_since) {
+        let before = before.filter(|before| before.frame_since == world.frame_since);
+        let frame = match before {
             Some(before) => before.with_endpoints(services),
             None => Self::frame(&scope, proxy, services),
         };
         let (http, found) = &frame.http;
+        let routes = before
+            .and_then(|before| before.routes.changed(&scope, proxy, http))
+            .unwrap_or_else(|| route::Encoded::new(&scope, proxy, http));
         let mut issues = Issues::default();
         issues.extend(found.iter().cloned());
         for service in &frame.services {
             issues.extend(service.issues.iter().cloned());
         }
-        let mut routes = route::outbound(&scope, proxy, http, &mut issues);
-        let hosts = route::discovered(proxy, &mut routes);
+        issues.extend(routes.issues.iter().cloned());
         Self {
             shape_since: world.shape_since,
-            routes: set(&routes, |route| &route.name),
-            virtual_hosts: route::encode_hosts(&hosts),
+            routes: Arc::new(routes),
             issues: issues.into_vec(),
             ..frame
         }
@@ -191,8 +192,7 @@ impl View {
             http: (http, issues.into_vec()),
             clusters: all(|service| &service.clusters),
             endpoints: all(|service| &service.endpoints),
-            routes: ResourceSet::default(),
-            virtual_hosts: ResourceSet::default(),
+            routes: Arc::default(),
             names: encode_name_table(&name_table::translate(scope)),
             issues: Vec::new(),
             services,
@@ -217,7 +217,6 @@ impl View {
             clusters: self.clusters.with(part(|service| &service.clusters)),
             endpoints: self.endpoints.with(part(|service| &service.endpoints)),
             routes: self.routes.clone(),
-            virtual_hosts: self.virtual_hosts.clone(),
             names: self.names.clone(),
             issues: self.issues.clone(),
             services,

@@ -97,6 +97,22 @@ const TEMPLATES: &[&[&str]] = &[
         "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: tcp, namespace: default}\nspec: {parentRefs: [{name: in}, {group: '', kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}",
         "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: in, namespace: default}\nspec: {ingressClassName: istio, defaultBackend: {service: {name: web, port: {number: 80}}}}",
     ],
+    &[
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: bare, namespace: default}\nspec: {hosts: [bare.example], http: [{route: [{destination: {host: web}}]}]}",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: bare, namespace: default}\nspec: {hosts: [bare.example], http: [{timeout: 2s, route: [{destination: {host: web}}]}]}",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: bare, namespace: default}\nspec: {hosts: [bare.example], http: [{match: [{port: 81}], route: [{destination: {host: web}}]}]}",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: bare, namespace: default}\nspec: {hosts: [bare.example, '*.example'], http: [{retries: {attempts: 3}, route: [{destination: {host: web, subset: v3}}]}]}",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: bare, namespace: default}\nspec: {hosts: [bare.example], http: [{delegate: {name: child}}]}",
+    ],
+    &[
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: child, namespace: default}\nspec: {http: [{route: [{destination: {host: web}}]}]}",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: child, namespace: default}\nspec: {http: [{timeout: 3s, route: [{destination: {host: web, subset: v4}}]}]}",
+    ],
+    &[
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: other, namespace: data}\nspec: {hosts: [bare.example], http: [{timeout: 9s, route: [{destination: {host: web}}]}]}",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: other, namespace: data}\nspec: {hosts: ['*.cluster.local'], http: [{timeout: 9s, route: [{destination: {host: web.default.svc.cluster.local}}]}]}",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: other, namespace: data}\nspec: {hosts: ['*.cluster.local'], http: [{timeout: 8s, route: [{destination: {host: web.default.svc.cluster.local, subset: v9}}]}]}",
+    ],
 ];
 
 fn objects_of(template: &str) -> Vec<Object> {
@@ -115,7 +131,7 @@ fn objects_of(template: &str) -> Vec<Object> {
 /// An object's slot and its new variant; none: it is removed.
 fn edits() -> impl Strategy<Value = Vec<(usize, Option<usize>)>> {
     let edit = (0..TEMPLATES.len(), prop::option::weighted(0.85, 0..8usize));
-    prop::collection::vec(edit, 1..25)
+    prop::collection::vec(edit, 1..30)
 }
 
 fn proxies() -> Vec<Proxy> {
@@ -213,8 +229,8 @@ proptest! {
                     (type_url::CLUSTER, &clusters),
                     (type_url::ENDPOINT, &view.endpoints),
                     (type_url::LISTENER, &part.listeners),
-                    (type_url::ROUTE, &view.routes),
-                    (type_url::VIRTUAL_HOST, &view.virtual_hosts),
+                    (type_url::ROUTE, &view.routes.routes),
+                    (type_url::VIRTUAL_HOST, &view.routes.virtual_hosts),
                     (type_url::SECRET, &part.secrets),
                     (type_url::NAME_TABLE, &view.names),
                 ]);
@@ -228,4 +244,40 @@ proptest! {
             before = Some(world);
         }
     }
+}
+
+#[test]
+fn a_weight_translates_its_virtual_host_again_and_no_other() {
+    let objects = |weight: usize| -> Vec<Object> {
+        let bare = TEMPLATES
+            .iter()
+            .find(|variants| variants[0].contains("bare"));
+        [TEMPLATES[0][0], TEMPLATES[7][weight], bare.unwrap()[0]]
+            .into_iter()
+            .flat_map(objects_of)
+            .collect()
+    };
+    let first = World::build(&objects(0), &WorldOptions::default(), 1);
+    let second = World::build(&objects(1), &WorldOptions::default(), 2).share(&first);
+    let mut client = proxy(ProxyKind::Sidecar, "client", "10.9.9.9", &[]);
+    client.discovers_hosts = true;
+    let cache = ServiceCache::default();
+    let view = |world: &World, before: Option<&View>| {
+        let key = ViewKey::of(world, &share_key(world, &client)).unwrap();
+        View::new(world, &key, before, &cache)
+    };
+    let before = view(&first, None);
+    let after = view(&second, Some(&before));
+    let is_same = |name: &str| {
+        let bytes = |view: &View| view.routes.virtual_hosts.get(name).unwrap().any.clone();
+        let (before, after) = (bytes(&before), bytes(&after));
+        (before == after, before.as_ptr() == after.as_ptr())
+    };
+    assert_eq!(
+        is_same("80/bare.example:80"),
+        (true, true),
+        "not made again"
+    );
+    let changed = "80/web.default.svc.cluster.local:80";
+    assert_eq!(is_same(changed), (false, false));
 }

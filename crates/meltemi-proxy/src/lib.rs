@@ -34,4 +34,4 @@ pub mod worker;
 pub use admin::ServerError;
 pub use meltemi_identity::Credential;
 pub use options::*;
-pub use run::{RunError, run};
+pub use run::{RunError, raise_file_limit, run};

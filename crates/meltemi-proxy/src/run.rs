@@ -259,9 +259,9 @@ fn report_panics() {
     }));
 }
 
-/// Two descriptors a connection: the soft limit of 1024 of many systems is for programs
-/// that use `select`.
-fn raise_file_limit() {
+/// Raises the soft limit of open files to the hard one, for programs that hold a connection a
+/// client: the 1024 of many systems are for programs that use `select`. Children inherit it.
+pub fn raise_file_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {

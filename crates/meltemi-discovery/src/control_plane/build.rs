@@ -2,12 +2,10 @@
 
 use super::state::{Current, State, objects};
 use crate::world::World;
-use meltemi_analysis::while_running;
 use meltemi_config::Published;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::watch;
 
 /// Builds a World from every publication; bursts are folded by the source, and what comes
@@ -43,12 +41,7 @@ fn build(state: &State, published: &Arc<Published>) -> Option<Current> {
         World::build(objects(published), &state.options, before.generation + 1).share(&before)
     }));
     match world {
-        Ok(world) => Some(Current {
-            world: Arc::new(world),
-            since: Instant::now(),
-            findings: while_running(&published.objects).into(),
-            published: published.clone(),
-        }),
+        Ok(world) => Some(Current::new(world, published)),
         Err(_) => {
             tracing::error!(
                 "the configuration could not be resolved because of a defect in Meltemi; \

@@ -10,7 +10,7 @@ use meltemi_analysis::while_running;
 use meltemi_config::{ConfigError, Published};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -31,25 +31,37 @@ pub(super) struct Current {
     pub published: Arc<Published>,
     /// Since when.
     pub since: Instant,
-    /// What only all objects together show, such as a host that no service has.
-    pub findings: Arc<[ConfigError]>,
+    findings: Arc<OnceLock<Vec<ConfigError>>>,
+}
+
+impl Current {
+    pub fn new(world: World, published: &Arc<Published>) -> Self {
+        Self {
+            world: Arc::new(world),
+            since: Instant::now(),
+            published: published.clone(),
+            findings: Arc::default(),
+        }
+    }
+
+    /// What only all objects together show, such as a host that no service has. Looked for when
+    /// somebody asks, so that no push waits for it.
+    pub fn findings(&self) -> &[ConfigError] {
+        self.findings
+            .get_or_init(|| while_running(&self.published.objects))
+    }
 }
 
 impl State {
     pub fn new(first: &Arc<Published>, options: WorldOptions, process: &Options) -> Self {
-        let world = Arc::new(World::build(objects(first), &options, 1));
+        let world = World::build(objects(first), &options, 1);
         Self {
             options,
             admin_dir: process.admin_dir.clone(),
             started: Instant::now(),
             proxies: Proxies::default(),
             translations: Translations::default(),
-            current: Mutex::new(Current {
-                world,
-                since: Instant::now(),
-                published: first.clone(),
-                findings: while_running(&first.objects).into(),
-            }),
+            current: Mutex::new(Current::new(world, first)),
             generation: watch::Sender::new(1),
         }
     }

@@ -27,8 +27,8 @@ impl Translated {
             (type_url::CLUSTER, view.clusters.beside(&own.clusters)),
             (type_url::ENDPOINT, view.endpoints.clone()),
             (type_url::LISTENER, own.listeners.clone()),
-            (type_url::ROUTE, view.routes.clone()),
-            (type_url::VIRTUAL_HOST, view.virtual_hosts.clone()),
+            (type_url::ROUTE, view.routes.routes.clone()),
+            (type_url::VIRTUAL_HOST, view.routes.virtual_hosts.clone()),
             (type_url::SECRET, own.secrets.clone()),
             (type_url::NAME_TABLE, view.names.clone()),
         ]);

@@ -3,6 +3,7 @@
 mod action;
 mod cors;
 mod discovered;
+mod encoded;
 mod fault;
 mod gateway;
 mod hash;
@@ -14,8 +15,9 @@ mod outbound;
 mod retry;
 
 pub use discovered::{discovered, encode_hosts};
+pub use encoded::Encoded;
 pub use inbound::translate as inbound;
-pub use outbound::{fallback, translate as outbound};
+pub use outbound::fallback;
 
 use meltemi_api::networking::Destination;
 use meltemi_api::{Kind, ObjectKey};

@@ -39,6 +39,81 @@ pub fn translate(
         .collect()
 }
 
+/// A VirtualService that does something else with the HTTP requests to its hosts than before.
+#[derive(Clone, Copy)]
+pub struct Changed<'a> {
+    pub before: &'a ResolvedVirtualService,
+    pub now: &'a ResolvedVirtualService,
+}
+
+/// The virtual hosts for which changed VirtualServices may decide, each with the name of its
+/// route configuration and without its domains, which stay. `None` where other virtual hosts than
+/// before may result. Beside these VirtualServices nothing may be different.
+pub fn changed(
+    scope: &Scope<'_>,
+    listeners: &[HttpListener],
+    all: &[Changed<'_>],
+    issues: &mut Issues,
+) -> Option<Vec<(String, route::VirtualHost)>> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for listener in listeners {
+        if !seen.insert(&listener.route_name) {
+            continue;
+        }
+        let port = listener.port;
+        let egress = &scope.egress[listener.egress];
+        let mut routes = Routes::new(scope, egress, port);
+        let services: Vec<&Service> = match &listener.service {
+            Some(host) => service_named(egress, host).into_iter().collect(),
+            None => services_at(egress, port),
+        };
+        let mut affected: BTreeMap<&str, &Service> = BTreeMap::new();
+        for (position, virtual_service) in egress.virtual_services.iter().enumerate() {
+            let same = |changed: &&Changed<'_>| std::ptr::eq(changed.now, &***virtual_service);
+            let Some(Changed { before, now }) = all.iter().find(same).copied() else {
+                continue;
+            };
+            let is_empty = |service| {
+                let context = Context {
+                    scope,
+                    service,
+                    port,
+                    gateway: MESH,
+                };
+                http_route::translate(context, &mut Issues::default()).is_empty()
+            };
+            if is_empty(before) != is_empty(now) {
+                return None;
+            }
+            let covered = services.iter().filter(|service| {
+                let mut patterns = now.spec.hosts.iter();
+                patterns.any(|pattern| hosts::covers(pattern, &service.hostname))
+            });
+            affected.extend(covered.map(|service| (&*service.hostname, *service)));
+            if listener.service.is_some() {
+                continue;
+            }
+            for host in routes.bare_hosts(position, &services) {
+                if routes.by_host.get(host).is_none_or(|of| of.len() > 1) {
+                    return None;
+                }
+                let routed = routes.of(position, issues).to_vec();
+                if !routed.is_empty() {
+                    let host = virtual_host(host, port, Vec::new(), routed);
+                    found.push((listener.route_name.clone(), host));
+                }
+            }
+        }
+        for (host, service) in affected {
+            let routed = routes.of_service(service, issues);
+            let host = virtual_host(host, port, Vec::new(), routed);
+            found.push((listener.route_name.clone(), host));
+        }
+    }
+    Some(found)
+}
+
 /// The virtual hosts of all services and routes at a port.
 fn shared(
     scope: &Scope<'_>,
@@ -47,18 +122,11 @@ fn shared(
     port: u16,
     issues: &mut Issues,
 ) -> Vec<route::VirtualHost> {
-    let services: Vec<&Service> = egress
-        .services
-        .iter()
-        .map(|service| &***service)
-        .filter(|service| serves_http(service, port) || egress.port.is_some())
-        .collect();
+    let services = services_at(egress, port);
     let mut routes = Routes::new(scope, egress, port);
     let mut hosts = VirtualHosts::default();
     for service in &services {
-        let routed = routes
-            .of_host(&service.hostname, issues)
-            .unwrap_or_else(|| vec![default_route(scope, service, port)]);
+        let routed = routes.of_service(service, issues);
         hosts.add(virtual_host(
             &service.hostname,
             port,
@@ -66,15 +134,9 @@ fn shared(
             routed,
         ));
     }
-    let by_host: HashMap<&str, &Service> = services
-        .iter()
-        .map(|service| (&*service.hostname, *service))
-        .collect();
-    for (position, virtual_service) in egress.virtual_services.iter().enumerate() {
-        let (matched, bare) = hosts_of(virtual_service, &services, &by_host);
-        // Hosts that are no service's have no port of their own: they are HTTP's, or that of the
-        // services beside them, as in Istio.
-        if bare.is_empty() || (matched.is_empty() && port != 80) {
+    for position in 0..egress.virtual_services.len() {
+        let bare = routes.bare_hosts(position, &services);
+        if bare.is_empty() {
             continue;
         }
         let routed = routes.of(position, issues).to_vec();
@@ -143,6 +205,23 @@ impl<'a, 'w> Routes<'a, 'w> {
         })
     }
 
+    /// Of a service: everything goes to it where no VirtualService says more.
+    fn of_service(&mut self, service: &Service, issues: &mut Issues) -> Vec<route::Route> {
+        let routed = self.of_host(&service.hostname, issues);
+        routed.unwrap_or_else(|| vec![default_route(self.scope, service, self.port)])
+    }
+
+    /// The hosts of a VirtualService that are no service's. They have no port of their own: it is
+    /// HTTP's, or that of the services beside them, as in Istio.
+    fn bare_hosts(&self, position: usize, services: &[&Service]) -> Vec<&'w str> {
+        let virtual_service: &'w ResolvedVirtualService = self.egress.virtual_services[position];
+        let (matched, bare) = hosts_of(virtual_service, services);
+        match matched == 0 && self.port != 80 {
+            true => Vec::new(),
+            false => bare,
+        }
+    }
+
     /// Of the VirtualService that names a host most exactly; the oldest of several.
     fn of_host(&mut self, host: &str, issues: &mut Issues) -> Option<Vec<route::Route>> {
         let exact = self.by_host.get(host).into_iter().flatten();
@@ -166,47 +245,50 @@ impl<'a, 'w> Routes<'a, 'w> {
     }
 }
 
+/// The services that have HTTP at a port, in order of host name.
+fn services_at<'w>(egress: &Egress<'w>, port: u16) -> Vec<&'w Service> {
+    let services = egress.services.iter().map(|service| &***service);
+    services
+        .filter(|service| serves_http(service, port) || egress.port.is_some())
+        .collect()
+}
+
+fn service_named<'w>(egress: &Egress<'w>, host: &str) -> Option<&'w Service> {
+    let mut services = egress.services.iter().map(|service| &***service);
+    services.find(|service| &*service.hostname == host)
+}
+
 fn serves_http(service: &Service, port: u16) -> bool {
     service
         .port(port)
         .is_some_and(|port| port.protocol.is_http() || port.protocol == Protocol::Sniffed)
 }
 
-/// The services that a VirtualService is for, exact hosts first, and its hosts that no service
-/// has at this port.
+/// How many services (in order of host name) a VirtualService is for, and its hosts that add none
+/// of them.
 fn hosts_of<'a>(
     virtual_service: &'a ResolvedVirtualService,
-    services: &[&'a Service],
-    by_host: &HashMap<&str, &'a Service>,
-) -> (Vec<&'a Service>, Vec<&'a str>) {
-    let mut matched: Vec<&Service> = Vec::new();
-    let mut bare = Vec::new();
-    let mut wildcards = Vec::new();
-    for host in &virtual_service.spec.hosts {
-        if let Some(service) = by_host.get(host.as_str()) {
-            matched.push(service);
-        } else if host.starts_with('*') {
-            wildcards.push(host);
-        } else {
-            bare.push(host.as_str());
+    services: &[&Service],
+) -> (usize, Vec<&'a str>) {
+    let mut matched: BTreeSet<&str> = BTreeSet::new();
+    let (mut bare, mut wildcards) = (Vec::new(), Vec::new());
+    for host in virtual_service.spec.hosts.iter().map(String::as_str) {
+        let named = services.binary_search_by(|service| (*service.hostname).cmp(host));
+        match named {
+            Ok(_) => _ = matched.insert(host),
+            Err(_) if host.starts_with('*') => wildcards.push(host),
+            Err(_) => bare.push(host),
         }
     }
     for host in wildcards {
         let before = matched.len();
-        for service in services {
-            if hosts::covers(host, &service.hostname)
-                && !matched
-                    .iter()
-                    .any(|known| known.hostname == service.hostname)
-            {
-                matched.push(service);
-            }
-        }
+        let covered = services.iter().map(|service| &*service.hostname);
+        matched.extend(covered.filter(|service| hosts::covers(host, service)));
         if matched.len() == before {
             bare.push(host);
         }
     }
-    (matched, bare)
+    (matched.len(), bare)
 }
 
 /// Where the listener is one service's, its host matters no more.
@@ -217,16 +299,10 @@ fn own_virtual_host(
     port: u16,
     issues: &mut Issues,
 ) -> Vec<route::VirtualHost> {
-    let Some(service) = egress
-        .services
-        .iter()
-        .find(|service| &*service.hostname == host)
-    else {
+    let Some(service) = service_named(egress, host) else {
         return Vec::new();
     };
-    let routes = Routes::new(scope, egress, port)
-        .of_host(host, issues)
-        .unwrap_or_else(|| vec![default_route(scope, service, port)]);
+    let routes = Routes::new(scope, egress, port).of_service(service, issues);
     vec![virtual_host(host, port, vec!["*".to_owned()], routes)]
 }
 

@@ -72,6 +72,7 @@ pub fn run(args: Args) -> Outcome {
     // A misspelt one would be made, for the state in it.
     std::fs::read_dir(&args.config_dir)
         .with_context(|| format!("cannot read {}", args.config_dir.display()))?;
+    meltemi_proxy::raise_file_limit();
     let state_dir = args
         .state_dir
         .unwrap_or_else(|| args.config_dir.join(".meltemi"));

@@ -87,7 +87,7 @@ fn describe(
         own.map(ToString::to_string).collect()
     };
     let mut warnings = about(&current.published.warnings);
-    warnings.extend(about(&current.findings));
+    warnings.extend(about(current.findings()));
     let issues: Vec<String> = issues
         .iter()
         .filter(|issue| issue.object == key)
@@ -139,7 +139,7 @@ pub(super) async fn apply(
     // ones that its author knows.
     let mut findings: Vec<&ConfigError> = applied.warnings.iter().collect();
     let published = current.published.warnings.iter();
-    for finding in published.chain(current.findings.iter()) {
+    for finding in published.chain(current.findings()) {
         let concerned = finding.object.as_ref().is_some_and(|o| keys.contains(&o));
         let told = findings.iter().any(|other| {
             (&other.object, &other.field, &other.message)

@@ -106,11 +106,7 @@ pub(super) async fn status(state: &State) -> Status {
 /// Everything worth knowing that refuses nothing: of single objects, of all together, and
 /// of what a connected proxy does not get.
 fn warnings(state: &State, current: &Current) -> Vec<String> {
-    let findings = current
-        .published
-        .warnings
-        .iter()
-        .chain(current.findings.iter());
+    let findings = current.published.warnings.iter().chain(current.findings());
     let mut warnings: Vec<String> = findings
         .filter(|finding| finding.severity != Severity::Info)
         .map(ToString::to_string)
