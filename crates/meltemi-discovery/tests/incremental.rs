@@ -249,10 +249,12 @@ proptest! {
 #[test]
 fn a_weight_translates_its_virtual_host_again_and_no_other() {
     let objects = |weight: usize| -> Vec<Object> {
-        let bare = TEMPLATES
-            .iter()
-            .find(|variants| variants[0].contains("bare"));
-        [TEMPLATES[0][0], TEMPLATES[7][weight], bare.unwrap()[0]]
+        let with = |text| {
+            let mut slots = TEMPLATES.iter();
+            *slots.find(|variants| variants[0].contains(text)).unwrap()
+        };
+        let routes = with("VirtualService\nmetadata: {name: web,");
+        [TEMPLATES[0][0], routes[weight], with("{name: bare,")[0]]
             .into_iter()
             .flat_map(objects_of)
             .collect()
