@@ -13,6 +13,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use meltemi_discovery::control_plane::{self, Options};
 use meltemi_xds::client::{AdsClient, ClientOptions, Endpoint, Update};
 use meltemi_xds::type_url;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -185,4 +186,51 @@ async fn notes_that_cannot_be_written_hold_nothing_up() {
     fs::write(&path, service("web", &http(81))).unwrap();
     plane.until(has(81)).await;
     plane.stop().await;
+}
+
+/// What the control plane wrote of an object, once that is as wanted.
+async fn standing(state: &Path, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let begun = std::time::Instant::now();
+    loop {
+        let text = fs::read_to_string(state.join("status.json")).unwrap_or_default();
+        let status: Value = serde_json::from_str(&text).unwrap_or_default();
+        let objects = status["objects"].as_array().cloned().unwrap_or_default();
+        let found = objects.into_iter().find(|object| object["name"] == name);
+        if let Some(found) = found.filter(&wanted) {
+            return found;
+        }
+        assert!(begun.elapsed() < LIMIT, "{text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn where_objects_stand_is_written_beside_the_state() {
+    let (config, state) = (TempDir::new().unwrap(), private());
+    let routes = |timeout: &str| {
+        let text = format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: web}}\nspec:\n  hosts: [web]\n  http:\n  - timeout: {timeout}\n    route: [{{destination: {{host: nowhere}}}}]\n"
+        );
+        fs::write(config.path().join("routes.yaml"), text).unwrap();
+    };
+    fs::write(config.path().join("web.yaml"), service("web", &http(80))).unwrap();
+    routes("1s");
+    let mut plane = Plane::start(config.path(), state.path()).await;
+    plane.until(|_| true).await;
+    let found = standing(state.path(), "web", |found| found["reconciled"] == 1).await;
+    assert_eq!(
+        (&found["accepted"], &found["proxies"]),
+        (&true.into(), &1.into())
+    );
+    assert!(found["file"].as_str().unwrap().ends_with("routes.yaml"));
+    let issue = found["issues"][0].as_str().unwrap();
+    assert!(issue.contains("no service \"nowhere"), "{issue}");
+    routes("soon");
+    let found = standing(state.path(), "web", |found| found["accepted"] == false).await;
+    assert_eq!(found["reconciled"], 1, "the last good version");
+    plane.stop().await;
+    let text = fs::read_to_string(state.path().join("status.json")).unwrap();
+    let status: Value = serde_json::from_str(&text).unwrap();
+    let error = status["errors"][0].as_str().unwrap();
+    assert!(error.contains("spec.http[0].timeout"), "{error}");
 }

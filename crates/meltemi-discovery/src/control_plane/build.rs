@@ -36,12 +36,16 @@ pub(super) async fn follow(state: Arc<State>, mut published: watch::Receiver<Arc
 }
 
 fn build(state: &State, published: &Arc<Published>) -> Option<Current> {
-    let before = state.world();
+    let Current {
+        world: before,
+        ages,
+        ..
+    } = state.current();
     let world = catch_unwind(AssertUnwindSafe(|| {
         World::build(objects(published), &state.options, before.generation + 1).share(&before)
     }));
     match world {
-        Ok(world) => Some(Current::new(world, published)),
+        Ok(world) => Some(Current::new(world, published, &ages)),
         Err(_) => {
             tracing::error!(
                 "the configuration could not be resolved because of a defect in Meltemi; \

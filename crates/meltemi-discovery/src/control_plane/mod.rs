@@ -7,7 +7,9 @@ mod culprits;
 mod lock;
 mod proxies;
 mod source;
+mod standing;
 mod state;
+mod status_file;
 mod tls;
 mod translations;
 
@@ -140,6 +142,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
     let state = Arc::new(State::new(&first, world_options, &options));
     let builder = tokio::spawn(build::follow(state.clone(), config.subscribe()));
 
+    let status = options.state_dir.join("status.json");
+    let status = tokio::spawn(status_file::follow(state.clone(), status));
+
     let store = Store::open(&options.state_dir)?;
     let authority = Arc::new(authority(&options, &store, trust_domain.clone())?);
     if let Some(warning) = authority.expiry_warning(SystemTime::now()) {
@@ -174,6 +179,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
         ),
     );
     builder.abort();
+    status.abort();
     rotation.abort();
     served.map(|_| ())
 }

@@ -10,15 +10,26 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
+use tokio::sync::Notify;
 
 /// All connections by a number of their own: a proxy that reconnects has two for a moment.
 #[derive(Default)]
 pub(super) struct Proxies {
     connections: Mutex<BTreeMap<u64, Arc<Connection>>>,
     next: AtomicU64,
+    changed: Arc<Notify>,
 }
 
 impl Proxies {
+    /// Tells `changed` when a proxy comes, goes or answers.
+    pub fn new(changed: Arc<Notify>) -> Self {
+        Self {
+            changed,
+            ..Self::default()
+        }
+    }
+
+
     pub fn add(&self, proxy: Proxy) -> Arc<Connection> {
         let connection = Arc::new(Connection {
             number: self.next.fetch_add(1, Ordering::Relaxed),
@@ -26,13 +37,16 @@ impl Proxies {
             since: Instant::now(),
             types: Mutex::default(),
             served: Mutex::default(),
+            changed: self.changed.clone(),
         });
         lock(&self.connections).insert(connection.number, connection.clone());
+        self.changed.notify_one();
         connection
     }
 
     pub fn remove(&self, connection: &Connection) {
         lock(&self.connections).remove(&connection.number);
+        self.changed.notify_one();
     }
 
     /// All, oldest first.
@@ -62,6 +76,7 @@ pub(super) struct Connection {
     pub since: Instant,
     types: Mutex<BTreeMap<String, Sync>>,
     pub served: Mutex<Option<Served>>,
+    changed: Arc<Notify>,
 }
 
 /// How current a proxy is in one type.
@@ -133,9 +148,41 @@ impl Sync {
     }
 }
 
+/// How far a proxy is, over all types.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// Up to which generation it has confirmed, or lacked, nothing; what it refused for the sake
+    /// of known objects aside.
+    confirmed: u64,
+    pub rejections: Vec<Rejection>,
+}
+
+impl Progress {
+    /// Whether an object is in force that is as it is since that generation.
+    pub fn has(&self, key: &ObjectKey, since: u64) -> bool {
+        let refused = self.rejections.iter();
+        self.confirmed >= since && refused.flat_map(|r| &r.objects).all(|object| object != key)
+    }
+}
+
 impl Connection {
+    /// How far the proxy is.
+    pub fn progress(&self) -> Progress {
+        let types = self.types();
+        let confirmed = types.values().map(|sync| match &sync.rejection {
+            None if sync.in_flight.is_none() => sync.compared,
+            Some((rejection, _)) if !rejection.objects.is_empty() => sync.compared,
+            _ => sync.confirmed,
+        });
+        let rejections = types.values().filter_map(|sync| sync.rejection.as_ref());
+        Progress {
+            confirmed: confirmed.min().unwrap_or_default(),
+            rejections: rejections.map(|(rejection, _)| rejection.clone()).collect(),
+        }
+    }
+
     /// Whether it has asked for clusters or listeners.
-    fn serves_traffic(&self) -> bool {
+    pub fn serves_traffic(&self) -> bool {
         let types = self.types();
         [type_url::CLUSTER, type_url::LISTENER]
             .iter()
@@ -179,6 +226,7 @@ impl Connection {
         // While it goes on refusing, it is behind since the first time.
         let first = sync.rejection.take().map(|(_, at)| at);
         sync.rejection = rejection.map(|rejection| (rejection, first.unwrap_or_else(Instant::now)));
+        self.changed.notify_one();
     }
 
     /// State by short type name, as of the World `generation`.

@@ -3,6 +3,7 @@
 use super::Options;
 use super::lock::lock;
 use super::proxies::{Connection, Proxies};
+use super::standing::Ages;
 use super::translations::{Served, Translations};
 use crate::issue::Issue;
 use crate::world::{World, WorldOptions};
@@ -12,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub(super) struct State {
     pub options: WorldOptions,
@@ -22,6 +23,7 @@ pub(super) struct State {
     pub translations: Translations,
     current: Mutex<Current>,
     generation: watch::Sender<u64>,
+    changed: Arc<Notify>,
 }
 
 /// The World in force and the configuration it was built from.
@@ -31,12 +33,14 @@ pub(super) struct Current {
     pub published: Arc<Published>,
     /// Since when.
     pub since: Instant,
+    pub ages: Ages,
     findings: Arc<OnceLock<Vec<ConfigError>>>,
 }
 
 impl Current {
-    pub fn new(world: World, published: &Arc<Published>) -> Self {
+    pub fn new(world: World, published: &Arc<Published>, before: &Ages) -> Self {
         Self {
+            ages: before.next(objects(published), world.generation),
             world: Arc::new(world),
             since: Instant::now(),
             published: published.clone(),
@@ -55,13 +59,15 @@ impl Current {
 impl State {
     pub fn new(first: &Arc<Published>, options: WorldOptions, process: &Options) -> Self {
         let world = World::build(objects(first), &options, 1);
+        let changed = Arc::new(Notify::new());
         Self {
             options,
             admin_dir: process.admin_dir.clone(),
             started: Instant::now(),
-            proxies: Proxies::default(),
+            proxies: Proxies::new(changed.clone()),
+            changed,
             translations: Translations::default(),
-            current: Mutex::new(Current::new(world, first)),
+            current: Mutex::new(Current::new(world, first, &Ages::default())),
             generation: watch::Sender::new(1),
         }
     }
@@ -79,11 +85,19 @@ impl State {
         let generation = current.world.generation;
         *lock(&self.current) = current;
         self.generation.send_replace(generation);
+        self.changed.notify_one();
     }
 
     /// New findings about the configuration that change nothing for proxies.
     pub fn annotate(&self, published: Arc<Published>) {
         lock(&self.current).published = published;
+        self.changed.notify_one();
+    }
+
+    /// Waits until the configuration, or how far a proxy is, has changed since the last wait; for
+    /// one waiter.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     pub fn watch(&self) -> watch::Receiver<u64> {

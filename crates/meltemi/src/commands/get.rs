@@ -43,6 +43,15 @@ struct Entry {
     refusals: Vec<String>,
     errors: Vec<String>,
     held: bool,
+    /// `None` for kinds that do not configure the mesh.
+    standing: Option<Standing>,
+}
+
+/// An object among the connected proxies.
+#[derive(Deserialize)]
+struct Standing {
+    reconciled: usize,
+    proxies: usize,
 }
 
 #[derive(Deserialize)]
@@ -152,6 +161,10 @@ fn text(objects: &[Entry]) -> String {
                 text("namespace"),
                 text("name"),
                 state.to_owned(),
+                entry.standing.as_ref().map_or_else(
+                    || "-".to_owned(),
+                    |standing| format!("{}/{}", standing.reconciled, standing.proxies),
+                ),
                 created.map_or_else(
                     || "-".to_owned(),
                     |at| age(now.as_second() - at.as_second()),
@@ -163,5 +176,8 @@ fn text(objects: &[Entry]) -> String {
             ]
         })
         .collect();
-    table(&["NAMESPACE", "NAME", "STATE", "AGE", "FROM"], &rows)
+    table(
+        &["NAMESPACE", "NAME", "STATE", "PROXIES", "AGE", "FROM"],
+        &rows,
+    )
 }

@@ -3,14 +3,13 @@
 use super::answer::{Answer, Refusal};
 use super::{Context, Query};
 use crate::control_plane::proxies::SyncState;
-use crate::control_plane::state::{Current, State};
+use crate::control_plane::standing::Standings;
+use crate::control_plane::state::State;
 use crate::issue::Issue;
-use crate::world::World;
 use hyper::StatusCode;
 use meltemi_api::{Kind, Object, ObjectKey, Support};
 use meltemi_config::{ConfigError, Outcome};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -40,46 +39,24 @@ pub(super) fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
                 .get("name")
                 .is_none_or(|name| object.meta.name == name)
     };
-    let current = state.current();
-    let world = state.world();
+    let standings = Standings::now(state);
     let issues = state.issues();
-    let refusals = refusals(state);
-    let found: Vec<Value> = current
+    let found: Vec<Value> = standings
+        .current()
         .published
         .objects
         .iter()
         .filter(|object| wanted(object))
-        .map(|object| describe(object, &current, &world, &issues, &refusals))
+        .map(|object| describe(object, &standings, &issues))
         .collect();
     Ok(Answer::Json(json!({ "objects": found })))
 }
 
-/// What proxies refuse, by the objects that caused it.
-fn refusals(state: &State) -> BTreeMap<ObjectKey, BTreeSet<String>> {
-    let mut refusals: BTreeMap<ObjectKey, BTreeSet<String>> = BTreeMap::new();
-    for connection in state.proxies.all() {
-        for rejection in connection.rejections() {
-            let text = format!(
-                "the proxy {} refuses its {}: {}",
-                connection.proxy.id, rejection.kind, rejection.message
-            );
-            for object in rejection.objects {
-                refusals.entry(object).or_default().insert(text.clone());
-            }
-        }
-    }
-    refusals
-}
-
 /// An object, where it stands, and what is to be said of it.
-fn describe(
-    object: &Object,
-    current: &Current,
-    world: &World,
-    issues: &[Issue],
-    refusals: &BTreeMap<ObjectKey, BTreeSet<String>>,
-) -> Value {
+fn describe(object: &Object, standings: &Standings, issues: &[Issue]) -> Value {
     let key = object.key();
+    let current = standings.current();
+    let standing = standings.of(&key);
     let about = |findings: &[ConfigError]| -> Vec<String> {
         let own = findings
             .iter()
@@ -94,17 +71,20 @@ fn describe(
         .map(|issue| format!("{} {}: {}", issue.object, issue.field, issue.message))
         .collect();
     let mut value = object.to_value();
-    if let Some(status) = world.statuses.get(&key) {
+    if let Some(status) = current.world.statuses.get(&key) {
         value["status"] = status.clone();
+    } else if let Some(standing) = &standing {
+        value["status"] = json!({"conditions": standing.conditions()});
     }
     json!({
         "object": value,
         "origin": object.meta.origin,
         "warnings": warnings,
         "issues": issues,
-        "refusals": refusals.get(&key).into_iter().flatten().collect::<Vec<_>>(),
+        "refusals": standings.refusals(&key),
         "errors": about(&current.published.errors),
         "held": current.published.held.contains(&key),
+        "standing": standing,
     })
 }
 
