@@ -29,7 +29,6 @@ impl Proxies {
         }
     }
 
-
     pub fn add(&self, proxy: Proxy) -> Arc<Connection> {
         let connection = Arc::new(Connection {
             number: self.next.fetch_add(1, Ordering::Relaxed),
