@@ -39,6 +39,8 @@ FIGURES = [
     ("weight_cpu", "a weight changes: CPU, s", 2),
     ("weight_mb", "a weight changes: sent, MB", 1),
     ("weight_p99_ms", "a weight changes: last of 99 %, ms", 0),
+    ("own_weight_us", "a weight changes: CPU of Meltemi's proxy to compile it, µs", 0),
+    ("own_worker_us", "a weight changes: CPU of each of its workers, µs", 0),
     ("endpoint_cpu", "an endpoint comes: CPU, s", 2),
     ("endpoint_p99_ms", "an endpoint comes: last of 99 %, ms", 0),
     ("reconnect_cpu", "all reconnect: CPU a proxy, s", 4),
