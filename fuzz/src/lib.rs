@@ -66,7 +66,7 @@ impl Resource {
                 compile::listener(value, hash, &mut cx).map(drop)
             }),
             Self::Routes => decoded(bytes, |value| {
-                compile::route_table(value, hash, &mut cx).map(drop)
+                compile::RouteFrame::compile(value, &mut cx).map(drop)
             }),
             // Its files are not read: a fuzzer must not open whatever it names.
             Self::Secret => decoded(bytes, |value| {
