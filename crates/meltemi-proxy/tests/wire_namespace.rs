@@ -7,7 +7,7 @@ mod wire_support;
 use meltemi_capture::{Fabric, MeshNetwork, Netns, RuleSet};
 use meltemi_proxy::model::*;
 use meltemi_proxy::worker::{Group, Workers};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -34,7 +34,11 @@ fn serve(namespace: &Netns, address: SocketAddr, name: &'static [u8]) {
 /// What a plain program in the namespace gets from an address.
 fn ask(namespace: &Netns, address: SocketAddr) -> String {
     let connected = namespace.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(10)));
-    let mut stream = connected.unwrap().unwrap();
+    let mut stream = match connected.unwrap() {
+        // It may come before the connection is seen to be there.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return String::new(),
+        connected => connected.unwrap(),
+    };
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
