@@ -205,10 +205,10 @@ proptest! {
             let objects: Vec<Object> = slots.values().flatten().cloned().collect();
             let generation = step as u64 + 1;
             let scratch = World::build(&objects, &WorldOptions::default(), generation);
-            let mut world = World::build(&objects, &WorldOptions::default(), generation);
-            if let Some(before) = &before {
-                world = world.share(before);
-            }
+            let world = match &before {
+                Some(before) => World::next(&objects, &WorldOptions::default(), before),
+                None => World::build(&objects, &WorldOptions::default(), generation),
+            };
             cache.sweep();
             for (index, proxy) in proxies().iter().enumerate() {
                 let key = share_key(&world, proxy);
@@ -260,7 +260,7 @@ fn a_weight_translates_its_virtual_host_again_and_no_other() {
             .collect()
     };
     let first = World::build(&objects(0), &WorldOptions::default(), 1);
-    let second = World::build(&objects(1), &WorldOptions::default(), 2).share(&first);
+    let second = World::next(&objects(1), &WorldOptions::default(), &first);
     let mut client = proxy(ProxyKind::Sidecar, "client", "10.9.9.9", &[]);
     client.discovers_hosts = true;
     let cache = ServiceCache::default();

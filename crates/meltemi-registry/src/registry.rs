@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use meltemi_api::{Object, Spec};
+use meltemi_api::networking::ServiceEntry;
+use meltemi_api::{Meta, Object, ObjectKey, Spec};
 
 use crate::instances::Instances;
 use crate::kube::{self, Declared};
@@ -27,11 +28,57 @@ pub struct Registry {
     pod_ports: PodPorts,
     leads_to: LeadsTo,
     problems: Vec<Problem>,
+    settings: Settings,
+    declarations: BTreeMap<ObjectKey, Declaration>,
+}
+
+/// What a ServiceEntry declares that selects no workloads: as long as it stays, its services do.
+#[derive(Debug, Clone)]
+struct Declaration {
+    entry: Arc<ServiceEntry>,
+    labels: BTreeMap<String, String>,
+    /// Their addresses may still be missing.
+    services: Vec<Arc<Service>>,
+    problems: Vec<Problem>,
+}
+
+impl Declaration {
+    fn of(
+        meta: &Meta,
+        entry: &Arc<ServiceEntry>,
+        instances: &Instances,
+        settings: &Settings,
+    ) -> Self {
+        let mut problems = Vec::new();
+        let services = service_entry::services(meta, entry, instances, settings, &mut problems);
+        Self {
+            entry: entry.clone(),
+            labels: meta.labels.clone(),
+            services: services.into_iter().map(Arc::new).collect(),
+            problems,
+        }
+    }
+
+    fn is_of(&self, meta: &Meta, entry: &Arc<ServiceEntry>) -> bool {
+        let created = crate::created(meta);
+        Arc::ptr_eq(&self.entry, entry)
+            && self.labels == meta.labels
+            && self.services.iter().all(|s| s.created == created)
+    }
 }
 
 impl Registry {
     /// Builds the registry from all objects; kinds that it does not know are passed over.
     pub fn build<'a>(objects: impl IntoIterator<Item = &'a Object>, settings: &Settings) -> Self {
+        Self::next(objects, settings, &Self::default())
+    }
+
+    /// The same as [`Self::build`]; an earlier registry only saves work.
+    pub fn next<'a>(
+        objects: impl IntoIterator<Item = &'a Object>,
+        settings: &Settings,
+        before: &Self,
+    ) -> Self {
         let mut kube_services = Vec::new();
         let mut entries = Vec::new();
         let mut workloads = Vec::new();
@@ -56,41 +103,54 @@ impl Registry {
         let instances = Instances::new(workloads);
         let mut problems = Vec::new();
         let mut pod_ports = PodPorts::default();
-        let mut services: Vec<Service> = Vec::new();
+        let mut services: Vec<Arc<Service>> = Vec::new();
         for (meta, object) in kube_services {
             let service =
                 kube::service(meta, object, &instances, &declared, settings, &mut problems);
             pod_ports.service(&service, object);
-            services.push(service);
+            services.push(Arc::new(service));
         }
+        let mut declarations = BTreeMap::new();
         for (meta, entry) in entries {
-            let found = service_entry::services(meta, entry, &instances, settings, &mut problems);
-            for service in &found {
+            let key = ObjectKey::new(meta.kind, &meta.namespace, &meta.name);
+            let known = before.declarations.get(&key);
+            let known = known.filter(|d| before.settings == *settings && d.is_of(meta, entry));
+            let declaration = match known {
+                Some(known) => known.clone(),
+                None => Declaration::of(meta, entry, &instances, settings),
+            };
+            for service in &declaration.services {
                 pod_ports.entry(service, entry);
             }
-            services.extend(found);
+            problems.extend(declaration.problems.iter().cloned());
+            services.extend(declaration.services.iter().cloned());
+            if entry.workload_selector.is_none() {
+                declarations.insert(key, declaration);
+            }
         }
         give_addresses(&mut services, settings);
         // Of several declarations of a host in a namespace Kubernetes' wins, then the oldest.
         services.sort_by(|a, b| {
-            let key = |service: &Service| {
-                (
-                    service.hostname.clone(),
-                    service.namespace.clone(),
-                    service.provider == Provider::External,
-                    service.created.clone(),
-                )
-            };
-            key(a).cmp(&key(b))
+            let place = |service: &Service| service.provider == Provider::External;
+            (&a.hostname, &a.namespace, place(a), &a.created).cmp(&(
+                &b.hostname,
+                &b.namespace,
+                place(b),
+                &b.created,
+            ))
         });
         services.dedup_by(|later, first| {
             let same = later.hostname == first.hostname && later.namespace == first.namespace;
             if same {
-                merge(first, later);
+                merge(Arc::make_mut(first), later);
             }
             same
         });
-        let services: Vec<Arc<Service>> = services.into_iter().map(Arc::new).collect();
+        // What nobody has but the declaration was changed for this registry, and will be for the
+        // next: keeping it would only cost memory.
+        let in_use = |service: &Arc<Service>| Arc::strong_count(service) > 1;
+        declarations
+            .retain(|_, declaration: &mut Declaration| declaration.services.iter().all(in_use));
         problems.sort_by(|a, b| (&a.object, &a.field).cmp(&(&b.object, &b.field)));
         Self {
             by_host: by_host(&services),
@@ -99,6 +159,8 @@ impl Registry {
             instances,
             pod_ports,
             problems,
+            settings: settings.clone(),
+            declarations,
         }
     }
 
@@ -107,7 +169,9 @@ impl Registry {
     pub fn share(&mut self, before: &Self) {
         for service in &mut self.services {
             let earlier = before.by_host(&service.hostname).iter();
-            if let Some(same) = earlier.into_iter().find(|earlier| *earlier == service) {
+            let is_same =
+                |earlier: &&Arc<Service>| Arc::ptr_eq(earlier, service) || *earlier == service;
+            if let Some(same) = earlier.into_iter().find(is_same) {
                 *service = same.clone();
             }
         }
@@ -210,7 +274,7 @@ fn merge(first: &mut Service, later: &Service) {
 }
 
 /// Cluster IPs for Services without one, automatic addresses for ServiceEntry hosts.
-fn give_addresses(services: &mut [Service], settings: &Settings) {
+fn give_addresses(services: &mut [Arc<Service>], settings: &Settings) {
     let taken: BTreeSet<Ipv4Addr> = services
         .iter()
         .flat_map(|service| &service.addresses)
@@ -246,11 +310,16 @@ fn give_addresses(services: &mut [Service], settings: &Settings) {
                 wants_automatic(service)
             }
         };
-        let names: Vec<String> = services.iter().filter(|s| wants(s)).map(key).collect();
+        let names: Vec<String> = services
+            .iter()
+            .filter(|s| wants(s))
+            .map(|s| key(s))
+            .collect();
         let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         let allocated = address::allocate(range, &names, &taken);
         for service in services.iter_mut().filter(|service| wants(service)) {
             if let Some(address) = allocated.get(key(service).as_str()) {
+                let service = Arc::make_mut(service);
                 if kubernetes {
                     service.addresses.push(address.to_string());
                 } else {

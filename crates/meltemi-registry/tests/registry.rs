@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use meltemi_api::Object;
 use meltemi_registry::{Registry, Resolution, Settings};
@@ -236,4 +237,42 @@ fn an_external_name_is_reached_by_its_name() {
     let host = "ext.default.svc.cluster.local";
     assert_eq!(endpoints(&registry, host, 80), ["example.test:80"]);
     assert!(registry.by_host(host)[0].address(true).is_some());
+}
+
+#[test]
+fn service_entries_that_stay_keep_their_services() {
+    let entry = |name: &str, port: u16, addresses: Value| {
+        let entry = json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {
+                "hosts": [format!("{name}.test")], "resolution": "STATIC", "addresses": addresses,
+                "ports": [{"number": port, "name": "http", "protocol": "HTTP"}],
+                "endpoints": [{"address": "10.5.0.1"}]
+            }
+        });
+        meltemi_api::decode(&entry, "default").unwrap()
+    };
+    let stays = entry("stays", 80, json!(["10.6.0.1"]));
+    let gets = entry("gets", 80, json!([]));
+    let settings = Settings::default();
+    let objects = [stays.clone(), gets.clone(), entry("changes", 80, json!([]))];
+    let before = Registry::build(&objects, &settings);
+    let objects = [stays, gets, entry("changes", 81, json!([]))];
+    let now = Registry::next(&objects, &settings, &before);
+    assert_eq!(
+        now.services(),
+        Registry::build(&objects, &settings).services()
+    );
+    let is_same = |host: &str| Arc::ptr_eq(&now.by_host(host)[0], &before.by_host(host)[0]);
+    assert!(is_same("stays.test"));
+    assert!(!is_same("changes.test"));
+    let addresses = |registry: &Registry| registry.by_host("gets.test")[0].auto_address;
+    assert_eq!(addresses(&now), addresses(&before));
+    let other = Settings {
+        default_export: vec![".".to_owned()],
+        ..settings
+    };
+    let now = Registry::next(&objects, &other, &before);
+    assert_eq!(now.services(), Registry::build(&objects, &other).services());
 }

@@ -42,7 +42,7 @@ fn build(state: &State, published: &Arc<Published>) -> Option<Current> {
         ..
     } = state.current();
     let world = catch_unwind(AssertUnwindSafe(|| {
-        World::build(objects(published), &state.options, before.generation + 1).share(&before)
+        World::next(objects(published), &state.options, &before)
     }));
     match world {
         Ok(world) => Some(Current::new(world, published, &ages)),

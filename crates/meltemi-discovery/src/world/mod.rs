@@ -99,6 +99,27 @@ impl World {
         options: &WorldOptions,
         generation: u64,
     ) -> Self {
+        Self::resolve(objects, options, generation, &Registry::default())
+    }
+
+    /// The World after another one: the same as from nothing, and it shares with the earlier one
+    /// what is equal there.
+    #[must_use]
+    pub fn next<'a>(
+        objects: impl IntoIterator<Item = &'a Object> + Clone,
+        options: &WorldOptions,
+        before: &Self,
+    ) -> Self {
+        let generation = before.generation + 1;
+        Self::resolve(objects, options, generation, &before.registry).share(before)
+    }
+
+    fn resolve<'a>(
+        objects: impl IntoIterator<Item = &'a Object> + Clone,
+        options: &WorldOptions,
+        generation: u64,
+        before: &Registry,
+    ) -> Self {
         let mut virtual_services: Vec<Named<VirtualService>> = Vec::new();
         let mut destination_rules: Vec<Named<DestinationRule>> = Vec::new();
         let mut gateways: Vec<Named<Gateway>> = Vec::new();
@@ -168,7 +189,7 @@ impl World {
             default_export: mesh.config.default_service_export_to.clone(),
             service_range: options.service_range,
         };
-        let registry = Registry::build(objects.clone(), &settings);
+        let registry = Registry::next(objects.clone(), &settings, before);
         for problem in registry.problems() {
             issues.add(&problem.object, &problem.field, &problem.message);
         }

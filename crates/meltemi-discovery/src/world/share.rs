@@ -11,8 +11,7 @@ impl World {
     /// Takes from an earlier World what is equal there, so that comparing pointers tells what
     /// changed, and notes since when the parts are as they are. What is translated from it
     /// stays the same.
-    #[must_use]
-    pub fn share(mut self, before: &Self) -> Self {
+    pub(super) fn share(mut self, before: &Self) -> Self {
         self.registry.share(&before.registry);
         self.destination_rules.share(&before.destination_rules);
         let mut earlier = before.virtual_services.iter().peekable();
