@@ -12,13 +12,14 @@ use crate::supervisor::RunRequest;
 use crate::supervisor::entrance::{Admission, EnterReply, EnterRequest};
 use crate::wire;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, raise, signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, isatty, setpgid, tcgetpgrp, tcsetpgrp};
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -208,10 +209,13 @@ fn supervise(
     } else {
         nix::sys::prctl::set_child_subreaper(true).map_err(failed("adopt orphaned processes"))?;
     }
-    let child = fork_exec(|| match join(admission, namespaces, terminal.is_some()) {
-        Ok(env) => exec(argv, &env, Some(&admission.cwd)),
-        Err(failure) => failure.into(),
-    });
+    let own = this_process().map_err(|error| EnterError::Failed(format!("pidfd_open: {error}")))?;
+    let child = fork_exec(
+        || match join(admission, namespaces, terminal.is_some(), &own) {
+            Ok(env) => exec(argv, &env, Some(&admission.cwd)),
+            Err(failure) => failure.into(),
+        },
+    );
     let child = match child {
         Ok(child) => child,
         Err(failure) => {
@@ -260,6 +264,7 @@ fn join(
     admission: &Admission,
     namespaces: Option<&Namespaces>,
     terminal: bool,
+    parent: &OwnedFd,
 ) -> Result<Vec<(String, String)>, Failure> {
     // A group of its own: the terminal's signals reach it once, ours are passed on.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(step("make a process group"))?;
@@ -284,7 +289,26 @@ fn join(
     // When the command line is killed, nobody would end the program.
     // SAFETY: plain system call.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    Ok(env)
+    // It may have been killed before that.
+    let mut ended = [PollFd::new(parent.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut ended, PollTimeout::ZERO) {
+        Ok(0) => Ok(env),
+        Ok(_) => Err(step("start the program")(Errno::ESRCH)),
+        Err(error) => Err(step("look at the command line")(error)),
+    }
+}
+
+/// A descriptor that is readable once this process has ended. A child in another PID namespace
+/// cannot tell by its parent's id, which is 0 there.
+fn this_process() -> io::Result<OwnedFd> {
+    // SAFETY: plain system call.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) };
+    let fd = RawFd::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that is new, and closed on exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Passes signals on until the child has ended; stops and continues with it.
