@@ -59,6 +59,11 @@ a proxy has received what is new. The proxies run on the same two cores; like Me
 proxies ask for everything and never read. *reconnect*: all proxies come back at once and tell the versions they have."""
 
 
+LIMITS = """\
+What a change costs beside its push grows with the configuration, as all of it is gone through once: the files' objects are put
+together, a World is built of them and compared with the one before. Memory is the objects, the World, and what views hold of it."""
+
+
 def title(name, scenarios):
     count, endpoints, proxies, scoped, stuck, whole_routes = scenarios[name]
     kind = "Envoys" if whole_routes else "proxies"
@@ -86,7 +91,7 @@ def rows(name, results, scenarios):
 def section(results, scenarios, load):
     method = METHOD.format(date=datetime.date.today(), machine=report.machine(), load=load)
     tables = [line for name in results for line in rows(name, results, scenarios)]
-    return "\n".join([HEADING, "", method, "", *tables])
+    return "\n".join([HEADING, "", method, "", LIMITS, "", *tables])
 
 
 def split(page):

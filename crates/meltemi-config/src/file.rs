@@ -13,7 +13,7 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 /// When the directory cannot be written; the old file is then as it was.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let name = path
         .file_name()
         .and_then(|n| n.to_str())

@@ -18,6 +18,7 @@ pub mod yaml;
 
 pub use editor::{Action, Applied, Difference, Editor, Outcome, to_yaml};
 pub use error::ConfigError;
+pub use file::write_atomically;
 pub use load::{ReadOptions, Trust};
 pub use places::line_of;
 pub use source::{Directory, DirectorySource, Published, SourceOptions, read_once};

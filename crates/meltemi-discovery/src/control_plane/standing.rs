@@ -1,6 +1,6 @@
 //! Where single objects stand: accepted or not, and at how many proxies they are in force.
 
-use super::proxies::{Connection, Progress};
+use super::proxies::Progress;
 use super::state::{Current, State};
 use meltemi_api::{Kind, Object, ObjectKey};
 use serde::Serialize;
@@ -80,22 +80,19 @@ impl Standing {
 /// How far all proxies are, at one moment.
 pub(super) struct Standings {
     current: Current,
-    proxies: Vec<(Arc<Connection>, Progress)>,
+    proxies: Vec<Progress>,
     refusals: BTreeMap<ObjectKey, BTreeSet<String>>,
 }
 
 impl Standings {
-    pub fn now(state: &State) -> Self {
+    /// Those of what is in force, `current`.
+    pub fn of_all(state: &State, current: Current) -> Self {
         let connections = state.proxies.all().into_iter();
         let serving = connections.filter(|connection| connection.serves_traffic());
-        let proxies: Vec<_> = serving
-            .map(|connection| {
-                let progress = connection.progress();
-                (connection, progress)
-            })
-            .collect();
+        let mut proxies = Vec::new();
         let mut refusals: BTreeMap<ObjectKey, BTreeSet<String>> = BTreeMap::new();
-        for (connection, progress) in &proxies {
+        for connection in serving {
+            let progress = connection.progress();
             for rejection in &progress.rejections {
                 let text = format!(
                     "the proxy {} refuses its {}: {}",
@@ -106,9 +103,10 @@ impl Standings {
                     refusals.insert(text.clone());
                 }
             }
+            proxies.push(progress);
         }
         Self {
-            current: state.current(),
+            current,
             proxies,
             refusals,
         }
@@ -118,7 +116,7 @@ impl Standings {
     pub fn of(&self, key: &ObjectKey) -> Option<Standing> {
         let since = self.current.ages.since(key)?;
         let reconciled = self.proxies.iter();
-        let reconciled = reconciled.filter(|(_, progress)| progress.has(key, since));
+        let reconciled = reconciled.filter(|progress| progress.has(key, since));
         Some(Standing {
             accepted: !self.current.published.held.contains(key),
             reconciled: reconciled.count(),

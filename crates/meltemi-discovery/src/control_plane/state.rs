@@ -9,6 +9,7 @@ use crate::issue::Issue;
 use crate::world::{World, WorldOptions};
 use meltemi_analysis::while_running;
 use meltemi_config::{ConfigError, Published};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -76,6 +77,15 @@ impl State {
         lock(&self.current).clone()
     }
 
+    /// What is in force, with its findings looked for off the runtime's thread.
+    pub async fn examined(&self) -> Current {
+        let current = self.current();
+        let examined = current.clone();
+        // Whoever asks for them looks itself where this fails.
+        let _ = tokio::task::spawn_blocking(move || _ = examined.findings()).await;
+        current
+    }
+
     pub fn world(&self) -> Arc<World> {
         lock(&self.current).world.clone()
     }
@@ -133,15 +143,13 @@ impl State {
 
     /// What proxies do not get of their configuration, over all that are connected.
     pub fn issues(&self) -> Vec<Issue> {
-        let mut issues = self.world().issues.clone();
-        for connection in self.proxies.all() {
-            if let Some(served) = &*lock(&connection.served) {
-                issues.extend(served.translated.issues.iter().cloned());
-            }
-        }
-        issues.sort();
-        issues.dedup();
-        issues
+        let world = self.world();
+        let served = |connection: Arc<Connection>| lock(&connection.served).clone();
+        let served: Vec<Served> = self.proxies.all().into_iter().filter_map(served).collect();
+        let translated = served.iter().flat_map(|served| &served.translated.issues);
+        // Most proxies have the same ones.
+        let all: BTreeSet<&Issue> = world.issues.iter().chain(translated).collect();
+        all.into_iter().cloned().collect()
     }
 }
 

@@ -4,15 +4,19 @@
 use super::standing::{Standing, Standings};
 use super::state::State;
 use meltemi_api::ObjectKey;
+use meltemi_config::write_atomically;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
 /// The file is written at most this often.
 const REST: Duration = Duration::from_secs(1);
+
+/// Like what else is in the directory.
+const MODE: u32 = 0o600;
 
 #[derive(Serialize)]
 struct Document {
@@ -43,11 +47,12 @@ pub(super) async fn follow(state: Arc<State>, path: PathBuf) {
     let mut written = String::new();
     loop {
         let (of, at) = (state.clone(), path.clone());
-        let before = written.clone();
+        // Taken: what could not be written is tried again.
+        let before = std::mem::take(&mut written);
         let outcome = tokio::task::spawn_blocking(move || {
             let text = text(&of);
             if text != before {
-                write(&at, &text)?;
+                write_atomically(&at, text.as_bytes(), MODE)?;
             }
             Ok::<String, io::Error>(text)
         })
@@ -68,7 +73,7 @@ fn text(state: &State) -> String {
         let of = issues.entry(issue.object).or_default();
         of.insert(format!("{}: {}", issue.field, issue.message));
     }
-    let standings = Standings::now(state);
+    let standings = Standings::of_all(state, state.current());
     let current = standings.current();
     let entry = |object: &meltemi_api::Object| {
         let key = object.key();
@@ -97,11 +102,4 @@ fn text(state: &State) -> String {
     };
     // Texts and numbers; there is nothing that JSON cannot hold.
     serde_json::to_string_pretty(&document).unwrap_or_default()
-}
-
-/// Readers see the former file or this one, never a part.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("json.new");
-    fs::write(&new, text)?;
-    fs::rename(new, path)
 }

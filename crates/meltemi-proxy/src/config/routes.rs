@@ -22,9 +22,11 @@ pub struct RouteEntry {
 }
 
 impl RouteEntry {
-    /// When it is put into force without virtual hosts that did not come.
+    /// When it is put into force without virtual hosts that did not come. One that replaces
+    /// another waits without end, as the other is in force.
     pub fn deadline(&self) -> Option<Instant> {
-        self.discovered.as_ref().and_then(Discovered::deadline)
+        let discovered = self.discovered.as_ref().filter(|_| !self.is_settled());
+        discovered.and_then(Discovered::deadline)
     }
 
     /// Whether listeners need wait for it no longer.

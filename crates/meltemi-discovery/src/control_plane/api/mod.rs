@@ -120,7 +120,7 @@ async fn handle(request: Request<Incoming>, context: &Context<'_>) -> Result<Ans
             serde_json::json!({"version": env!("CARGO_PKG_VERSION")}),
         )),
         (&Method::GET, ["v1", "status"]) => Ok(Answer::json(&status::status(&context.state).await)),
-        (&Method::GET, ["v1", "objects"]) => objects::list(&context.state, &query),
+        (&Method::GET, ["v1", "objects"]) => objects::list(&context.state, &query).await,
         (&Method::POST, ["v1", "apply"]) => {
             objects::apply(context, &text(body).await?, query.seconds("wait")?).await
         }

@@ -28,7 +28,7 @@ fn kind(text: &str) -> Result<Kind, Refusal> {
     })
 }
 
-pub(super) fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
+pub(super) async fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
     let kind = query.get("kind").map(kind).transpose()?;
     let wanted = |object: &Object| {
         kind.is_none_or(|kind| object.meta.kind == kind)
@@ -39,7 +39,7 @@ pub(super) fn list(state: &State, query: &Query) -> Result<Answer, Refusal> {
                 .get("name")
                 .is_none_or(|name| object.meta.name == name)
     };
-    let standings = Standings::now(state);
+    let standings = Standings::of_all(state, state.examined().await);
     let issues = state.issues();
     let found: Vec<Value> = standings
         .current()
@@ -109,7 +109,7 @@ pub(super) async fn apply(
     let text = text.to_owned();
     let applied = blocking(move || editor.apply(&text)).await?;
     context.settle().await;
-    let current = context.state.current();
+    let current = context.state.examined().await;
     let keys: Vec<&ObjectKey> = applied
         .outcomes
         .iter()

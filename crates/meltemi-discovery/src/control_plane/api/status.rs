@@ -76,7 +76,7 @@ struct Certificate {
 }
 
 pub(super) async fn status(state: &State) -> Status {
-    let current = state.current();
+    let current = state.examined().await;
     let pods = current
         .published
         .objects
