@@ -199,7 +199,7 @@ pub(crate) async fn send(
                     (Reset::RefusedStream, Failure::Refused)
                 } else if error.connection_ended() {
                     (Reset::ConnectionTermination, Failure::Reset)
-                } else if error.error.is_parse() {
+                } else if error.error.is_malformed() {
                     (Reset::ProtocolError, Failure::Reset)
                 } else {
                     (Reset::Remote, Failure::Reset)

@@ -1,6 +1,6 @@
 //! The bodies of both directions, as enums.
 
-use super::codec::{Incoming, client};
+use super::codec::{Error, Incoming};
 use super::grpc::MessageCounter;
 use super::record::Guard;
 use super::timeouts::{Expired, Watchdog};
@@ -149,7 +149,7 @@ impl UpstreamBody {
     }
 
     /// Reads a frame; moves the connection's bytes when there is none yet.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
             return Poll::Ready(frame);
         }
@@ -210,12 +210,12 @@ impl ResponseBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 let mut info = record.info.borrow_mut();
-                let (flag, details) = if client::h2_reason(&error).is_some() {
+                let (flag, details) = if error.reason().is_some() {
                     (
                         Flags::UPSTREAM_REMOTE_RESET,
                         "upstream_reset_after_response_started{remote_reset}",
                     )
-                } else if client::breaks_protocol(&error) {
+                } else if error.is_malformed() || matches!(error, Error::Incomplete(_)) {
                     (
                         Flags::UPSTREAM_PROTOCOL_ERROR,
                         "upstream_reset_after_response_started{protocol_error}",

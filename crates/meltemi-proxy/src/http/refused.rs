@@ -1,5 +1,6 @@
 //! Requests that never became an exchange: the codec refused them.
 
+use super::codec::Error;
 use super::downstream::Downstream;
 use super::record::Record;
 use crate::telemetry::{Flags, Protocol};
@@ -21,14 +22,18 @@ pub(crate) fn head_timeout(downstream: &Rc<Downstream>) -> Vec<u8> {
     .into_bytes()
 }
 
-/// hyper has answered the client; the log tells why.
+/// The codec has answered the client; the log tells why.
 pub(crate) fn codec_error(
     downstream: &Rc<Downstream>,
-    error: &hyper::Error,
+    error: &Error,
     framing: Option<&'static str>,
 ) {
     tracing::debug!(%error, framing, id = downstream.info.id, "malformed request");
-    let status = if error.is_parse_too_large() { 431 } else { 400 };
+    let status = if matches!(error, Error::TooLarge) {
+        431
+    } else {
+        400
+    };
     let details = match (status, framing) {
         (431, _) => "http1.headers_too_large",
         (_, Some(_)) => "http1.invalid_framing",

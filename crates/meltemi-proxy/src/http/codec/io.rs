@@ -1,6 +1,6 @@
 //! A stream as hyper reads and writes it.
 
-use super::framing::Watch;
+use super::http1::Watch;
 use crate::net::Stream;
 use bytes::{Buf, Bytes};
 use std::io::IoSlice;

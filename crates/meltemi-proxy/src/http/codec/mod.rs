@@ -1,26 +1,60 @@
-//! The codec seam: everything that knows hyper's connection types is in this folder.
+//! The codec seam: everything that knows how bytes become messages is in this folder.
 //!
 //! The rest of `http` sees heads as `http::{Request, Response}`, bodies as the enums of
-//! `http::body`, and the few operations of [`client`] and [`server`]. Another codec takes
-//! hyper's place by offering the same, without a `dyn` on the way of a request.
+//! `http::body`, and the few operations of [`client`] and [`server`]. Each protocol has a
+//! folder; none needs a `dyn` on the way of a request.
 
 pub(crate) mod client;
-mod cork;
-mod framing;
+mod error;
+mod http1;
+mod http2;
 mod io;
 pub(crate) mod server;
+mod timers;
 
+pub(crate) use error::Error;
+pub(crate) use http1::Http1Client;
+pub(crate) use http2::Http2Client;
+#[cfg(test)]
+pub(crate) use http2::LocalExecutor;
 pub(crate) use io::Io;
 
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 /// The body of a received message.
-pub(crate) type Incoming = hyper::body::Incoming;
+pub(crate) enum Incoming {
+    Http1(http1::Incoming),
+    Http2(http2::Incoming),
+}
 
-/// Runs HTTP/2 streams on the thread that they belong to.
-#[derive(Clone, Copy)]
-pub(crate) struct LocalExecutor;
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = Error;
 
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Error::from),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Error::from),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::verdict::Verdict;
 use crate::http::body::RequestBody;
-use crate::http::codec::Incoming;
-use crate::http::codec::client::{Http1Client, Http2Client};
+use crate::http::codec::{Error, Incoming};
+use crate::http::codec::{Http1Client, Http2Client};
 use crate::model::{Address, ClusterConfig, Endpoint, HealthCheck, HealthProbe, HttpProbe};
 use crate::net::{Connector, Stream};
 use crate::upstream::ClusterStats;
@@ -186,7 +186,7 @@ fn uri(host: &HeaderValue, path: &str) -> Result<Uri, Failure> {
 async fn read(
     mut body: Incoming,
     mut driver: Option<&mut Http1Client>,
-) -> Result<(Bytes, HeaderMap), hyper::Error> {
+) -> Result<(Bytes, HeaderMap), Error> {
     let mut content = BytesMut::new();
     let mut trailers = HeaderMap::new();
     while content.len() < MAX_ANSWER {

@@ -1,7 +1,7 @@
 //! An endpoint's connections, and the right to send a request on one of them.
 
 use super::{ConnectionGuard, Pool};
-use crate::http::codec::client::{Http1Client, Http2Client};
+use crate::http::codec::{Http1Client, Http2Client};
 use crate::net::Stream;
 use crate::telemetry::TlsInfo;
 use bytes::Bytes;

@@ -15,7 +15,7 @@ use super::breakers::{ConnectionGuard, PendingGuard};
 use super::connect::{self, Connected, Offer};
 use super::proxy_protocol::Ends;
 use super::{ClusterStats, Limit, UpstreamError};
-use crate::http::codec::client::{Http1Client, Http2Client};
+use crate::http::codec::{Error, Http1Client, Http2Client};
 use crate::model::{Cluster, ClusterConfig, Endpoint};
 use crate::net::Connector;
 use smallvec::SmallVec;
@@ -296,7 +296,7 @@ impl Pool {
             remote: stream.peer_addr(),
             tls,
         });
-        let failed = |error: hyper::Error| UpstreamError::Connect {
+        let failed = |error: Error| UpstreamError::Connect {
             message: error.to_string().into(),
             timeout: false,
         };

@@ -4,7 +4,7 @@
 //! make a system call and a TLS record each. What it writes during one turn of the
 //! connection's task is held back here and leaves together when the turn is over.
 
-use super::Io;
+use crate::http::codec::Io;
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;

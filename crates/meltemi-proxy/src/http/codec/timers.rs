@@ -1,0 +1,156 @@
+//! The timers of one downstream connection.
+
+use super::Error;
+use super::http1::Watch;
+use crate::http::downstream::Downstream;
+use crate::worker::DrainSignal;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// A head must be complete within this time when `request_headers_timeout` is not set.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Looks at the timers are no closer together than this.
+const MIN_PAUSE: Duration = Duration::from_millis(5);
+
+/// What the connection's task must do next.
+pub(super) enum Event {
+    Ended(Result<(), Error>),
+    Drain,
+    Timer,
+    HeadBegan,
+}
+
+/// The timers of one connection, behind a single entry in the runtime's wheel.
+pub(super) struct Timers {
+    downstream: Rc<Downstream>,
+    sleep: Pin<Box<tokio::time::Sleep>>,
+    drain_ends: Option<Instant>,
+    draining: bool,
+    closing: bool,
+    head_armed: bool,
+}
+
+impl Timers {
+    pub fn new(downstream: &Rc<Downstream>) -> Self {
+        let mut timers = Self {
+            downstream: downstream.clone(),
+            sleep: Box::pin(tokio::time::sleep(Duration::from_secs(3600))),
+            drain_ends: None,
+            draining: false,
+            closing: false,
+            head_armed: false,
+        };
+        timers.arm(None);
+        timers
+    }
+
+    /// Runs the connection until something happens.
+    pub async fn next(
+        &mut self,
+        drain: &DrainSignal,
+        watch: Option<&Watch>,
+        mut connection: impl FnMut(&mut Context<'_>) -> Poll<Result<(), Error>>,
+    ) -> Event {
+        if self.head_armed || watch.is_none_or(|watch| watch.head_since().is_none()) {
+            self.head_armed = watch.is_some_and(|watch| watch.head_since().is_some());
+        } else {
+            self.head_armed = true;
+            self.arm(watch);
+        }
+        let mut drained = pin!(drain.drained());
+        let draining = self.draining;
+        let armed = self.head_armed;
+        let sleep = &mut self.sleep;
+        let event = std::future::poll_fn(|cx| {
+            if let Poll::Ready(result) = connection(cx) {
+                return Poll::Ready(Event::Ended(result));
+            }
+            if !draining && drained.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Drain);
+            }
+            if !armed && watch.is_some_and(|watch| watch.head_since().is_some()) {
+                return Poll::Ready(Event::HeadBegan);
+            }
+            if sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Timer);
+            }
+            Poll::Pending
+        })
+        .await;
+        match event {
+            Event::Drain => {
+                self.draining = true;
+                self.drain_ends = Some(Instant::now() + self.downstream.manager.timeouts.drain);
+                self.arm(watch);
+            }
+            Event::Timer => self.arm(watch),
+            _ => {}
+        }
+        event
+    }
+
+    /// Sets the timer for the earliest thing that may be due.
+    fn arm(&mut self, watch: Option<&Watch>) {
+        let now = Instant::now();
+        let timeouts = &self.downstream.manager.timeouts;
+        let mut next = now + Duration::from_secs(3600);
+        if let Some(idle) = timeouts.connection_idle.filter(|_| !self.closing) {
+            let since = match self.downstream.active.get() {
+                0 => self.downstream.idle_since.get(),
+                _ => now,
+            };
+            next = next.min(since + idle);
+        }
+        if let Some(limit) = timeouts.max_connection_duration.filter(|_| !self.closing) {
+            next = next.min(self.downstream.opened + limit);
+        }
+        if let Some(ends) = self.drain_ends {
+            next = next.min(ends);
+        }
+        if let Some(since) = watch.and_then(Watch::head_since) {
+            next = next.min(since + timeouts.request_headers.unwrap_or(HEAD_TIMEOUT));
+        }
+        self.sleep.as_mut().reset(next.max(now + MIN_PAUSE).into());
+    }
+
+    pub fn head_is_late(&self, watch: &Watch) -> bool {
+        let limit = self
+            .downstream
+            .manager
+            .timeouts
+            .request_headers
+            .unwrap_or(HEAD_TIMEOUT);
+        self.downstream.active.get() == 0
+            && watch
+                .head_since()
+                .is_some_and(|since| since.elapsed() >= limit)
+    }
+
+    /// Whether the connection should finish what runs and close. True once.
+    pub fn connection_is_over(&mut self) -> bool {
+        let timeouts = &self.downstream.manager.timeouts;
+        let idle = self.downstream.active.get() == 0
+            && timeouts
+                .connection_idle
+                .is_some_and(|limit| self.downstream.idle_since.get().elapsed() >= limit);
+        let old = timeouts
+            .max_connection_duration
+            .is_some_and(|limit| self.downstream.opened.elapsed() >= limit);
+        let drained = self.drain_ends.is_some_and(|ends| Instant::now() >= ends);
+        if drained {
+            self.drain_ends = None;
+        }
+        if old {
+            self.downstream.draining.set(true);
+        }
+        let closes = (idle || old || drained) && !std::mem::replace(&mut self.closing, true);
+        if closes && old {
+            self.downstream.stats.cx_max_duration_reached.inc();
+        } else if closes && idle {
+            self.downstream.stats.cx_idle_timeout.inc();
+        }
+        closes
+    }
+}
