@@ -1,7 +1,6 @@
 //! What the fuzz targets share: resources from bytes to the compiled model, as a proxy takes
 //! them in.
 
-use meltemi_proxy::bootstrap::json;
 use meltemi_proxy::compile::{self, Cx, Names, pb};
 use prost::{Message, Name};
 
@@ -42,10 +41,10 @@ impl Resource {
     /// shown, and the same again after another round.
     pub fn encode(self, text: &str) -> Option<Vec<u8>> {
         let name = self.type_name();
-        let bytes = json::encode_text(&name, text).ok()?;
-        let shown = json::decode(&name, &bytes).expect("what was encoded can be decoded");
-        let again = json::encode(&name, &shown).expect("what was decoded can be encoded");
-        let shown_again = json::decode(&name, &again).expect("what was encoded can be decoded");
+        let bytes = meltemi_schema::encode_text(&name, text).ok()?;
+        let shown = meltemi_schema::decode(&name, &bytes).expect("what was encoded can be decoded");
+        let again = meltemi_schema::encode(&name, &shown).expect("what was decoded can be encoded");
+        let shown_again = meltemi_schema::decode(&name, &again).expect("what was encoded can be decoded");
         assert_eq!(shown, shown_again);
         Some(bytes)
     }

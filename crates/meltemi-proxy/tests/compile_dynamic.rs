@@ -3,9 +3,9 @@
 // The configuration that allows it in tests does not see helper functions.
 #![allow(clippy::unwrap_used)]
 
-use meltemi_proxy::bootstrap::json::encode;
 use meltemi_proxy::compile::{self, Cx, Names};
 use meltemi_proxy::model::{Discovery, DnsFamily, DynamicHost, HttpFilter, Listener, Terminal};
+use meltemi_schema::encode;
 use prost::Message;
 use serde_json::{Value, json};
 use std::sync::Arc;

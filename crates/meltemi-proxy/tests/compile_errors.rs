@@ -3,8 +3,8 @@
 // The configuration that allows it in tests does not see helper functions.
 #![allow(clippy::unwrap_used)]
 
-use meltemi_proxy::bootstrap::json::encode;
 use meltemi_proxy::compile::{self, Cx, Error, Names};
+use meltemi_schema::encode;
 use prost::Message;
 use serde_json::{Value, json};
 

@@ -3,7 +3,6 @@
 // The configuration that allows it in tests does not see helper functions.
 #![allow(clippy::unwrap_used)]
 
-use meltemi_proxy::bootstrap::json;
 use meltemi_proxy::compile::{self, Cx, Error, Names, Notice, pb};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,9 +28,13 @@ fn compile_one(resource: &serde_json::Value) -> (String, Result<Vec<Notice>, Err
         .find_map(|key| body[*key].as_str())
         .unwrap_or_default()
         .to_owned();
-    let bytes = json::encode(&kind, &body).unwrap();
+    let bytes = meltemi_schema::encode(&kind, &body).unwrap();
     // What istiod's own library printed comes back as it was.
-    assert_eq!(json::decode(&kind, &bytes).unwrap(), body, "{name}");
+    assert_eq!(
+        meltemi_schema::decode(&kind, &bytes).unwrap(),
+        body,
+        "{name}"
+    );
     let mut names = Names::default();
     let mut cx = Cx::new(&mut names);
     let bytes = bytes.as_slice();

@@ -1,6 +1,7 @@
 //! `meltemi`: the mesh in one program. This crate reads arguments and prints answers; the
 //! work is done in the crates it calls.
 
+mod allocator;
 mod client;
 mod commands;
 mod mesh;
@@ -9,9 +10,6 @@ mod output;
 use clap::{Parser, Subcommand};
 use commands::*;
 use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A service mesh that runs Istio's configuration on one machine or on many
 #[derive(Parser)]

@@ -1,4 +1,4 @@
-//! EnvoyFilter. Whether a patch's value is a message of Envoy's is seen when it is applied.
+//! EnvoyFilter.
 
 use super::report::Report;
 use crate::FieldPath;
@@ -6,6 +6,10 @@ use crate::networking::{
     ApplyTo, EnvoyConfigObjectMatch, EnvoyConfigObjectPatch, EnvoyFilter, ListenerMatch, Patch,
     PatchContext, PatchOperation,
 };
+use crate::suggest::did_you_mean;
+use meltemi_schema::JsonError;
+use serde_json::{Map, Value};
+use std::str::FromStr;
 
 /// Names of Envoy's HTTP connection manager, the deprecated one included.
 const CONNECTION_MANAGER: [&str; 2] = [
@@ -53,7 +57,13 @@ fn config_patch(one: &EnvoyConfigObjectPatch, at: &FieldPath, report: &mut Repor
     }
     match &one.patch {
         None => report.error(&at.field("patch"), "is required", "add patch"),
-        Some(patch) => patch_rules(patch, &at.field("patch"), report),
+        Some(patch) => {
+            let at = at.field("patch");
+            patch_rules(patch, &at, report);
+            if let Some((message, value)) = message(one.apply_to).zip(patch.value.as_ref()) {
+                value_rules(message, value, &at.field("value"), report);
+            }
+        }
     }
     if let Some(one_match) = &one.r#match {
         match_rules(one_match, one.apply_to, &at.field("match"), report);
@@ -71,6 +81,56 @@ fn patch_rules(patch: &Patch, at: &FieldPath, report: &mut Report) {
     } else if patch.operation != PatchOperation::Remove && patch.value.is_none() {
         let message = format!("is required with {}", patch.operation);
         report.error(&at.field("value"), message, "write the message");
+    }
+}
+
+/// The message of Envoy's that a patch changes or adds.
+fn message(of: ApplyTo) -> Option<&'static str> {
+    Some(match of {
+        ApplyTo::Invalid => return None,
+        ApplyTo::Listener => "envoy.config.listener.v3.Listener",
+        ApplyTo::FilterChain => "envoy.config.listener.v3.FilterChain",
+        ApplyTo::NetworkFilter => "envoy.config.listener.v3.Filter",
+        ApplyTo::HttpFilter => {
+            "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter"
+        }
+        ApplyTo::RouteConfiguration => "envoy.config.route.v3.RouteConfiguration",
+        ApplyTo::VirtualHost => "envoy.config.route.v3.VirtualHost",
+        ApplyTo::HttpRoute => "envoy.config.route.v3.Route",
+        ApplyTo::Cluster => "envoy.config.cluster.v3.Cluster",
+        ApplyTo::ExtensionConfig => "envoy.config.core.v3.TypedExtensionConfig",
+        ApplyTo::Bootstrap => "envoy.config.bootstrap.v3.Bootstrap",
+        ApplyTo::ListenerFilter => "envoy.config.listener.v3.ListenerFilter",
+    })
+}
+
+/// As Istio: what is no value of its field is an error. Fields and extensions that are not known
+/// here may be those of another Envoy.
+fn value_rules(message: &str, value: &Map<String, Value>, at: &FieldPath, report: &mut Report) {
+    let Err(error) = meltemi_schema::encode(message, &Value::Object(value.clone())) else {
+        return;
+    };
+    let Ok(below) = FieldPath::from_str(error.path());
+    let at = FieldPath([at.0.as_slice(), &below.0].concat());
+    match error {
+        JsonError::UnknownField {
+            name,
+            message,
+            known,
+            ..
+        } => {
+            let message = format!("is no field of {message}");
+            report.warning(&at.field(&name), message, did_you_mean(&name, known));
+        }
+        JsonError::UnknownType { name, .. } => {
+            let message = format!("{name} is not known: what is in it is not looked at");
+            report.warning(&at, message, "check the spelling of @type");
+        }
+        JsonError::Field { reason, .. } => {
+            let remedy = format!("write it as {message} has it");
+            report.error(&at, reason, remedy);
+        }
+        JsonError::Bytes(_, error) => report.error(&at, error.to_string(), "correct it"),
     }
 }
 

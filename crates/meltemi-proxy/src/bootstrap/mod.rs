@@ -4,9 +4,7 @@
 //! field is an error that names its path. Static resources stay encoded until the
 //! configuration manager compiles them, one by one.
 
-pub mod json;
 mod parse;
-mod schema;
 mod split;
 
 pub use parse::BootstrapError;

@@ -1,13 +1,13 @@
 //! The bootstrap's own fields, each honoured, reported or refused.
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
-use super::json::JsonError;
 use super::split::Parts;
 use super::{AdminAddress, AdsSource, Bootstrap};
 use crate::compile::{At, Cx, Error, Names, Result as CompileResult};
 use crate::compile::{Location, fetch_timeout, harmless, left_out, location, refuse};
 use envoy_types::pb::envoy::config::bootstrap::v3 as proto;
 use envoy_types::pb::envoy::config::core::v3 as core;
+use meltemi_schema::JsonError;
 use prost::Message;
 use std::time::Duration;
 

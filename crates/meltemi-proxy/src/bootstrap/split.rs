@@ -2,9 +2,9 @@
 //! is converted resource by resource, without a tree of the whole in memory.
 
 use super::BootstrapError;
-use super::json::{self, JsonError};
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::bootstrap::v3 as proto;
+use meltemi_schema::JsonError;
 use prost::Message;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub fn text(text: &str) -> Result<Parts, BootstrapError> {
         (Some(_), Some(_)) => return Err(invalid(STATIC, "is given twice")),
     };
     let rest = serde_json::to_string(&object).map_err(|error| invalid("", &error.to_string()))?;
-    let rest = json::encode_text(BOOTSTRAP, &rest)?;
+    let rest = meltemi_schema::encode_text(BOOTSTRAP, &rest)?;
     let mut parts = Parts {
         rest: proto::Bootstrap::decode(rest.as_slice())
             .map_err(|error| JsonError::Bytes(BOOTSTRAP.to_owned(), error))?,
@@ -56,7 +56,7 @@ pub fn text(text: &str) -> Result<Parts, BootstrapError> {
             .iter()
             .enumerate()
         {
-            let bytes = json::encode_text(message, value.get())
+            let bytes = meltemi_schema::encode_text(message, value.get())
                 .map_err(|error| error.within(&format!("{path}[{index}]")))?;
             into.push(bytes.into());
         }

@@ -38,7 +38,7 @@ impl Typed {
         match self {
             Typed::Message(name, value) if name == M::full_name() => decode(&value),
             Typed::Struct(name, value) if name == M::full_name() => {
-                let bytes = crate::bootstrap::json::encode(&name, &value)
+                let bytes = meltemi_schema::encode(&name, &value)
                     .map_err(|error| Error::new(format!("TypedStruct of {name}: {error}")))?;
                 decode(&bytes)
             }

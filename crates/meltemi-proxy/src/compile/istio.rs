@@ -69,8 +69,9 @@ pub fn alpn(typed: Typed) -> Result<AlpnOverride> {
 fn message<M: prost::Message + Default>(typed: Typed) -> Result<M> {
     let bytes = match typed {
         Typed::Message(_, bytes) => bytes,
-        Typed::Struct(name, value) => crate::bootstrap::json::encode(&name, &value)
-            .map_err(|error| Error::new(error.to_string()))?,
+        Typed::Struct(name, value) => {
+            meltemi_schema::encode(&name, &value).map_err(|error| Error::new(error.to_string()))?
+        }
     };
     M::decode(bytes.as_slice()).map_err(|error| Error::new(format!("malformed: {error}")))
 }

@@ -2,10 +2,10 @@
 
 use super::handle::Shared;
 use super::record::{Kind, Record, Records, State};
-use crate::bootstrap::json::decode;
 use crate::compile::Notice;
 use crate::tls::Secret;
 use bytes::BytesMut;
+use meltemi_schema::decode;
 use meltemi_xds::namespace;
 use regex::Regex;
 use serde_json::{Map, Value, json};

@@ -5,8 +5,9 @@
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
-use meltemi_proxy::bootstrap::{Bootstrap, Format, json::encode};
+use meltemi_proxy::bootstrap::{Bootstrap, Format};
 use meltemi_proxy::config::{Handle, Kind, Manager, Options, Readiness};
+use meltemi_schema::encode;
 use meltemi_xds::server::{AdsServer, Nack, PeerInfo, ResourceSource, bind_unix, serve_unix};
 use meltemi_xds::{Resource, ResourceSet, Subscription};
 use serde_json::{Value, json};

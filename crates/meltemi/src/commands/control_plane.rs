@@ -69,6 +69,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Outcome {
     log_to_stderr(&args.log_level);
+    crate::allocator::purge_at_once();
     // A misspelt one would be made, for the state in it.
     std::fs::read_dir(&args.config_dir)
         .with_context(|| format!("cannot read {}", args.config_dir.display()))?;

@@ -45,5 +45,5 @@ fn json_of(any: &[u8]) -> Result<Value, Refusal> {
     let defect = |error: String| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error);
     let any = prost_types::Any::decode(any).map_err(|error| defect(error.to_string()))?;
     let name = any.type_url.rsplit('/').next().unwrap_or_default();
-    encoded_to_json(name, &any.value).map_err(defect)
+    encoded_to_json(name, &any.value).map_err(|error| defect(error.to_string()))
 }

@@ -1,7 +1,7 @@
 //! JSON to the wire.
 
-use super::super::schema::{EnumType, Field, Kind, Label, MessageType};
 use super::{JsonError, known};
+use crate::schema::{EnumType, Field, Kind, Label, MessageType};
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -42,8 +42,11 @@ pub fn fields(
         if key == "@type" {
             continue;
         }
-        let field = of.field(key).ok_or_else(|| {
-            JsonError::new(format!("unrecognized field name '{key}' in {}", of.name()))
+        let field = of.field(key).ok_or_else(|| JsonError::UnknownField {
+            path: String::new(),
+            name: key.clone(),
+            message: of.name(),
+            known: of.fields().map(Field::name).collect(),
         })?;
         if value.is_null() && !known::takes_null(field) {
             continue;

@@ -1,7 +1,7 @@
 //! The wire to JSON.
 
-use super::super::schema::{Field, Kind, Label, MessageType};
 use super::{JsonError, known};
+use crate::schema::{Field, Kind, Label, MessageType};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::encoding::decode_varint;

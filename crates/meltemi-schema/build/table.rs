@@ -1,4 +1,4 @@
-//! Writes the schema as the table that `src/bootstrap/schema.rs` reads.
+//! Writes the schema as the table that `src/schema.rs` reads.
 
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};

@@ -182,6 +182,37 @@ pub fn files() -> Vec<FileDescriptorProto> {
             of("type", 3, Type::Enum, ".stats.MetricType"),
         ],
     );
+    let info = message(
+        "NameInfo",
+        vec![
+            repeated(string("ips", 1)),
+            string("registry", 2),
+            string("shortname", 3),
+            string("namespace", 4),
+            repeated(string("alt_hosts", 5)),
+        ],
+    );
+    let mut entry = message(
+        "TableEntry",
+        vec![
+            string("key", 1),
+            of("value", 2, Type::Message, &format!("{NAMES}.NameInfo")),
+        ],
+    );
+    entry.options = Some(MessageOptions {
+        map_entry: Some(true),
+        ..MessageOptions::default()
+    });
+    let mut names = message(
+        "NameTable",
+        vec![repeated(of(
+            "table",
+            1,
+            Type::Message,
+            &format!("{NAMES}.TableEntry"),
+        ))],
+    );
+    names.nested_type = vec![info, entry];
     vec![
         typed_struct("udpa/type/v1/typed_struct.proto", "udpa.type.v1"),
         proto_file(
@@ -218,9 +249,18 @@ pub fn files() -> Vec<FileDescriptorProto> {
                 enumeration("MetricType", &["COUNTER", "GAUGE", "HISTOGRAM"]),
             ],
         ),
+        proto_file(
+            "meltemi/istio_names.proto",
+            "istio.networking.nds.v1",
+            &[],
+            vec![names],
+            vec![],
+        ),
     ]
 }
 
+/// The names that a proxy's DNS server answers from (istio/istio `pkg/dns/proto`).
+const NAMES: &str = ".istio.networking.nds.v1.NameTable";
 const PEER_DISCOVERY: &str = ".io.istio.http.peer_metadata.Config.DiscoveryMethod";
 const PEER_PROPAGATION: &str = ".io.istio.http.peer_metadata.Config.PropagationMethod";
 

@@ -1,0 +1,14 @@
+//! The program's memory allocator.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `mi_option_purge_delay` of `mimalloc.h`, which the bindings leave out.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
+/// Pages that are freed from now on go back to the kernel at once. They otherwise wait for
+/// allocations to come, which after a burst may be long.
+pub fn purge_at_once() {
+    // SAFETY: sets an integer of the allocator's own, which it reads atomically at any time.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) }
+}
