@@ -142,10 +142,17 @@ pub struct Object {
     pub spec: Spec,
 }
 
+impl Meta {
+    /// What identifies the object.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(self.kind, &self.namespace, &self.name)
+    }
+}
+
 impl Object {
     /// What identifies it.
     pub fn key(&self) -> ObjectKey {
-        ObjectKey::new(self.meta.kind, &self.meta.namespace, &self.meta.name)
+        self.meta.key()
     }
 
     /// Back to the document, in Kubernetes' form; fields that have their default are left out.

@@ -219,3 +219,19 @@ fn tls_to_unknown_hosts() {
         assert!(said.contains(message), "{said}");
     }
 }
+
+/// Two TCP services at one address: the object that loses is named as it is written, not by its host.
+#[test]
+fn a_service_entry_is_named_as_it_is_written() {
+    let entry = |name: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  hosts: [{name}.example.com]\n  addresses: [10.99.7.7]\n  ports: [{{number: 9000, name: tcp, protocol: TCP}}]\n  resolution: STATIC\n  endpoints: [{{address: 10.1.1.1}}]\n---\n"
+        )
+    };
+    let text = entry("first") + &entry("second");
+    let world = common::world(&common::objects(&text));
+    let proxy = common::proxy(ProxyKind::Sidecar, "pod", "10.98.0.9", &[("app", "client")]);
+    let issues = meltemi_discovery::translate(&world, &proxy).issues;
+    let names: Vec<&str> = issues.iter().map(|issue| &*issue.object.name).collect();
+    assert_eq!(names, ["second"], "{issues:?}");
+}

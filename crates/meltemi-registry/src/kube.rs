@@ -69,6 +69,7 @@ pub fn service(
         hostname: settings.hostname(&meta.name, &meta.namespace).into(),
         name: meta.name.clone(),
         namespace: meta.namespace.clone(),
+        object: meta.key(),
         provider: Provider::Kubernetes,
         labels: meta.labels.clone(),
         ports: Vec::new(),

@@ -15,7 +15,7 @@ pub struct Problem {
 impl Problem {
     pub(crate) fn new(meta: &Meta, field: &str, message: String) -> Self {
         Self {
-            object: ObjectKey::new(meta.kind, &meta.namespace, &meta.name),
+            object: meta.key(),
             field: field.to_owned(),
             message,
         }

@@ -112,7 +112,7 @@ impl Registry {
         }
         let mut declarations = BTreeMap::new();
         for (meta, entry) in entries {
-            let key = ObjectKey::new(meta.kind, &meta.namespace, &meta.name);
+            let key = meta.key();
             let known = before.declarations.get(&key);
             let known = known.filter(|d| before.settings == *settings && d.is_of(meta, entry));
             let declaration = match known {

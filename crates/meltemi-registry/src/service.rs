@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use meltemi_api::ObjectKey;
+
 use crate::{Endpoint, Protocol, Visibility};
 
 /// Which source declared a service.
@@ -48,6 +50,8 @@ pub struct Service {
     /// The declaring object's name (Kubernetes), the host (ServiceEntry).
     pub name: String,
     pub namespace: String,
+    /// The object that declares it.
+    pub object: ObjectKey,
     pub provider: Provider,
     pub labels: BTreeMap<String, String>,
     pub ports: Vec<Port>,
@@ -126,6 +130,7 @@ impl Service {
             hostname,
             name,
             namespace,
+            object,
             provider,
             labels,
             ports,
@@ -142,7 +147,8 @@ impl Service {
             created,
         } = self;
         (
-            (hostname, name, namespace, provider, labels, ports),
+            (hostname, name, namespace, object, provider),
+            (labels, ports),
             (resolution, addresses, auto_address, external, external_name),
             (headless, visibility, selector, identities, created),
         )

@@ -44,6 +44,7 @@ fn service(
         hostname: host.into(),
         name: host.to_owned(),
         namespace: meta.namespace.clone(),
+        object: meta.key(),
         provider: Provider::External,
         labels: meta.labels.clone(),
         ports: Vec::new(),

@@ -4,7 +4,6 @@ use crate::pb::route::RouteConfiguration;
 use crate::world::World;
 use crate::world::virtual_service::Semantics;
 use meltemi_api::{Kind, ObjectKey};
-use meltemi_registry::Provider;
 use meltemi_xds::{Resource, ResourceSet, type_url};
 use prost::Message;
 use std::collections::BTreeSet;
@@ -112,12 +111,11 @@ fn object_at(encoded: &[u8], start: usize) -> Option<ObjectKey> {
     Some(ObjectKey::new(kind, namespace, name))
 }
 
-/// The Kubernetes Service that a cluster `DIRECTION|PORT|SUBSET|HOST` is for.
+/// What declares the service that a cluster `DIRECTION|PORT|SUBSET|HOST` is for.
 fn service_of(world: &World, cluster: &str) -> Option<ObjectKey> {
     let host = cluster.rsplit('|').next()?;
     let service = world.registry.by_host(host).first()?;
-    (service.provider == Provider::Kubernetes)
-        .then(|| ObjectKey::new(Kind::Service, &service.namespace, &service.name))
+    Some(service.object.clone())
 }
 
 #[cfg(test)]

@@ -60,11 +60,7 @@ pub fn from_services<'a>(
             if existing.protocol != target.port.protocol {
                 let service = &target.service;
                 issues.add(
-                    &meltemi_api::ObjectKey::new(
-                        meltemi_api::Kind::Service,
-                        &service.namespace,
-                        &service.name,
-                    ),
+                    &service.object,
                     format!("spec.ports[{}]", target.port.number),
                     format!(
                         "declares {} for a workload port that {} declares as {}; the latter counts. Use the same protocol",

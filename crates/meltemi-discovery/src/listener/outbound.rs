@@ -119,7 +119,7 @@ fn add(
             }
             let Some(address) = loopback.address_of(service) else {
                 issues.add(
-                    &key(service),
+                    &service.object,
                     "spec",
                     "has no address in loopback mode, where only services with a cluster IP have one; call its endpoints directly, without the sidecar",
                 );
@@ -222,7 +222,7 @@ fn add(
         for chain in l4::chains(&input, issues) {
             if !l4::push(&mut entry.chains, chain) {
                 issues.add(
-                    &key(service),
+                    &service.object,
                     "spec.ports",
                     format!(
                         "TCP port {listen_port} is taken at {bind} by another service; give the service an address of its own"
@@ -247,14 +247,6 @@ fn addresses(service: &Service, proxy: &Proxy) -> Vec<String> {
             proxy.ips.is_empty() || own.any(|ip| ip.is_ipv6() == v6(address))
         })
         .collect()
-}
-
-fn key(service: &Service) -> meltemi_api::ObjectKey {
-    let kind = match service.provider {
-        Provider::Kubernetes => meltemi_api::Kind::Service,
-        Provider::External => meltemi_api::Kind::ServiceEntry,
-    };
-    meltemi_api::ObjectKey::new(kind, &service.namespace, &service.name)
 }
 
 fn route_name(bind: &str, port: u16) -> String {

@@ -18,7 +18,7 @@ pub struct Named<T> {
 impl<T> Named<T> {
     pub fn new(meta: &Meta, spec: Arc<T>) -> Self {
         Self {
-            key: ObjectKey::new(meta.kind, &meta.namespace, &meta.name),
+            key: meta.key(),
             created: meta
                 .creation_timestamp
                 .map(|at| at.to_string())
