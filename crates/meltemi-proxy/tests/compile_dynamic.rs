@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use meltemi_proxy::compile::{self, Cx, Names};
-use meltemi_proxy::model::{Discovery, DnsFamily, DynamicHost, HttpFilter, Listener, Terminal};
+use meltemi_proxy::model::{
+    Discovery, DnsFamily, DynamicHost, HttpFilter, Listener, RouteFilter, Terminal,
+};
 use meltemi_schema::encode;
 use prost::Message;
 use serde_json::{Value, json};
@@ -115,16 +117,19 @@ fn who_names_a_cache_shares_it() {
     let Terminal::Http(http) = &chain.terminal else {
         panic!("no HTTP");
     };
-    let HttpFilter::DynamicForward(filters) = &http.filters[0] else {
+    let Some(HttpFilter::DynamicForwardProxy(filter)) = http.filters.iter().next() else {
         panic!("another filter");
     };
-    assert!(Arc::ptr_eq(own, filters));
+    assert!(Arc::ptr_eq(own, &filter.cache));
     let meltemi_proxy::model::RouteSource::Inline(table) = &http.routes else {
         panic!("no routes");
     };
     let route = &table.hosts[0].routes[0];
     let header = DynamicHost::Header("x-host".parse().unwrap());
-    assert_eq!(route.dynamic_host, Some(header));
+    let mut said = route.filters.configs();
+    assert!(
+        matches!(said.next(), Some(RouteFilter::DynamicForwardProxy(Some(host))) if *host == header)
+    );
 
     let forward = json!({ "port_value": 443, "dns_cache_config": cache });
     let by_sni = listener(names, json!([sni(forward), tcp()])).unwrap();

@@ -227,7 +227,7 @@ fn route_tables() {
 
 #[test]
 fn routes_inherit_and_replace() {
-    use meltemi_proxy::model::{Action, PathRewrite};
+    use meltemi_proxy::model::{Action, PathRewrite, RouteFilter};
     let fault = |status: u32| {
         json!({"fault": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
@@ -255,7 +255,10 @@ fn routes_inherit_and_replace() {
     assert_eq!(compiled.domains.any, Some(0));
     let abort = |index: usize| {
         let route = &compiled.hosts[0].routes[index];
-        route.fault.as_ref().unwrap().abort.as_ref().unwrap().kind
+        match route.filters.configs().next() {
+            Some(RouteFilter::Fault(fault)) => fault.abort.as_ref().unwrap().kind,
+            _ => panic!("no fault"),
+        }
     };
     assert_eq!(abort(0), meltemi_proxy::model::AbortKind::Http(503));
     assert_eq!(abort(1), meltemi_proxy::model::AbortKind::Http(404));

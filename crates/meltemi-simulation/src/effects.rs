@@ -152,8 +152,12 @@ fn seconds<S: serde::Serializer>(value: &Option<Duration>, to: S) -> Result<S::O
     }
 }
 
-/// What a route's message says beside its destination. `fault` is the compiled one.
-pub(crate) fn effects(message: &route::Route, fault: Option<&model::Fault>) -> Effects {
+/// What a route's message says beside its destination, and what it says to filters.
+pub(crate) fn effects(message: &route::Route, filters: &model::Overrides) -> Effects {
+    let fault = filters.configs().find_map(|config| match config {
+        model::RouteFilter::Fault(fault) => Some(fault),
+        _ => None,
+    });
     let mut effects = Effects {
         request_headers: headers(
             &message.request_headers_to_add,

@@ -193,7 +193,7 @@ impl Simulation {
         let routes = table.hosts[request.host.unwrap_or_default()].routes.len();
         verdict.not_reached = (position + 1..routes).filter_map(rule).collect();
         if let Some(message) = message.and_then(|host| host.routes.get(position)) {
-            verdict.effects = effects::effects(message, route.fault.as_deref());
+            verdict.effects = effects::effects(message, &route.filters);
         }
         verdict.action = match &route.action {
             model::Action::Forward(forward) => {

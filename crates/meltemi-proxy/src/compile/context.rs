@@ -3,16 +3,17 @@
 use super::secret::SecretSource;
 use super::{Error, Notice, Result};
 use crate::dns::{DnsCache, Lookups};
-use crate::model::{ClientTls, ClusterId, DnsCacheSettings, RouteTableId, ServerTls};
+use crate::model::{ClientTls, ClusterId, DnsCacheSettings, FilterId, RouteTableId, ServerTls};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Names of clusters and route tables, numbered for the life of the process, and of DNS caches.
+/// Names of clusters, route tables and HTTP filters, numbered for the life of the process, and of DNS caches.
 #[derive(Default)]
 pub struct Names {
     clusters: HashMap<Arc<str>, u32>,
     routes: HashMap<Arc<str>, u32>,
+    filters: HashMap<Arc<str>, u32>,
     caches: HashMap<Box<str>, Weak<DnsCache>>,
     lookups: Option<Lookups>,
 }
@@ -52,6 +53,11 @@ impl Names {
 
     pub fn route_table(&mut self, name: &str) -> RouteTableId {
         RouteTableId(number(&mut self.routes, name))
+    }
+
+    /// An HTTP filter's name in its chain, by which routes speak to it.
+    pub fn filter(&mut self, name: &str) -> FilterId {
+        FilterId(number(&mut self.filters, name))
     }
 
     /// One more than the largest [`ClusterId`].

@@ -1,5 +1,5 @@
-//! Envoy's dynamic forward proxy: its cluster, its HTTP filter, the filter by SNI, and the DNS
-//! cache that they share.
+//! Envoy's dynamic forward proxy: its cluster, the filter by SNI, and the DNS cache that they
+//! share with the HTTP filter.
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
 use super::basic::{duration_or, prefix, timeout, u32_or};
@@ -8,12 +8,10 @@ use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
 use super::{cluster_dns, pb};
 use crate::dns::DnsCache;
-use crate::model::{AddressFilter, DnsCacheSettings, DynamicHost, SniForward};
+use crate::model::{AddressFilter, DnsCacheSettings, SniForward};
 use envoy_types::pb::envoy::extensions::common::dynamic_forward_proxy::v3 as shared;
 use envoy_types::pb::xds::core::v3::CidrRange;
-use http::{HeaderName, HeaderValue};
 use pb::clusters::dynamic_forward_proxy::v3 as clusters;
-use pb::filters::http::dynamic_forward_proxy::v3 as http_filter;
 use pb::filters::network::sni_dynamic_forward_proxy::v3 as sni_filter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,44 +57,6 @@ pub fn cluster(value: clusters::ClusterConfig, cx: &mut Cx<'_>) -> Result<Dynami
     })
 }
 
-pub fn http(value: http_filter::FilterConfig, cx: &mut Cx<'_>) -> Result<Arc<DnsCache>> {
-    use http_filter::filter_config::ImplementationSpecifier as Implementation;
-    let http_filter::FilterConfig {
-        save_upstream_address,
-        allow_dynamic_host_from_filter_state,
-        implementation_specifier,
-    } = value;
-    // Nothing here reads or writes filter state.
-    harmless!(save_upstream_address);
-    refuse!(allow_dynamic_host_from_filter_state);
-    match implementation_specifier {
-        Some(Implementation::DnsCacheConfig(value)) => cache(value, cx).at("dns_cache_config"),
-        Some(Implementation::SubClusterConfig(_)) => Err(Error::unsupported("sub_cluster_config")),
-        None => Err(Error::missing("dns_cache_config")),
-    }
-}
-
-/// `None`: the route changes nothing.
-pub fn route(value: http_filter::PerRouteConfig) -> Result<Option<DynamicHost>> {
-    use http_filter::per_route_config::HostRewriteSpecifier as Specifier;
-    let http_filter::PerRouteConfig {
-        host_rewrite_specifier,
-    } = value;
-    match host_rewrite_specifier {
-        Some(Specifier::HostRewriteLiteral(host)) if !host.is_empty() => {
-            HeaderValue::from_str(&host)
-                .map(|host| Some(DynamicHost::Literal(host)))
-                .map_err(|_| Error::new("is no host").at_field("host_rewrite_literal"))
-        }
-        Some(Specifier::HostRewriteHeader(name)) if !name.is_empty() => {
-            HeaderName::from_bytes(name.as_bytes())
-                .map(|name| Some(DynamicHost::Header(name)))
-                .map_err(|_| Error::new("is no header's name").at_field("host_rewrite_header"))
-        }
-        _ => Ok(None),
-    }
-}
-
 pub fn sni(value: sni_filter::FilterConfig, cx: &mut Cx<'_>) -> Result<SniForward> {
     use sni_filter::filter_config::PortSpecifier;
     let sni_filter::FilterConfig {
@@ -121,7 +81,7 @@ pub fn sni(value: sni_filter::FilterConfig, cx: &mut Cx<'_>) -> Result<SniForwar
     })
 }
 
-fn cache(value: shared::DnsCacheConfig, cx: &mut Cx<'_>) -> Result<Arc<DnsCache>> {
+pub fn cache(value: shared::DnsCacheConfig, cx: &mut Cx<'_>) -> Result<Arc<DnsCache>> {
     let lookup = cluster_dns::family(value.dns_lookup_family());
     let shared::DnsCacheConfig {
         name,

@@ -3,12 +3,12 @@
 
 use super::basic::{bool_or, duration, runtime_fraction, timeout};
 use super::context::Cx;
-use super::per_filter::PerFilter;
+use super::per_filter;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result};
 use super::{headers, matching, pb, retry, subset};
 use crate::model::{
-    ClusterChoice, Forward, HashPolicy, HostRewrite, Mirror, PathRewrite, RetryPolicy,
+    ClusterChoice, Forward, HashPolicy, HostRewrite, Mirror, Overrides, PathRewrite, RetryPolicy,
     WeightedCluster,
 };
 use http::StatusCode;
@@ -21,14 +21,20 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What a route takes from its virtual host and table when it says nothing itself.
 pub struct Inherited {
-    pub filters: PerFilter,
+    pub filters: Overrides,
     pub mirrors: Vec<Mirror>,
     pub retry: Option<Arc<RetryPolicy>>,
     /// Bound on a direct response's body in bytes.
     pub max_body: u32,
 }
 
-pub fn forward(value: proto::RouteAction, above: &Inherited, cx: &mut Cx<'_>) -> Result<Forward> {
+/// `filters` is what the route says to filters, weighted clusters apart.
+pub fn forward(
+    value: proto::RouteAction,
+    filters: &Overrides,
+    above: &Inherited,
+    cx: &mut Cx<'_>,
+) -> Result<Forward> {
     use proto::route_action::{ClusterNotFoundResponseCode, InternalRedirectAction};
     let cluster_not_found = match value.cluster_not_found_response_code() {
         ClusterNotFoundResponseCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -92,7 +98,7 @@ pub fn forward(value: proto::RouteAction, above: &Inherited, cx: &mut Cx<'_>) ->
     let criteria = subset::route_criteria(metadata_match);
     let mut cluster = cluster_specifier
         .ok_or_else(|| Error::missing("cluster"))
-        .and_then(|value| choice(value, &above.filters, cx))?;
+        .and_then(|value| choice(value, filters, cx))?;
     if let ClusterChoice::Weighted { clusters, .. } = &mut cluster {
         for weighted in clusters {
             let own = std::mem::take(&mut weighted.criteria);
@@ -184,7 +190,7 @@ fn host_rewrite(value: Option<proto::route_action::HostRewriteSpecifier>) -> Res
 
 fn choice(
     value: proto::route_action::ClusterSpecifier,
-    above: &PerFilter,
+    route: &Overrides,
     cx: &mut Cx<'_>,
 ) -> Result<ClusterChoice> {
     use proto::route_action::ClusterSpecifier as Specifier;
@@ -194,7 +200,7 @@ fn choice(
         Specifier::ClusterHeader(name) => matching::header_name(&name)
             .map(ClusterChoice::Header)
             .at("cluster_header"),
-        Specifier::WeightedClusters(value) => weighted(value, above, cx).at("weighted_clusters"),
+        Specifier::WeightedClusters(value) => weighted(value, route, cx).at("weighted_clusters"),
         Specifier::ClusterSpecifierPlugin(_) => Err(Error::unsupported("cluster_specifier_plugin")),
         Specifier::InlineClusterSpecifierPlugin(_) => {
             Err(Error::unsupported("inline_cluster_specifier_plugin"))
@@ -204,7 +210,7 @@ fn choice(
 
 fn weighted(
     value: proto::WeightedCluster,
-    above: &PerFilter,
+    route: &Overrides,
     cx: &mut Cx<'_>,
 ) -> Result<ClusterChoice> {
     let proto::WeightedCluster {
@@ -218,7 +224,7 @@ fn weighted(
     let mut compiled = Vec::with_capacity(clusters.len());
     let mut total: u32 = 0;
     for (index, value) in clusters.into_iter().enumerate() {
-        let cluster = weighted_cluster(value, above, cx).nth("clusters", index)?;
+        let cluster = weighted_cluster(value, route, cx).nth("clusters", index)?;
         total = total
             .checked_add(cluster.weight)
             .ok_or_else(|| Error::new("weights add up to more than 4294967295"))?;
@@ -238,7 +244,7 @@ fn weighted(
 
 fn weighted_cluster(
     value: proto::weighted_cluster::ClusterWeight,
-    above: &PerFilter,
+    route: &Overrides,
     cx: &mut Cx<'_>,
 ) -> Result<WeightedCluster> {
     use proto::weighted_cluster::cluster_weight::HostRewriteSpecifier;
@@ -258,11 +264,7 @@ fn weighted_cluster(
     if name.is_empty() {
         return Err(Error::missing("name"));
     }
-    let filters = PerFilter::compile(typed_per_filter_config)?;
-    if filters.cors.is_some() {
-        return Err(Error::new("CORS of a weighted cluster is not supported")
-            .at_field("typed_per_filter_config"));
-    }
+    let filters = per_filter::overrides(typed_per_filter_config, cx)?.over(route);
     Ok(WeightedCluster {
         cluster: cx.names.cluster(&name),
         criteria: subset::route_criteria(metadata_match),
@@ -280,8 +282,7 @@ fn weighted_cluster(
             response_headers_to_remove,
             "response_headers",
         )?,
-        fault: filters.fault.or_else(|| above.fault.clone()),
-        dynamic_host: filters.dynamic_host,
+        filters,
     })
 }
 

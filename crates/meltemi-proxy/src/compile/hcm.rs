@@ -166,12 +166,12 @@ pub fn manager(value: proto::HttpConnectionManager, cx: &mut Cx<'_>) -> Result<H
         protocol::http1(http_protocol_options.unwrap_or_default()).at("http_protocol_options")?;
     let http2 = protocol::http2(http2_protocol_options.unwrap_or_default(), cx)
         .at("http2_protocol_options")?;
-    let filters = http_filters::all(http_filters, cx)?;
+    let filters = http_filters::all(http_filters, &stat_prefix, cx)?;
     Ok(HttpManager {
         stat_prefix: stat_prefix.into(),
         codec,
         routes: routes(route_specifier, cx)?,
-        filters: filters.filters.into(),
+        filters: filters.filters,
         http1: http1.options,
         http2: http2.options,
         server_name: if server_name.is_empty() {

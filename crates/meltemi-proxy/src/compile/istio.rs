@@ -4,7 +4,7 @@ use super::any::Typed;
 use super::context::Cx;
 use super::presence::{left_out, refuse};
 use super::{At, Error, Result};
-use crate::model::{AlpnOverride, PeerMetadata};
+use crate::model::PeerMetadata;
 use serde::Deserialize;
 
 /// Istio's `istio.metadata_exchange` network filter.
@@ -12,61 +12,8 @@ pub const METADATA_EXCHANGE: &str = "envoy.tcp.metadataexchange.config.MetadataE
 /// Istio's statistics filter, as network and as HTTP filter.
 pub const STATS: &str = "stats.PluginConfig";
 
-/// `istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct AlpnConfig {
-    #[prost(message, repeated, tag = "1")]
-    alpn_override: Vec<AlpnEntry>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct AlpnEntry {
-    /// HTTP10, HTTP11, HTTP2.
-    #[prost(int32, tag = "1")]
-    upstream_protocol: i32,
-    #[prost(string, repeated, tag = "2")]
-    alpn_override: Vec<String>,
-}
-
-pub fn alpn(typed: Typed) -> Result<AlpnOverride> {
-    let config: AlpnConfig = message(typed)?;
-    let mut lists = AlpnOverride::default();
-    for entry in config.alpn_override {
-        let AlpnEntry {
-            upstream_protocol,
-            alpn_override,
-        } = entry;
-        let list: Vec<Box<[u8]>> = alpn_override
-            .into_iter()
-            .map(|name| name.into_bytes().into())
-            .collect();
-        // TLS configurations are made with Istio's lists, whichever filter uses them.
-        let istio = match upstream_protocol {
-            1 => crate::tls::ISTIO_HTTP11,
-            2 => crate::tls::ISTIO_HTTP2,
-            _ => &[],
-        };
-        let same =
-            |list: &Vec<Box<[u8]>>| list.iter().map(|name| &**name).eq(istio.iter().copied());
-        if !istio.is_empty() && !same(&list) {
-            return Err(Error::new("only Istio's own lists are supported")
-                .at_field("alpn_override.alpn_override"));
-        }
-        match upstream_protocol {
-            0 => lists.http10 = list,
-            1 => lists.http11 = list,
-            2 => lists.http2 = list,
-            other => {
-                return Err(Error::new(format!("{other} is no protocol"))
-                    .at_field("alpn_override.upstream_protocol"));
-            }
-        }
-    }
-    Ok(lists)
-}
-
 /// Decodes a message of ours from its bytes, or from a `TypedStruct` through its schema.
-fn message<M: prost::Message + Default>(typed: Typed) -> Result<M> {
+pub fn message<M: prost::Message + Default>(typed: Typed) -> Result<M> {
     let bytes = match typed {
         Typed::Message(_, bytes) => bytes,
         Typed::Struct(name, value) => {

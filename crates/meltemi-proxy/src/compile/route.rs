@@ -4,7 +4,7 @@
 use super::basic::{bool_or, inline_data, runtime_fraction};
 use super::context::Cx;
 use super::forward::Inherited;
-use super::per_filter::PerFilter;
+use super::per_filter;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result};
 use super::{forward, headers, matching, pb};
@@ -41,12 +41,12 @@ pub fn route(value: proto::Route, above: &Inherited, cx: &mut Cx<'_>) -> Result<
     }
     // The name of a trace's span, the prefix of extra statistics.
     harmless!(decorator, stat_prefix);
-    let filters = PerFilter::compile(typed_per_filter_config)?.or(&above.filters);
+    let filters = per_filter::overrides(typed_per_filter_config, cx)?.over(&above.filters);
     let action = match action {
         None => return Err(Error::new("has no action")),
-        Some(proto::route::Action::Route(action)) => {
-            Action::Forward(Box::new(forward::forward(action, above, cx).at("route")?))
-        }
+        Some(proto::route::Action::Route(action)) => Action::Forward(Box::new(
+            forward::forward(action, &filters, above, cx).at("route")?,
+        )),
         Some(proto::route::Action::Redirect(action)) => {
             Action::Redirect(Box::new(redirect(action).at("redirect")?))
         }
@@ -74,9 +74,7 @@ pub fn route(value: proto::Route, above: &Inherited, cx: &mut Cx<'_>) -> Result<
             response_headers_to_remove,
             "response_headers",
         )?,
-        fault: filters.fault,
-        cors: filters.cors,
-        dynamic_host: filters.dynamic_host,
+        filters,
         origin: metadata.and_then(origin),
     })
 }

@@ -5,7 +5,7 @@ use super::basic::{self, from_ads};
 use super::context::Cx;
 use super::forward::Inherited;
 use super::headers;
-use super::per_filter::PerFilter;
+use super::per_filter;
 use super::presence::{harmless, left_out, refuse};
 use super::route::route;
 use super::{At, Error, Result};
@@ -89,7 +89,7 @@ impl RouteFrame {
             .transpose();
         let max_body = basic::u32_or(max_direct_response_body_size_bytes, 4096);
         let inherited = Inherited {
-            filters: PerFilter::compile(typed_per_filter_config)?,
+            filters: per_filter::overrides(typed_per_filter_config, cx)?,
             mirrors: forward::mirrors(request_mirror_policies, cx)?,
             retry: None,
             max_body,
@@ -244,7 +244,7 @@ fn virtual_host(
     harmless!(metadata);
     let mirrors = forward::mirrors(request_mirror_policies, cx)?;
     let inherited = Inherited {
-        filters: PerFilter::compile(typed_per_filter_config)?.or(&table.filters),
+        filters: per_filter::overrides(typed_per_filter_config, cx)?.over(&table.filters),
         mirrors: if mirrors.is_empty() {
             table.mirrors.clone()
         } else {

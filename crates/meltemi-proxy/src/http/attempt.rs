@@ -9,7 +9,7 @@ use super::reply::{Reply, Reset};
 use super::retry::Failure;
 use super::timeouts::{Expired, Watchdog};
 use super::upload::Upload;
-use crate::model::{Cluster, Endpoint, HttpFilter, HttpManager, UpstreamHttp1, UpstreamProtocol};
+use crate::model::{Cluster, Endpoint, UpstreamHttp1, UpstreamProtocol};
 use crate::telemetry::Protocol;
 use crate::upstream::{
     Ends, Lease, Offer, Outcome, Picked, RequestGuard, UpstreamError, Wanted, WantedProtocol,
@@ -61,7 +61,7 @@ impl Failed {
 
 /// How this request is carried to this endpoint.
 pub(crate) fn wanted(
-    manager: &HttpManager,
+    overrides_alpn: bool,
     cluster: &Cluster,
     endpoint: &Endpoint,
     head: &Head,
@@ -75,11 +75,7 @@ pub(crate) fn wanted(
         (UpstreamProtocol::Downstream, _) => WantedProtocol::Http1,
         (UpstreamProtocol::Alpn, _) => WantedProtocol::Alpn,
     };
-    let overrides = manager
-        .filters
-        .iter()
-        .any(|filter| matches!(filter, HttpFilter::Alpn(_)))
-        && cluster.config.alpn_override;
+    let overrides = overrides_alpn && cluster.config.alpn_override;
     let offer = match protocol {
         _ if !overrides => Offer::Own,
         WantedProtocol::Http1 => Offer::Http11,
@@ -119,7 +115,7 @@ pub(crate) async fn send(
     let upstreams = &exchange.downstream.worker.upstreams;
     let facts = &exchange.downstream.info.facts;
     let wanted = wanted(
-        &exchange.downstream.manager,
+        exchange.overrides_alpn.get(),
         cluster,
         &picked.endpoint,
         &head,

@@ -183,7 +183,7 @@ impl ResponseBody {
                 if let Some(data) = frame.data_ref() {
                     body.left = body.left.map(|left| left.saturating_sub(data.len() as u64));
                     info.bytes_sent += data.len() as u64;
-                    if info.grpc && record.downstream.counts_grpc {
+                    if info.grpc && record.counts_messages.get() {
                         info.response_messages += body.messages.count(data);
                     }
                 } else if let Some(trailers) = frame.trailers_ref()

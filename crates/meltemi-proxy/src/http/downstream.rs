@@ -2,7 +2,7 @@
 
 use super::stats::HttpStats;
 use super::upgrade::Upgraded;
-use crate::model::{HttpFilter, HttpManager};
+use crate::model::HttpManager;
 use crate::telemetry::{ConnectionInfo, log};
 use crate::worker::{DrainSignal, Worker};
 use http::HeaderValue;
@@ -42,8 +42,6 @@ pub(crate) struct Downstream {
     pub keeps_headers: bool,
     /// An access log or filter reads method, host and path.
     pub keeps_head: bool,
-    /// The `grpc_stats` filter counts messages.
-    pub counts_grpc: bool,
     /// Value of the `server` header.
     pub server_name: HeaderValue,
     /// What `x-forwarded-client-cert` says of this connection, once a request needs it.
@@ -78,10 +76,6 @@ impl Downstream {
             stats,
             keeps_headers: log::needs_headers(&manager.access_logs),
             keeps_head: !manager.access_logs.is_empty(),
-            counts_grpc: manager
-                .filters
-                .iter()
-                .any(|filter| matches!(filter, HttpFilter::GrpcStats)),
             server_name: HeaderValue::from_str(&manager.server_name)
                 .unwrap_or(HeaderValue::from_static("envoy")),
             own_element: OnceCell::new(),

@@ -3,24 +3,23 @@
 use super::body::ResponseBody;
 use super::codec::Incoming;
 use super::downstream::Downstream;
+use super::filters::{Answer, Call, Kept, Plan};
 use super::head::{self, Head};
 use super::record::{Guard, Record};
 use super::reply::Reply;
 use super::router::{self, Chosen};
 use super::routing::{self, Choice, Matched};
 use super::upload::Upload;
-use super::{
-    address, client_cert, cors, dynamic, fault, grpc, header_ops, names, path, peer, rbac, redirect,
-};
-use crate::model::{Action, Cors, HttpFilter, ServerHeader, Snapshot, UpstreamHttp1};
+use super::{address, client_cert, grpc, header_ops, names, path, peer, redirect};
+use crate::model::{Action, ServerHeader, Snapshot, UpstreamHttp1};
 use crate::telemetry::{Flags, Protocol};
 use crate::upstream::ConnectionFacts;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SERVER, SET_COOKIE, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 pub(crate) struct Exchange {
     pub downstream: Rc<Downstream>,
@@ -33,12 +32,15 @@ pub(crate) struct Exchange {
     /// Priority of the endpoint in use.
     pub priority: u32,
     pub cookies: Vec<HeaderValue>,
+    /// Upstream connections offer Istio's protocols (the ALPN filter).
+    pub overrides_alpn: Cell<bool>,
     guard: Option<Guard>,
     protocol: Protocol,
     is_head: bool,
     close: bool,
     request_id: Option<HeaderValue>,
-    cors: Option<(Arc<Cors>, HeaderValue)>,
+    plan: Plan,
+    kept: Kept,
 }
 
 /// Serves one request.
@@ -52,6 +54,7 @@ pub(crate) async fn run(
         Ok(response) => response,
         Err(reply) => exchange.answer(reply),
     };
+    exchange.filter_answer(&mut response);
     exchange.finish_head(response.status(), response.headers_mut());
     response
 }
@@ -121,7 +124,7 @@ impl Exchange {
         matched: &Matched,
         chosen: &Chosen<'_>,
     ) -> Result<Response<ResponseBody>, Reply> {
-        self.filter(head, Some((matched, chosen))).await?;
+        self.filter(head, Some((matched, *chosen))).await?;
         match &matched.route.action {
             Action::Forward(forward) => {
                 router::forward(self, head, body, matched, forward, chosen).await
@@ -136,66 +139,44 @@ impl Exchange {
         }
     }
 
-    /// The filters before the router, in the configured order. Without a route they still
-    /// decide: a client that may not ask is not told what there is.
-    async fn filter(
+    /// The filters before the router, in the configured order.
+    pub async fn filter(
         &mut self,
         head: &mut Head,
-        matched: Option<(&Matched, &Chosen<'_>)>,
+        matched: Option<(&Matched, Chosen<'_>)>,
     ) -> Result<(), Reply> {
         let downstream = self.downstream.clone();
-        let route = matched.map(|(matched, _)| &matched.route);
-        let chosen = matched.map_or(Chosen::default(), |(_, chosen)| *chosen);
-        for filter in &downstream.manager.filters {
-            match filter {
-                HttpFilter::Fault(own) => {
-                    let fault = chosen
-                        .weighted
-                        .and_then(|weighted| weighted.fault.as_ref())
-                        .or(route.and_then(|route| route.fault.as_ref()))
-                        .unwrap_or(own);
-                    let cluster = chosen
-                        .id
-                        .filter(|_| fault.upstream_cluster.is_some())
-                        .and_then(|id| self.snapshot.cluster(id))
-                        .map(|cluster| &*cluster.config.name);
-                    let plan = fault::plan(fault, head, cluster);
-                    if let Some(time) = plan.delay {
-                        self.flag(Flags::DELAY_INJECTED);
-                        self.note_head(head, false);
-                        fault::delay(time).await;
-                    }
-                    if let Some(abort) = plan.abort {
-                        return Err(abort.reply());
-                    }
-                }
-                HttpFilter::Rbac(policies) => {
-                    rbac::check(policies, head, &downstream.info, self.client)?;
-                }
-                HttpFilter::Cors => {
-                    if let Some(policy) = route.and_then(|route| route.cors.as_ref()) {
-                        self.cors =
-                            cors::request(policy, head)?.map(|origin| (policy.clone(), origin));
-                    }
-                }
-                HttpFilter::DynamicForward(cache) => {
-                    if let Some(cluster) = chosen.id.and_then(|id| self.snapshot.cluster(id)) {
-                        let own = chosen
-                            .weighted
-                            .and_then(|weighted| weighted.dynamic_host.as_ref());
-                        let host = own.or(route.and_then(|route| route.dynamic_host.as_ref()));
-                        dynamic::resolve(self, cache, cluster, host, head).await?;
-                    }
-                }
-                // Work on bodies and on upstream connections: see `upload`, `attempt`.
-                HttpFilter::GrpcStats | HttpFilter::Alpn(_) => {}
-            }
+        let filters = &downstream.manager.filters;
+        if let Some((matched, chosen)) = matched {
+            self.plan = filters.plan_for(match chosen.weighted {
+                Some(weighted) => &weighted.filters,
+                None => &matched.route.filters,
+            });
         }
-        downstream.stats.router_rq_total.inc();
-        Ok(())
+        let mut kept = Kept::new();
+        let mut call = Call {
+            exchange: self,
+            head,
+            matched,
+        };
+        let result = filters.request(&self.plan, &mut call, &mut kept).await;
+        self.kept = kept;
+        if result.is_ok() {
+            downstream.stats.router_rq_total.inc();
+        }
+        result
     }
 
-    fn new(downstream: Rc<Downstream>, protocol: Protocol, request: &Request<Incoming>) -> Self {
+    /// The filters on the way back.
+    pub fn filter_answer(&mut self, response: &mut Response<ResponseBody>) {
+        let downstream = self.downstream.clone();
+        let kept = std::mem::take(&mut self.kept);
+        let mut answer = Answer { response };
+        let filters = &downstream.manager.filters;
+        filters.response(&self.plan, kept, &mut answer);
+    }
+
+    pub fn new<B>(downstream: Rc<Downstream>, protocol: Protocol, request: &Request<B>) -> Self {
         let record = Record::new(downstream.clone(), protocol);
         let grpc = grpc::is_grpc(request.headers());
         record.info.borrow_mut().grpc = grpc;
@@ -211,7 +192,9 @@ impl Exchange {
             is_head: request.method() == Method::HEAD,
             close: head::ends_connection(request),
             request_id: None,
-            cors: None,
+            plan: downstream.manager.filters.plan(),
+            kept: Kept::new(),
+            overrides_alpn: Cell::new(false),
             record,
             downstream,
         }
@@ -298,7 +281,7 @@ impl Exchange {
     }
 
     /// An answer of our own; as a gRPC status when the request is gRPC.
-    fn answer(&mut self, reply: Reply) -> Response<ResponseBody> {
+    pub fn answer(&mut self, reply: Reply) -> Response<ResponseBody> {
         let guard = self.take_guard();
         let mut info = self.record.info.borrow_mut();
         info.flags.insert(reply.flags);
@@ -349,9 +332,6 @@ impl Exchange {
     /// What every answer gets.
     fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderMap) {
         let manager = &self.downstream.manager;
-        if let Some((policy, origin)) = self.cors.take() {
-            cors::response(&policy, origin, headers);
-        }
         let overwrite = match manager.server_header {
             ServerHeader::Overwrite => true,
             ServerHeader::AppendIfAbsent => !headers.contains_key(SERVER),

@@ -6,7 +6,7 @@ use super::exchange::Exchange;
 use super::head::{Head, split_port};
 use super::matching;
 use super::upload::Upload;
-use crate::model::{Cluster, HttpManager, Mirror};
+use crate::model::{Cluster, Mirror};
 use crate::upstream::{Lease, Outcome, PickContext, RequestGuard, Upstreams};
 use http::HeaderValue;
 use std::cell::Cell;
@@ -67,7 +67,7 @@ pub(crate) fn send(
     };
     let head = head.copy();
     let upstreams = exchange.downstream.worker.upstreams.clone();
-    let manager = exchange.downstream.manager.clone();
+    let overrides_alpn = exchange.overrides_alpn.get();
     tokio::task::spawn_local(async move {
         let _active = active;
         let chunks = match body {
@@ -86,7 +86,7 @@ pub(crate) fn send(
                 true => RequestBody::Empty,
                 false => RequestBody::Chunks(VecDeque::from(chunks.clone())),
             };
-            let one = one(&upstreams, &cluster, head, &manager, body);
+            let one = one(&upstreams, &cluster, head, overrides_alpn, body);
             // Nobody waits for the result.
             let _ = tokio::time::timeout(timeout.unwrap_or(TIMEOUT), one).await;
         }
@@ -97,7 +97,7 @@ async fn one(
     upstreams: &Upstreams,
     cluster: &Arc<Cluster>,
     head: Head,
-    manager: &HttpManager,
+    overrides_alpn: bool,
     body: RequestBody,
 ) -> Option<()> {
     let context = PickContext {
@@ -106,7 +106,7 @@ async fn one(
     };
     let picked = upstreams.pick(cluster, &context).ok()?;
     // Its answer concerns no client: the connection is the proxy's own.
-    let wanted = wanted(manager, cluster, &picked.endpoint, &head, None);
+    let wanted = wanted(overrides_alpn, cluster, &picked.endpoint, &head, None);
     let mut lease = upstreams.acquire(cluster, &picked, &wanted).await.ok()?;
     let _request = RequestGuard::new(cluster, &picked, false).ok()?;
     let request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;

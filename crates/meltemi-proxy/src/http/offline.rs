@@ -1,9 +1,10 @@
 //! A request's way up to its route, without a connection: see [`crate::offline`].
 
 use super::downstream::Arrival;
+use super::filters::Subject;
 use super::routing::{self, Choice};
-use super::{address, head, path, rbac};
-use crate::model::{HttpFilter, HttpManager, RouteSource, Snapshot};
+use super::{address, head, path};
+use crate::model::{HttpManager, RouteSource, Snapshot};
 use crate::offline::Request;
 use crate::telemetry::{ConnectionInfo, Protocol};
 use http::StatusCode;
@@ -54,19 +55,23 @@ pub(crate) fn route<'a>(
         request.requires_tls = true;
         return Routed::Request(request);
     }
-    // Access control comes before the 404 of what has no route.
-    request.denied = manager.filters.iter().find_map(|filter| match filter {
-        HttpFilter::Rbac(policies) => rbac::check(policies, &head, info, client)
-            .err()
-            .map(|reply| reply.details),
-        _ => None,
-    });
-    let Some(host) = host.map(|host| &table.hosts[host]) else {
-        return Routed::Request(request);
-    };
     let chosen = match choice {
         Choice::Route(matched) => Some(matched.route),
         Choice::RequireTls | Choice::None => None,
+    };
+    // Access control comes before the 404 of what has no route.
+    let plan = match &chosen {
+        Some(route) => manager.filters.plan_for(&route.filters),
+        None => manager.filters.plan(),
+    };
+    let subject = Subject {
+        head: Some(&head),
+        connection: info,
+        client: client.ip(),
+    };
+    request.denied = manager.filters.denial(&plan, &subject);
+    let Some(host) = host.map(|host| &table.hosts[host]) else {
+        return Routed::Request(request);
     };
     for (position, route) in host.routes.iter().enumerate() {
         if chosen.as_ref().is_some_and(|c| Arc::ptr_eq(c, route)) {

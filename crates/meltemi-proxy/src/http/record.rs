@@ -20,6 +20,8 @@ pub(crate) struct Record {
     pub waker: RefCell<Option<Waker>>,
     /// The cluster that the request went to.
     upstream: RefCell<Option<Rc<ClusterStats>>>,
+    /// Messages of gRPC are counted (the `grpc_stats` filter).
+    pub counts_messages: Cell<bool>,
     finished: Cell<bool>,
 }
 
@@ -36,6 +38,7 @@ impl Record {
             request_complete: Cell::new(None),
             waker: RefCell::default(),
             upstream: RefCell::default(),
+            counts_messages: Cell::new(false),
             finished: Cell::new(false),
         })
     }

@@ -40,7 +40,6 @@ pub(crate) struct HttpStats {
     direct_response: Counter,
     delays_injected: Counter,
     aborts_injected: Counter,
-    rbac_denied: Counter,
 }
 
 thread_local! {
@@ -96,7 +95,6 @@ impl HttpStats {
             direct_response: counter("rq_direct_response"),
             delays_injected: counter("fault.delays_injected"),
             aborts_injected: counter("fault.aborts_injected"),
-            rbac_denied: counter("rbac.denied"),
         }
     }
 
@@ -144,7 +142,6 @@ impl HttpStats {
             "direct_response" => self.direct_response.inc(),
             "request_overall_timeout" => self.rq_timeout.inc(),
             "request_header_timeout" => self.rq_header_timeout.inc(),
-            details if details.starts_with("rbac_access_denied") => self.rbac_denied.inc(),
             _ => {}
         }
     }

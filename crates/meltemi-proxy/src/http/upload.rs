@@ -185,7 +185,7 @@ impl Upload {
         if let Some(data) = frame.data_ref() {
             let mut info = self.record.info.borrow_mut();
             info.bytes_received += data.len() as u64;
-            if info.grpc && self.record.downstream.counts_grpc {
+            if info.grpc && self.record.counts_messages.get() {
                 info.request_messages += state.messages.count(data);
             }
         }

@@ -1,7 +1,6 @@
 //! Caches of the names that requests ask for (Envoy's dynamic forward proxy).
 
 use super::{DnsFamily, IpPrefix};
-use http::{HeaderName, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -45,12 +44,4 @@ impl AddressFilter {
     pub fn matches(&self, ip: IpAddr) -> bool {
         self.ranges.iter().any(|range| range.contains(ip)) != self.invert
     }
-}
-
-/// What a route puts in the place of the host before it is resolved (`PerRouteConfig`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DynamicHost {
-    Literal(HeaderValue),
-    /// The first value of this header, where there is one.
-    Header(HeaderName),
 }

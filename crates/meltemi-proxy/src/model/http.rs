@@ -1,7 +1,6 @@
 //! The HTTP connection manager and its filters, compiled.
 
-use super::{AccessLog, Fault, Rbac, RouteTable, RouteTableId};
-use crate::dns::DnsCache;
+use super::{AccessLog, HttpFilters, RouteTable, RouteTableId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ pub struct HttpManager {
     pub stat_prefix: Box<str>,
     pub codec: CodecType,
     pub routes: RouteSource,
-    /// In order; the router is implied as the last and not listed.
-    pub filters: Box<[HttpFilter]>,
+    /// Those before the router.
+    pub filters: HttpFilters,
     pub http1: Http1Options,
     pub http2: Http2Options,
     /// `server_name` of the `server` response header.
@@ -65,27 +64,6 @@ pub enum CodecType {
 pub enum RouteSource {
     Inline(Arc<RouteTable>),
     Rds(RouteTableId, Box<str>),
-}
-
-/// Filters that run before the router. Each is one folder under `http/filters/`.
-pub enum HttpFilter {
-    Fault(Arc<Fault>),
-    /// CORS acts by the route's policy only.
-    Cors,
-    Rbac(Arc<Rbac>),
-    GrpcStats,
-    /// Resolves the host of requests to dynamic forward proxy clusters.
-    DynamicForward(Arc<DnsCache>),
-    /// Istio's ALPN override: upstream ALPN lists by upstream protocol.
-    Alpn(Arc<AlpnOverride>),
-}
-
-/// ALPN lists to offer upstream (`istio.alpn`), by the protocol spoken upstream.
-#[derive(Clone, Debug, Default)]
-pub struct AlpnOverride {
-    pub http10: Vec<Box<[u8]>>,
-    pub http11: Vec<Box<[u8]>>,
-    pub http2: Vec<Box<[u8]>>,
 }
 
 #[derive(Clone, Debug)]

@@ -2,7 +2,6 @@
 
 use http::{HeaderName, HeaderValue};
 use regex::Regex;
-use std::time::Duration;
 
 /// Envoy's `StringMatcher`. `ignore_case` holds for all but the expression.
 #[derive(Clone, Debug)]
@@ -98,39 +97,4 @@ pub enum AddAction {
     AddIfAbsent,
     OverwriteIfExistsOrAdd,
     OverwriteIfExists,
-}
-
-/// The fault filter's configuration (`HTTPFault`).
-#[derive(Clone, Debug, Default)]
-pub struct Fault {
-    pub delay: Option<FaultDelay>,
-    pub abort: Option<FaultAbort>,
-    /// Only requests that match all of these.
-    pub headers: Box<[HeaderMatch]>,
-    /// Only for these upstream clusters' names; empty: all.
-    pub upstream_cluster: Option<Box<str>>,
-    pub downstream_nodes: Box<[Box<str>]>,
-    pub max_active_faults: Option<u32>,
-}
-
-#[derive(Clone, Debug)]
-pub struct FaultDelay {
-    /// `None`: from the header `x-envoy-fault-delay-request` (`header_delay`).
-    pub fixed: Option<Duration>,
-    /// (numerator, denominator).
-    pub fraction: (u32, u32),
-}
-
-#[derive(Clone, Debug)]
-pub struct FaultAbort {
-    pub kind: AbortKind,
-    pub fraction: (u32, u32),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AbortKind {
-    Http(u16),
-    Grpc(u32),
-    /// From `x-envoy-fault-abort-request` / `-grpc-request`.
-    Header,
 }

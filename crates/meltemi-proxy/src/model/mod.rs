@@ -16,7 +16,6 @@ mod health;
 mod http;
 mod listener;
 mod matching;
-mod rbac;
 mod route;
 mod subset;
 mod tls;
@@ -29,10 +28,12 @@ pub use health::*;
 pub use http::*;
 pub use listener::*;
 pub use matching::*;
-pub use rbac::*;
 pub use route::*;
 pub use subset::*;
 pub use tls::*;
+
+// Each filter's part of the model is with the filter.
+pub use crate::http::filters::*;
 
 use std::sync::Arc;
 

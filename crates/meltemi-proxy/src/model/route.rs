@@ -1,8 +1,6 @@
 //! Route tables: virtual hosts, matching, and what a route does.
 
-use super::{
-    ClusterId, DynamicHost, Fault, HeaderMatch, HeaderOps, PathMatch, QueryMatch, StringMatch,
-};
+use super::{ClusterId, HeaderMatch, HeaderOps, Overrides, PathMatch, QueryMatch};
 use regex::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,11 +58,8 @@ pub struct Route {
     /// Route level only; the virtual host's and the table's follow in that order.
     pub request_headers: HeaderOps,
     pub response_headers: HeaderOps,
-    /// `typed_per_filter_config` of the fault filter, route over virtual host.
-    pub fault: Option<Arc<Fault>>,
-    pub cors: Option<Arc<Cors>>,
-    /// Of the dynamic forward proxy filter.
-    pub dynamic_host: Option<DynamicHost>,
+    /// `typed_per_filter_config`: route over virtual host over table.
+    pub filters: Overrides,
     /// Istio's `metadata.filter_metadata.istio.config`: the object this route came from.
     pub origin: Option<Box<str>>,
 }
@@ -133,8 +128,8 @@ pub struct WeightedCluster {
     pub host_rewrite: Option<Box<str>>,
     pub request_headers: HeaderOps,
     pub response_headers: HeaderOps,
-    pub fault: Option<Arc<Fault>>,
-    pub dynamic_host: Option<DynamicHost>,
+    /// Its `typed_per_filter_config` over the route's.
+    pub filters: Overrides,
 }
 
 pub enum HostRewrite {
@@ -279,16 +274,4 @@ pub enum HashPolicy {
         name: Box<str>,
         terminal: bool,
     },
-}
-
-pub struct Cors {
-    pub allow_origins: Box<[StringMatch]>,
-    pub allow_methods: Option<Box<str>>,
-    pub allow_headers: Option<Box<str>>,
-    pub expose_headers: Option<Box<str>>,
-    pub max_age: Option<Box<str>>,
-    pub allow_credentials: bool,
-    pub forward_not_matching_preflights: bool,
-    /// `filter_enabled` with no runtime: (numerator, denominator).
-    pub enabled: (u32, u32),
 }

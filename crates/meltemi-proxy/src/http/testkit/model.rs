@@ -160,11 +160,17 @@ pub fn route(path: PathMatch, action: Action) -> Route {
         action,
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
-        fault: None,
-        cors: None,
-        dynamic_host: None,
+        filters: Overrides::default(),
         origin: None,
     }
+}
+
+/// A chain of one filter, and what a route says to it.
+pub fn one_filter(filter: HttpFilter, route: RouteFilter) -> (HttpFilters, Overrides) {
+    let id = FilterId(0);
+    let own = Override::Config(Arc::new(route));
+    let chain = HttpFilters::new([(id, filter, false)]);
+    (chain, Overrides::new([(id, own)]))
 }
 
 pub fn any(action: Action) -> Route {
@@ -208,7 +214,7 @@ pub fn manager(table: RouteTable) -> HttpManager {
         stat_prefix: "test".into(),
         codec: CodecType::Auto,
         routes: RouteSource::Inline(Arc::new(table)),
-        filters: Box::new([]),
+        filters: HttpFilters::default(),
         http1: Http1Options {
             accept_http_10: false,
             default_host_for_http_10: None,

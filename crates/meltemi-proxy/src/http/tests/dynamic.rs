@@ -2,7 +2,7 @@
 
 use crate::dns::testkit::NameServer;
 use crate::dns::{DnsCache, Lookups, Resolver};
-use crate::http::testkit::*;
+use crate::http::testkit::{Answer, *};
 use crate::model::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +30,20 @@ fn cache(server: &NameServer, max_hosts: usize) -> Arc<DnsCache> {
     ))
 }
 
-async fn proxy(cache: &Arc<DnsCache>, route: Route) -> Proxy {
+async fn proxy(cache: &Arc<DnsCache>, mut route: Route, host: Option<DynamicHost>) -> Proxy {
     let mut config = cluster_config("dynamic");
     config.discovery = Discovery::DynamicForward(cache.clone());
     config.balancer = Balancer::ClusterProvided;
+    let filter = DynamicForwardProxy {
+        cache: cache.clone(),
+    };
+    let (chain, overrides) = one_filter(
+        HttpFilter::DynamicForwardProxy(filter),
+        RouteFilter::DynamicForwardProxy(host),
+    );
+    route.filters = overrides;
     let mut manager = manager(routes(vec![route]));
-    manager.filters = Box::new([HttpFilter::DynamicForward(cache.clone())]);
+    manager.filters = chain;
     Proxy::start(manager, vec![cluster(config, &[])]).await
 }
 
@@ -54,7 +62,7 @@ fn requests_go_to_the_host_they_name() {
             ("again.test", [127, 0, 0, 1]),
         ])
         .await;
-        let proxy = proxy(&cache(&server, 16), any(to(0))).await;
+        let proxy = proxy(&cache(&server, 16), any(to(0)), None).await;
         let mut client = proxy.connect().await;
         let hosts = [
             (format!("one.test:{}", one.address.port()), "one"),
@@ -79,7 +87,7 @@ fn requests_go_to_the_host_they_name() {
 fn hosts_without_an_address_are_503() {
     run(async {
         let server = NameServer::start(&[("a.test", [127, 0, 0, 1])]).await;
-        let proxy = proxy(&cache(&server, 2), any(to(0))).await;
+        let proxy = proxy(&cache(&server, 2), any(to(0)), None).await;
         let mut client = proxy.connect().await;
         for _ in 0..2 {
             let answer = ask(&mut client, "gone.test").await;
@@ -108,9 +116,8 @@ fn the_route_decides_what_is_resolved() {
         let server =
             NameServer::start(&[("there.test", [127, 0, 0, 1]), ("a.test", [127, 0, 0, 1])]).await;
         let cache = cache(&server, 16);
-        let mut route = any(to(0));
-        route.dynamic_host = Some(DynamicHost::Header("x-host".parse().unwrap()));
-        let proxy_by_header = proxy(&cache, route).await;
+        let header = DynamicHost::Header("x-host".parse().unwrap());
+        let proxy_by_header = proxy(&cache, any(to(0)), Some(header)).await;
         let mut client = proxy_by_header.connect().await;
         let request = http::Request::get("/")
             .header("host", "a.test")
@@ -121,9 +128,8 @@ fn the_route_decides_what_is_resolved() {
         assert_eq!(upstream.last("host").as_ref(), Some(&there));
         assert_eq!(ask(&mut client, &there).await.body, "there");
 
-        let mut route = any(to(0));
-        route.dynamic_host = Some(DynamicHost::Literal(there.parse().unwrap()));
-        let by_literal = proxy(&cache, route).await;
+        let literal = DynamicHost::Literal(there.parse().unwrap());
+        let by_literal = proxy(&cache, any(to(0)), Some(literal)).await;
         assert_eq!(
             ask(&mut by_literal.connect().await, "a.test").await.body,
             "there"
@@ -136,10 +142,10 @@ fn the_route_decides_what_is_resolved() {
                 ..forward()
             })))
         };
-        let rewritten = proxy(&cache, rewriting(&there)).await;
+        let rewritten = proxy(&cache, rewriting(&there), None).await;
         let answer = ask(&mut rewritten.connect().await, "a.test").await;
         assert_eq!(answer.body, "there");
-        let rewritten = proxy(&cache, rewriting("gone.test")).await;
+        let rewritten = proxy(&cache, rewriting("gone.test"), None).await;
         let answer = ask(&mut rewritten.connect().await, "a.test").await;
         assert_eq!((answer.status, &*answer.body), (503, "no healthy upstream"));
     });

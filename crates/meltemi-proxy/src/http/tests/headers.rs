@@ -156,7 +156,7 @@ fn cors_answers_preflights_and_marks_answers() {
     run(async {
         let upstream = Upstream::named("up").await;
         let mut route = any(to(0));
-        route.cors = Some(std::sync::Arc::new(Cors {
+        let policy = RouteFilter::Cors(CorsPolicy {
             allow_origins: Box::new([StringMatch::Exact("https://a.example".into(), false)]),
             allow_methods: Some("GET,POST".into()),
             allow_headers: None,
@@ -165,9 +165,11 @@ fn cors_answers_preflights_and_marks_answers() {
             allow_credentials: true,
             forward_not_matching_preflights: false,
             enabled: (100, 100),
-        }));
+        });
+        let (chain, overrides) = one_filter(HttpFilter::Cors(Cors), policy);
+        route.filters = overrides;
         let mut manager = manager(routes(vec![route]));
-        manager.filters = Box::new([HttpFilter::Cors]);
+        manager.filters = chain;
         let proxy = Proxy::start(manager, vec![cluster(cluster_config("b"), &[&upstream])]).await;
         let mut client = proxy.connect().await;
         let preflight = |origin: &str| {

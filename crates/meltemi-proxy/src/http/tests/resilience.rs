@@ -189,7 +189,7 @@ fn faults_delay_and_abort_whom_they_should() {
             }])
         };
         let mut faulty = any(to(0));
-        faulty.fault = Some(Arc::new(Fault {
+        let fault = RouteFilter::Fault(Fault {
             delay: Some(FaultDelay {
                 fixed: Some(Duration::from_millis(60)),
                 fraction: (100, 100),
@@ -200,9 +200,11 @@ fn faults_delay_and_abort_whom_they_should() {
             }),
             headers: only_jason(),
             ..Fault::default()
-        }));
+        });
+        let (chain, overrides) = one_filter(HttpFilter::Fault(Fault::default()), fault);
+        faulty.filters = overrides;
         let mut manager = manager(routes(vec![faulty]));
-        manager.filters = Box::new([HttpFilter::Fault(Arc::default())]);
+        manager.filters = chain;
         let proxy = Proxy::start(manager, vec![cluster(cluster_config("b"), &[&upstream])]).await;
         let mut client = proxy.connect().await;
         assert_eq!(client.get("/").await.status, 200);

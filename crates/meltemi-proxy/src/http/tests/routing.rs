@@ -261,8 +261,7 @@ fn weights_split_requests_and_an_unknown_cluster_is_503() {
             host_rewrite: None,
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),
-            fault: None,
-            dynamic_host: None,
+            filters: Overrides::default(),
         };
         let split = Action::Forward(Box::new(Forward {
             cluster: ClusterChoice::Weighted {

@@ -1,53 +1,42 @@
-//! Access control: whether the policies let a request pass. What cannot be evaluated, such
-//! as a header that is not text, denies.
+//! Whether policies let a request or a connection pass. What cannot be evaluated, such as a
+//! header that is not text, denies.
 
-use super::head::Head;
-use super::matching::{self, Unreadable};
-use super::reply::Reply;
-use crate::model::{Rbac, RbacAction, RbacPolicy, RbacRule};
-use crate::telemetry::{ConnectionInfo, Flags};
-use http::StatusCode;
+use super::{Policies, RbacAction, RbacPolicy, RbacRule};
+use crate::http::head::Head;
+use crate::http::matching::{self, Unreadable};
+use crate::telemetry::ConnectionInfo;
+use http::HeaderMap;
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-/// What rules look at.
-struct Request<'a> {
-    head: &'a Head,
-    connection: &'a ConnectionInfo,
-    client: IpAddr,
+/// Who asks for what.
+pub(crate) struct Subject<'a> {
+    /// `None`: a connection without HTTP. It has no headers and no path.
+    pub head: Option<&'a Head>,
+    pub connection: &'a ConnectionInfo,
+    /// The client after `x-forwarded-for` rules.
+    pub client: IpAddr,
 }
 
-/// `Err`: the request may not pass.
-pub(crate) fn check(
-    rbac: &Rbac,
-    head: &Head,
-    connection: &ConnectionInfo,
-    client: SocketAddr,
-) -> Result<(), Reply> {
-    let request = Request {
-        head,
-        connection,
-        client: client.ip(),
-    };
-    let details = match (rbac.action, request.matched(rbac)) {
-        (RbacAction::Log, _) | (RbacAction::Allow, Ok(Some(_))) | (RbacAction::Deny, Ok(None)) => {
-            return Ok(());
-        }
-        (RbacAction::Deny, Ok(Some(policy))) => policy.denial.to_string().into(),
-        (RbacAction::Allow, Ok(None)) => Cow::Borrowed("rbac_access_denied_matched_policy[none]"),
-        (_, Err(Unreadable)) => Cow::Borrowed("rbac_access_denied_unreadable_header"),
-    };
-    Err(Reply::new(
-        StatusCode::FORBIDDEN,
-        "RBAC: access denied",
-        Flags::default(),
-        details,
-    ))
+/// Envoy's details of a denial.
+pub(crate) type Verdict = Result<(), Cow<'static, str>>;
+
+impl Policies {
+    pub(crate) fn verdict(&self, subject: &Subject<'_>) -> Verdict {
+        Err(match (self.action, subject.matched(self)) {
+            (RbacAction::Log, _)
+            | (RbacAction::Allow, Ok(Some(_)))
+            | (RbacAction::Deny, Ok(None)) => return Ok(()),
+            (RbacAction::Deny, Ok(Some(policy))) => policy.denial.to_string().into(),
+            (RbacAction::Allow, Ok(None)) => "rbac_access_denied_matched_policy[none]".into(),
+            (_, Err(Unreadable)) => "rbac_access_denied_unreadable_header".into(),
+        })
+    }
 }
 
-impl Request<'_> {
+impl Subject<'_> {
     /// The first policy that matches.
-    fn matched<'a>(&self, rbac: &'a Rbac) -> Result<Option<&'a RbacPolicy>, Unreadable> {
+    fn matched<'a>(&self, rbac: &'a Policies) -> Result<Option<&'a RbacPolicy>, Unreadable> {
         for policy in &rbac.policies {
             if self.any(&policy.permissions)? && self.any(&policy.principals)? {
                 return Ok(Some(policy));
@@ -79,8 +68,13 @@ impl Request<'_> {
             }
             RbacRule::Any(rules) => self.any(rules)?,
             RbacRule::Not(rule) => !self.matches(rule)?,
-            RbacRule::Header(matcher) => matching::strict_header(matcher, self.head)?,
-            RbacRule::Path(pattern) => matching::string(pattern, self.head.path.path()),
+            RbacRule::Header(matcher) => match self.head {
+                Some(head) => matching::strict_header(matcher, head)?,
+                None => matching::response_header(matcher, &HeaderMap::new()),
+            },
+            RbacRule::Path(pattern) => self
+                .head
+                .is_some_and(|head| matching::string(pattern, head.path.path())),
             RbacRule::DestinationIp(prefix) => prefix.contains(connection.facts.destination.ip()),
             RbacRule::DestinationPort(ports) => {
                 ports.contains(&connection.facts.destination.port().into())

@@ -1,20 +1,24 @@
-//! The RBAC filter. What cannot be evaluated here is refused: a policy in part is none.
+//! Policies. What cannot be evaluated here is refused: a policy in part is none.
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
-use super::basic::prefix;
-use super::matching;
-use super::pb::filters::http::rbac::v3::Rbac as FilterProto;
-use super::pb::matcher::{PathMatcher, path_matcher};
-use super::pb::rbac::{self as proto, permission, principal};
-use super::presence::{harmless, refuse};
-use super::{At, Error, Result};
-use crate::model::{Rbac, RbacAction, RbacPolicy, RbacRule, StringMatch};
+use super::{Policies, RbacAction, RbacPolicy, RbacRule, RouteRbac};
+use crate::compile::basic::prefix;
+use crate::compile::pb::filters::http::rbac::v3::{Rbac as FilterProto, RbacPerRoute};
+use crate::compile::pb::matcher::{PathMatcher, path_matcher};
+use crate::compile::pb::rbac::{self as proto, permission, principal};
+use crate::compile::{At, Error, Result, harmless, matching, refuse};
+use crate::model::StringMatch;
 
 /// Bound on the nesting of rules.
 const MAX_DEPTH: usize = 32;
 
-/// The rules to enforce; `None`: the filter lets everything pass.
-pub fn filter(value: FilterProto) -> Result<Option<Rbac>> {
+/// The filter of a chain, and the prefixes of its statistics.
+pub struct Filter {
+    pub rules: RouteRbac,
+    pub stats: [String; 2],
+}
+
+pub fn filter(value: FilterProto) -> Result<Filter> {
     let FilterProto {
         rules,
         rules_stat_prefix,
@@ -24,16 +28,25 @@ pub fn filter(value: FilterProto) -> Result<Option<Rbac>> {
         shadow_rules_stat_prefix,
         track_per_rule_stats,
     } = value;
-    refuse!(matcher, shadow_rules, shadow_matcher);
-    harmless!(
-        rules_stat_prefix,
-        shadow_rules_stat_prefix,
-        track_per_rule_stats
-    );
-    rules.map(compile).transpose().at("rules")
+    refuse!(matcher, shadow_matcher);
+    harmless!(track_per_rule_stats);
+    Ok(Filter {
+        rules: RouteRbac {
+            enforced: rules.map(policies).transpose().at("rules")?,
+            shadow: shadow_rules.map(policies).transpose().at("shadow_rules")?,
+        },
+        stats: [rules_stat_prefix, shadow_rules_stat_prefix],
+    })
 }
 
-fn compile(value: proto::Rbac) -> Result<Rbac> {
+/// Without rules the filter lets the route's requests pass.
+pub fn route(value: RbacPerRoute) -> Result<RouteRbac> {
+    let RbacPerRoute { rbac } = value;
+    let filter = rbac.map(filter).transpose().at("rbac")?;
+    Ok(filter.map(|filter| filter.rules).unwrap_or_default())
+}
+
+pub fn policies(value: proto::Rbac) -> Result<Policies> {
     let proto::Rbac {
         action,
         policies,
@@ -52,7 +65,7 @@ fn compile(value: proto::Rbac) -> Result<Rbac> {
         .into_iter()
         .map(|(name, value)| policy(&name, value).at(&format!("policies[{name}]")))
         .collect();
-    Ok(Rbac {
+    Ok(Policies {
         action,
         policies: policies?,
     })

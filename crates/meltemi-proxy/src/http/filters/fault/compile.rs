@@ -1,13 +1,13 @@
 //! The fault filter's configuration, of the listener and per route.
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
-use super::basic::{duration, fraction};
-use super::matching;
-use super::pb::filters::common::fault::v3::{FaultDelay as DelayProto, fault_delay};
-use super::pb::filters::http::fault::v3::{FaultAbort as AbortProto, HttpFault, fault_abort};
-use super::presence::{harmless, refuse};
-use super::{At, Error, Result};
-use crate::model::{AbortKind, Fault, FaultAbort, FaultDelay};
+use super::{AbortKind, Fault, FaultAbort, FaultDelay};
+use crate::compile::basic::{duration, fraction};
+use crate::compile::pb::filters::common::fault::v3::{FaultDelay as DelayProto, fault_delay};
+use crate::compile::pb::filters::http::fault::v3::{
+    FaultAbort as AbortProto, HttpFault, fault_abort,
+};
+use crate::compile::{At, Error, Result, harmless, matching, refuse};
 
 pub fn fault(value: HttpFault) -> Result<Fault> {
     let HttpFault {

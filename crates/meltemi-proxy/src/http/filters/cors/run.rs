@@ -1,9 +1,9 @@
-//! The CORS filter: answers preflights, marks answers to other origins.
+//! What a policy makes of requests and answers.
 
-use super::head::Head;
-use super::matching;
-use super::reply::Reply;
-use crate::model::Cors;
+use super::CorsPolicy;
+use crate::http::head::Head;
+use crate::http::matching;
+use crate::http::reply::Reply;
 use crate::telemetry::Flags;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -13,7 +13,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 /// `Ok` with the origin to mark the answer for, or the preflight's answer.
-pub(crate) fn request(policy: &Cors, head: &Head) -> Result<Option<HeaderValue>, Reply> {
+pub(crate) fn request(policy: &CorsPolicy, head: &Head) -> Result<Option<HeaderValue>, Reply> {
     let Some(origin) = head.headers.get(ORIGIN) else {
         return Ok(None);
     };
@@ -62,7 +62,7 @@ pub(crate) fn request(policy: &Cors, head: &Head) -> Result<Option<HeaderValue>,
     Err(reply)
 }
 
-pub(crate) fn response(policy: &Cors, origin: HeaderValue, headers: &mut HeaderMap) {
+pub(crate) fn response(policy: &CorsPolicy, origin: HeaderValue, headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     if policy.allow_credentials {
         headers.insert(

@@ -1,8 +1,9 @@
-//! Role-based access control (`envoy.filters.http.rbac`), compiled.
+//! Policies of role-based access control (`envoy.config.rbac.v3.RBAC`), for requests and for
+//! connections.
 
-use super::{HeaderMatch, IpPrefix, StringMatch};
+use crate::model::{HeaderMatch, IpPrefix, StringMatch};
 
-pub struct Rbac {
+pub struct Policies {
     pub action: RbacAction,
     /// In the order of names, as Envoy evaluates them.
     pub policies: Box<[RbacPolicy]>,

@@ -1,9 +1,9 @@
-//! Fault injection: delays and aborts for some requests.
+//! What is injected into a request.
 
-use super::head::Head;
-use super::reply::Reply;
-use super::{matching, names};
-use crate::model::{AbortKind, Fault};
+use super::{AbortKind, Fault};
+use crate::http::head::Head;
+use crate::http::reply::Reply;
+use crate::http::{matching, names};
 use http::{HeaderMap, HeaderName, StatusCode};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
