@@ -80,7 +80,7 @@ impl Bench {
             "filter_chains": [{ "filters": [{ "name": "http", "typed_config": manager }] }],
         });
         let kind = "envoy.config.listener.v3.Listener";
-        let bytes = crate::bootstrap::json::encode(kind, &listener).map_err(|e| e.to_string())?;
+        let bytes = meltemi_schema::encode(kind, &listener).map_err(|e| e.to_string())?;
         let listener = compile::pb::listener::Listener::decode(&*bytes).expect("encoded here");
         let mut names = Names::default();
         let listener = compile::listener(listener, 0, &mut Cx::new(&mut names))
