@@ -272,11 +272,21 @@ fn assemble(
             "it belongs to another key".to_owned(),
         ));
     }
+    let (not_before, not_after) = validity(leaf).map_err(CertificateError::Unusable)?;
+    let now = SystemTime::now();
+    if now < not_before || now >= not_after {
+        let away = match now.duration_since(not_after) {
+            Ok(since) => format!("ended {} s ago", since.as_secs()),
+            Err(_) => "is not valid yet".to_owned(),
+        };
+        return Err(CertificateError::Unusable(format!(
+            "it {away}: compare the clocks of this machine and of the CA's"
+        )));
+    }
     crate::authority::verify(&roots, leaf, intermediates, webpki::KeyUsage::client_auth())
         .map_err(|problem| {
             CertificateError::Unusable(format!("the trust bundle does not verify it: {problem}"))
         })?;
-    let (not_before, not_after) = validity(leaf).map_err(CertificateError::Unusable)?;
     Ok(WorkloadIdentity {
         id: spiffe_id_of(leaf)?,
         key: key

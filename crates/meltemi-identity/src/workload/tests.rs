@@ -236,3 +236,37 @@ async fn the_key_of_a_workload_is_never_written_down() {
     }
     assert!(!format!("{identity:?}").contains("key"));
 }
+
+/// A CA whose clock is days off certifies for another time: such a certificate does not take the
+/// place of one that is in use.
+#[test]
+fn a_certificate_of_another_time_is_not_taken() {
+    let day = Duration::from_secs(24 * 3600);
+    let now = SystemTime::now();
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let (root, issuer) = {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let root = params.self_signed(&key).unwrap();
+        (root, rcgen::Issuer::new(params, key))
+    };
+    let taken = |from: SystemTime, until: SystemTime| {
+        let mut params = CertificateParams::default();
+        let id = "spiffe://cluster.local/ns/default/sa/reviews";
+        params.subject_alt_names = vec![rcgen::SanType::URI(id.try_into().unwrap())];
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        (params.not_before, params.not_after) = (from.into(), until.into());
+        let leaf = params.signed_by(&key, &issuer).unwrap();
+        let roots = TrustBundle::from_pem(root.pem().as_bytes()).unwrap();
+        assemble(vec![leaf.der().clone()], &key, roots, 1)
+    };
+    taken(now - day, now + day).unwrap();
+    for (from, until, said) in [
+        (now - 3 * day, now - 2 * day, "it ended 172"),
+        (now + 2 * day, now + 3 * day, "it is not valid yet"),
+    ] {
+        let error = taken(from, until).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains("clocks"), "{error}");
+    }
+}
