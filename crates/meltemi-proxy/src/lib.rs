@@ -8,6 +8,8 @@
 //! a process's life); each [`worker`] owns the connections it accepted: [`listener`] ->
 //! [`tls`] -> [`http`] or [`tcp`] -> [`upstream`].
 
+#![deny(unsafe_code)]
+
 mod admin;
 pub mod bootstrap;
 pub mod compile;
@@ -25,6 +27,7 @@ mod node;
 pub mod offline;
 mod options;
 mod run;
+mod sys;
 pub mod tcp;
 pub mod telemetry;
 pub mod tls;

@@ -5,8 +5,9 @@ use crate::bootstrap::{AdminAddress, Bootstrap, BootstrapError};
 use crate::dns::{Forwarder, ResolverConfig, SharedTable, Table};
 use crate::lifecycle::{Control, until_end};
 use crate::logging::Levels;
+use crate::model::Snapshot;
 use crate::worker::{Group, Workers, can_listen, process_start};
-use crate::{Options, config, dns, envoy, identity, node, telemetry};
+use crate::{Options, config, dns, envoy, identity, node, sys, telemetry};
 use arc_swap::ArcSwap;
 use meltemi_identity::Credential;
 use meltemi_xds::nds::NameTable;
@@ -17,7 +18,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// A configuration rests when none has come for so long.
+const CALM: Duration = Duration::from_secs(1);
 
 /// Why a proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +134,8 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
         serve_names(&options, address, config.name_table.clone(), zone)?;
     }
 
+    tokio::task::spawn_local(release_memory(config.snapshots.clone()));
+
     let control = Control::default();
     let admin = Rc::new(Admin {
         config,
@@ -151,6 +158,18 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
     }
     tracing::info!("ended");
     Ok(ended?)
+}
+
+/// Gives back what reading a configuration took, once no other has come for a while.
+async fn release_memory(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+    while snapshots.changed().await.is_ok() {
+        while let Ok(changed) = tokio::time::timeout(CALM, snapshots.changed()).await {
+            if changed.is_err() {
+                return;
+            }
+        }
+        sys::release_program_pages();
+    }
 }
 
 /// Opens the proxy's own servers; answers the Unix sockets' paths.

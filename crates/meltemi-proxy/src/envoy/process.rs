@@ -4,6 +4,7 @@ use super::surfaces::Front;
 use crate::Options;
 use crate::net::netns;
 use crate::run::RunError;
+use crate::sys;
 use http::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -47,17 +48,13 @@ impl Process {
             .as_ref()
             .map(|namespace| namespace.try_clone())
             .transpose()?;
-        // SAFETY: between fork and exec only system calls are made, nothing is allocated unless
-        // one of them fails.
-        unsafe {
-            command.pre_exec(move || {
-                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-                match &namespace {
-                    Some(namespace) => netns::enter(namespace.as_fd()),
-                    None => Ok(()),
-                }
-            });
-        }
+        sys::before_exec(command.as_std_mut(), move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            match &namespace {
+                Some(namespace) => netns::enter(namespace.as_fd()),
+                None => Ok(()),
+            }
+        });
         let child = command
             .spawn()
             .map_err(|error| RunError::Envoy(format!("{}: {error}", program.display())))?;

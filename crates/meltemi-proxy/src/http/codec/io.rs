@@ -1,5 +1,7 @@
 //! A stream as hyper reads and writes it.
 
+#![allow(unsafe_code, reason = "hyper's buffers")]
+
 use super::http1::Watch;
 use crate::net::Stream;
 use bytes::{Buf, Bytes};

@@ -153,7 +153,8 @@ fn an_answer_streams_before_the_request_has_ended() {
             let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
                 receiver.recv().await.map(|frame| (frame, receiver))
             });
-            let body: ClientBody = BodyExt::boxed(StreamBody::new(SyncStream(Box::pin(stream))));
+            let stream = SyncStream(std::sync::Mutex::new(Box::pin(stream)));
+            let body: ClientBody = BodyExt::boxed(StreamBody::new(stream));
             let answer = client
                 .try_send(request("POST", "/").body(body).unwrap())
                 .await
@@ -178,10 +179,7 @@ fn an_answer_streams_before_the_request_has_ended() {
 }
 
 /// `BoxBody` asks for `Sync`, which a stream polled by one task need not be.
-struct SyncStream<S>(std::pin::Pin<Box<S>>);
-
-// SAFETY: the only access is through `&mut`.
-unsafe impl<S> Sync for SyncStream<S> {}
+struct SyncStream<S>(std::sync::Mutex<std::pin::Pin<Box<S>>>);
 
 impl<S: futures_util::Stream> futures_util::Stream for SyncStream<S> {
     type Item = S::Item;
@@ -190,7 +188,8 @@ impl<S: futures_util::Stream> futures_util::Stream for SyncStream<S> {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<S::Item>> {
-        self.0.as_mut().poll_next(cx)
+        let stream = self.0.get_mut().unwrap();
+        stream.as_mut().poll_next(cx)
     }
 }
 

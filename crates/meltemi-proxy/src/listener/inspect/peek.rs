@@ -4,7 +4,9 @@
 use super::{HttpVerdict, TlsVerdict, http, tls};
 use crate::model::Transport;
 use crate::tcp::BufferPool;
+use nix::sys::socket::{MsgFlags, recv};
 use std::io;
+use std::os::fd::AsRawFd;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -47,7 +49,8 @@ pub(in crate::listener) async fn inspect(
         let ready = stream.ready(Interest::READABLE).await?;
         let mut buffer = pool.take();
         let peeked = stream.try_io(Interest::READABLE, || {
-            socket2::SockRef::from(stream).peek(as_uninit(&mut buffer))
+            let length = recv(stream.as_raw_fd(), &mut buffer, MsgFlags::MSG_PEEK)?;
+            Ok(length)
         });
         let seen = match peeked {
             Ok(length) => {
@@ -87,11 +90,6 @@ pub(in crate::listener) async fn inspect(
 /// The poller takes no more sockets.
 pub(in crate::listener) fn give_up(stream: TcpStream) -> io::Result<TcpStream> {
     TcpStream::from_std(stream.into_std()?)
-}
-
-fn as_uninit(buffer: &mut [u8]) -> &mut [std::mem::MaybeUninit<u8>] {
-    // SAFETY: MaybeUninit<u8> has u8's layout, and `peek` only writes initialised bytes.
-    unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [std::mem::MaybeUninit<u8>]) }
 }
 
 fn judge(bytes: &[u8], wanted: &mut Wanted, outcome: &mut Outcome) -> io::Result<()> {
