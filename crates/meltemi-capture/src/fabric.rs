@@ -2,7 +2,7 @@
 
 use crate::cidr::Cidr;
 use crate::error::CaptureError;
-use crate::link::{self, Links};
+use crate::link::{self, Links, Peer};
 use crate::netns::Netns;
 use crate::rules::PASSTHROUGH_SOURCE_V6;
 use crate::sysctl;
@@ -86,7 +86,12 @@ impl Fabric {
         let port = port_name(address);
         self.hub.run(|| {
             let mut links = Links::open()?;
-            links.add_veth(&port, self.bridge, INTERFACE, workload.as_fd(), MTU)?;
+            let peer = Peer {
+                name: INTERFACE,
+                hardware: hardware(address),
+                namespace: workload.as_fd(),
+            };
+            links.add_veth(&port, self.bridge, &peer, MTU)?;
             links.up(&port)
         })??;
         workload.run(|| {
@@ -141,6 +146,14 @@ impl Fabric {
     pub fn ipv6_of(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
         self.ipv6.then(|| link::embedded(V6_PREFIX, address))
     }
+}
+
+/// The hardware address that goes with an address, locally administered. Whoever spoke with a
+/// former owner of the address remembers it, and must not wait for an answer from one that is
+/// gone.
+fn hardware(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x4d, a, b, c, d]
 }
 
 /// Name of the hub's end of a workload's veth pair; interface names have at most 15 bytes.

@@ -12,6 +12,13 @@ const VETH_INFO_PEER: u16 = 1;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFA_FLAGS: u16 = 8;
 
+/// The far end of a veth pair.
+pub(crate) struct Peer<'a> {
+    pub name: &'a str,
+    pub hardware: [u8; 6],
+    pub namespace: BorrowedFd<'a>,
+}
+
 /// The rtnetlink socket of a namespace.
 pub(crate) struct Links(Socket);
 
@@ -46,12 +53,11 @@ impl Links {
         &mut self,
         name: &str,
         master: u32,
-        peer: &str,
-        namespace: BorrowedFd<'_>,
+        peer: &Peer<'_>,
         mtu: u32,
     ) -> Result<(), CaptureError> {
         let mut message = Message::new(
-            format!("add veth pair {name}/{peer}"),
+            format!("add veth pair {name}/{}", peer.name),
             libc::RTM_NEWLINK,
             ACK | CREATE | EXCL,
             &interface(0, 0, 0),
@@ -64,9 +70,11 @@ impl Links {
             info.nest(IFLA_INFO_DATA, |data| {
                 data.nest(VETH_INFO_PEER, |end| {
                     end.raw(&interface(0, 0, 0));
-                    end.text(libc::IFLA_IFNAME, peer);
+                    end.text(libc::IFLA_IFNAME, peer.name);
+                    end.attr(libc::IFLA_ADDRESS, &peer.hardware);
                     end.attr(libc::IFLA_MTU, &mtu.to_ne_bytes());
-                    end.attr(libc::IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
+                    let namespace = peer.namespace.as_raw_fd();
+                    end.attr(libc::IFLA_NET_NS_FD, &namespace.to_ne_bytes());
                 });
             });
         });

@@ -86,6 +86,33 @@ fn namespaces_reach_each_other_over_the_fabric() {
     });
 }
 
+/// Those who spoke with the former owner know its hardware address.
+#[test]
+fn an_address_reaches_its_next_owner_at_once() {
+    everywhere("an_address_reaches_its_next_owner_at_once", || {
+        let fabric = fabric();
+        let one = fabric.attach(ONE).unwrap();
+        for _ in 0..3 {
+            let two = fabric.attach(TWO).unwrap();
+            let v6 = fabric.ipv6_of(TWO).map(|v6| format!("[{v6}]:80"));
+            let listener = listen(
+                &two,
+                if v6.is_some() {
+                    "[::]:80"
+                } else {
+                    "0.0.0.0:80"
+                },
+            );
+            for to in v6.into_iter().chain(["10.98.0.12:80".into()]) {
+                arrives(&listener, connect(&one, &to, None, false).unwrap());
+            }
+            drop(listener);
+            drop(two);
+            fabric.detach(TWO).unwrap();
+        }
+    });
+}
+
 #[test]
 fn outbound_tcp_reaches_the_sidecar_with_its_destination() {
     everywhere(

@@ -10,6 +10,7 @@
 mod common;
 
 mod bookinfo;
+mod calls;
 mod capture;
 mod certificates;
 mod changes;
@@ -21,6 +22,7 @@ mod lifetime;
 mod mtls;
 mod outside;
 mod programs;
+mod rolling;
 mod routing;
 mod stage;
 mod toolbox;
@@ -45,12 +47,20 @@ fn tests(role: &str) -> Vec<Test<World>> {
             gateway_api::TESTS,
             discovery::TESTS,
             changes::TESTS,
+            rolling::TESTS,
             mtls::TESTS,
             failures::TESTS,
             certificates::TESTS,
         ]
         .concat(),
-        stage::MIXED => [bookinfo::TESTS, routing::TESTS, changes::TESTS, mtls::TESTS].concat(),
+        stage::MIXED => [
+            bookinfo::TESTS,
+            routing::TESTS,
+            changes::TESTS,
+            rolling::TESTS,
+            mtls::TESTS,
+        ]
+        .concat(),
         _ => all(),
     }
 }
@@ -66,6 +76,8 @@ fn all() -> Vec<Test<World>> {
         capture::TESTS,
         commands::TESTS,
         changes::TESTS,
+        rolling::TESTS,
+        rolling::OWN,
         mtls::TESTS,
         failures::TESTS,
         certificates::TESTS,

@@ -1,6 +1,7 @@
 //! Tools that the tests run inside pods: what curl, dig or openssl would do, without asking
 //! the machine for them. Each prints one line and exits with 0, or 1 when it could not ask.
 
+use crate::calls;
 use crate::mtls::foreign;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
@@ -19,6 +20,8 @@ pub fn main(arguments: &[String]) -> i32 {
         ["resolve", name] => resolve(name),
         ["dns", name, kind] => dns(name, kind),
         ["serve", port, answer] => serve(port, answer),
+        ["answer", port] => calls::answer(port),
+        ["call", protocol, authority] => calls::call(protocol, authority),
         ["until-terminated", code] => until_terminated(code),
         _ => Err(format!("no such tool: {words:?}")),
     };
