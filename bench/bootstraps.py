@@ -193,9 +193,10 @@ OUTLIERS = {
 }
 
 
-def one_hop():
-    """HTTP in, HTTP/1.1 out, nothing else."""
-    return bootstrap([listener("entry", ENTRY, manager([plain_host("upstream")]))], [cluster("upstream", UPSTREAM)])
+def one_hop(certs=None):
+    """HTTP in, HTTP/1.1 out, nothing else; with `certs` mutual TLS in."""
+    tls = mutual_tls(certs, ["h2", "http/1.1"], True) if certs else None
+    return bootstrap([listener("entry", ENTRY, manager([plain_host("upstream")]), tls)], [cluster("upstream", UPSTREAM)])
 
 
 def outbound_hop(certs):
@@ -211,11 +212,33 @@ def outbound_hop(certs):
     return bootstrap([listener("outbound", ENTRY, istio_manager(hosts, False))], [peer])
 
 
-def inbound_hop(certs):
-    """A server's sidecar: mutual TLS and an authorization policy of ten rules."""
+def inbound_hop(certs, http2=False):
+    """A server's sidecar: mutual TLS and an authorization policy of ten rules; HTTP/1.1 or HTTP/2 to the server."""
     tls = mutual_tls(certs, ["h2", "http/1.1"], True)
     hosts = [{"name": "inbound|http|80", "domains": ["*"], "routes": [istio_route({"prefix": "/"}, "upstream", "default")]}]
     entry = listener("inbound", SECOND_HOP, istio_manager(hosts, True), tls)
+    return bootstrap([entry], [cluster("upstream", UPSTREAM, http2)], ADMIN_2)
+
+
+def tcp_proxy(target):
+    kind = "extensions.filters.network.tcp_proxy.v3.TcpProxy"
+    return extension("envoy.filters.network.tcp_proxy", kind, stat_prefix="bench", cluster=target)
+
+
+def tcp_hop():
+    """TCP in, TCP out."""
+    return bootstrap([listener("entry", ENTRY, tcp_proxy("upstream"))], [cluster("upstream", UPSTREAM)])
+
+
+def tcp_outbound_hop(certs):
+    """TCP in, mutual TLS to the second hop."""
+    peer = cluster("peer", SECOND_HOP, tls=mutual_tls(certs, ["istio"], False))
+    return bootstrap([listener("outbound", ENTRY, tcp_proxy("peer"))], [peer])
+
+
+def tcp_inbound_hop(certs):
+    tls = mutual_tls(certs, ["istio"], True)
+    entry = listener("inbound", SECOND_HOP, tcp_proxy("upstream"), tls)
     return bootstrap([entry], [cluster("upstream", UPSTREAM)], ADMIN_2)
 
 
@@ -240,3 +263,14 @@ def bookinfo_sidecar(certs):
         ],
         clusters,
     )
+
+
+def many_clusters(count):
+    """`count` clusters of one endpoint with a virtual host each, and one more that answers."""
+    clusters, hosts = [cluster("upstream", UPSTREAM)], [plain_host("upstream")]
+    for i in range(count):
+        name = f"service-{i}.default.svc.cluster.local"
+        clusters.append(cluster(f"outbound|80||{name}", 8080, ip=f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}"))
+        route = {"match": {"prefix": "/"}, "route": {"cluster": f"outbound|80||{name}"}}
+        hosts.append({"name": f"{name}:80", "domains": [name], "routes": [route]})
+    return bootstrap([listener("entry", ENTRY, manager(hosts))], clusters)

@@ -1,20 +1,28 @@
-"""Processes on fixed cores, their CPU time and memory, and the load generators' figures."""
+"""Processes on fixed cores, their CPU time and memory."""
 
 import http.client
-import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
 
 PROXY_CORE, LOAD_CORE = 0, 1
 TICKS = os.sysconf("SC_CLK_TCK")
-START_LIMIT = 30
+START_LIMIT, END_LIMIT = 60, 20
 
 
 class Failed(Exception):
     """A run that brought no figure, with its reason."""
+
+
+def on_core(core):
+    """What a child does before it becomes its program: takes its core, and all the descriptors it may have."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Process:
@@ -24,16 +32,21 @@ class Process:
         self.command, self.core, self.log = command, core, log
 
     def __enter__(self):
-        pin = None if self.core is None else lambda: os.sched_setaffinity(0, {self.core})
         with open(self.log, "w") as log:
             self.begun = time.monotonic()
-            self.child = subprocess.Popen(self.command, stdout=log, stderr=log, preexec_fn=pin, start_new_session=True)
+            self.child = subprocess.Popen(
+                self.command,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: on_core(self.core),
+                start_new_session=True,
+            )
         return self
 
     def __exit__(self, *_):
         self.child.send_signal(signal.SIGTERM)
         try:
-            self.child.wait(5)
+            self.child.wait(END_LIMIT)
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
@@ -100,39 +113,3 @@ def answers(port, path):
         return False
     finally:
         connection.close()
-
-
-def generator(command, seconds):
-    pin = lambda: os.sched_setaffinity(0, {LOAD_CORE})
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, preexec_fn=pin)
-    except subprocess.TimeoutExpired:
-        raise Failed(f"{command[0]} did not end")
-    if run.returncode:
-        raise Failed(f"{os.path.basename(command[0])}: {(run.stderr or run.stdout).strip()[-200:]}")
-    return run.stdout
-
-
-def wrk(port, seconds, connections=64):
-    """As fast as it goes, over HTTP/1.1: requests, failures, requests a second."""
-    out = generator(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://127.0.0.1:{port}/"], seconds)
-    failed = re.findall(r"Non-2xx or 3xx responses: (\d+)|(?:connect|read|write|timeout) (\d+)", out)
-    return {
-        "requests": int(re.search(r"(\d+) requests in", out)[1]),
-        "failed": sum(int(a or b) for a, b in failed),
-        "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),
-    }
-
-
-def h2load(port, seconds, connections=16, streams=10):
-    """As fast as it goes, over HTTP/2 without TLS."""
-    out = generator(["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}", f"http://127.0.0.1:{port}/"], seconds)
-    failed, errored = re.search(r"(\d+) failed, (\d+) errored", out).groups()
-    good = int(re.search(r"status codes: (\d+) 2xx", out)[1])
-    return {"requests": good, "failed": int(failed) + int(errored), "rate": good / seconds}
-
-
-def open_loop(bench, port, seconds, rate):
-    """At a constant rate: requests, failures, latency from the time a request was due."""
-    command = [bench, "load", "--port", str(port), "--rate", str(rate), "--seconds", str(seconds)]
-    return json.loads(generator(command, seconds))

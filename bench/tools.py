@@ -34,13 +34,15 @@ def envoy(path):
     return str(binary)
 
 
-def load_generators():
-    """wrk and h2load, from Debian's packages where they are missing."""
-    missing = [package for tool, package in (("wrk", "wrk"), ("h2load", "nghttp2-client")) if not shutil.which(tool)]
+def packages(by_tool):
+    """The tools that are the keys, from Debian's packages of the values where they are missing."""
+    missing = sorted({package for tool, package in by_tool.items() if not shutil.which(tool)})
     if not missing:
         return
+    names = " and ".join(missing)
     if not shutil.which("apt-get") or os.geteuid() != 0:
-        sys.exit(f"the packages {' and '.join(missing)} are needed and cannot be installed from here: install them and try again")
+        sys.exit(f"needed and not to be installed from here: {names} (Debian's names); install and try again")
+    print(f"not installed: {names}; getting them")
     call("apt-get", "update", "-qq")
     call("apt-get", "install", "-y", "-qq", *missing, stdout=subprocess.DEVNULL)
 

@@ -6,19 +6,18 @@
 //! it is due, sends it and reads the answer. Threads, because the kernel's timers are
 //! precise to microseconds where an event loop's tick is a millisecond.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+
+use crate::http1;
 
 /// Bounds of a run, so that a slip of the keyboard cannot flood a machine.
 const MAX_RATE: u64 = 100_000;
 const MAX_SECONDS: u64 = 60;
 const MAX_CONNECTIONS: u64 = 1024;
-/// An answer that takes longer fails the run.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -34,7 +33,7 @@ pub(crate) struct Options {
 }
 
 /// # Errors
-/// A connection that cannot be made, breaks, or brings no answer within 10 seconds.
+/// A connection that cannot be made, breaks, or brings no answer within `http1::TIMEOUT`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(
         (1..=MAX_RATE).contains(&options.rate),
@@ -49,7 +48,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "connections: 1 to {MAX_CONNECTIONS}"
     );
     let streams = (0..options.connections)
-        .map(|_| connect(options.port))
+        .map(|_| http1::connect(options.port))
         .collect::<Result<Vec<_>>>()?;
     let next = AtomicU64::new(0);
     let begun = Instant::now() + Duration::from_millis(10);
@@ -88,15 +87,6 @@ struct Results {
     not_200: u64,
 }
 
-fn connect(port: u16) -> Result<TcpStream> {
-    let stream =
-        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("port {port}"))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    Ok(stream)
-}
-
 fn drive(
     mut stream: TcpStream,
     options: &Options,
@@ -105,9 +95,9 @@ fn drive(
 ) -> Result<Results> {
     // The default slack of 50 us would be part of every latency.
     nix::sys::prctl::set_timerslack(1).context("timer slack")?;
-    let request = format!("GET / HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", options.port);
+    let request = http1::request(options.port);
     let mut results = Results::default();
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; http1::LONGEST_ANSWER];
     loop {
         let k = next.fetch_add(1, Ordering::Relaxed);
         if k >= options.rate * options.seconds {
@@ -115,45 +105,9 @@ fn drive(
         }
         let due = begun + Duration::from_nanos(k * 1_000_000_000 / options.rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        stream.write_all(request.as_bytes()).context("send")?;
-        if read_answer(&mut stream, &mut buffer)? != 200 {
+        if http1::exchange(&mut stream, &request, &mut buffer)? != 200 {
             results.not_200 += 1;
         }
         results.latencies_us.push(due.elapsed().as_micros() as u64);
     }
-}
-
-/// Reads one answer to its end and returns its status.
-fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<u16> {
-    let mut filled = 0;
-    loop {
-        let n = stream.read(&mut buffer[filled..]).context("receive")?;
-        ensure!(
-            n > 0,
-            "the connection was closed (or the answer is longer than 64 KiB)"
-        );
-        filled += n;
-        let Some(end) = buffer[..filled].windows(4).position(|w| w == b"\r\n\r\n") else {
-            continue;
-        };
-        let head = std::str::from_utf8(&buffer[..end]).context("head")?;
-        let status = head
-            .get(9..12)
-            .and_then(|s| s.parse().ok())
-            .context("status line")?;
-        let Some(length) = content_length(head) else {
-            bail!("an answer without content-length: {head}");
-        };
-        if filled >= end + 4 + length {
-            return Ok(status);
-        }
-    }
-}
-
-fn content_length(head: &str) -> Option<usize> {
-    let fields = head.lines().filter_map(|line| line.split_once(':'));
-    let (_, value) = fields
-        .into_iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
-    value.trim().parse().ok()
 }
