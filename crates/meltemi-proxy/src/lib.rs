@@ -16,6 +16,7 @@ pub mod compile;
 pub mod config;
 pub mod dns;
 mod envoy;
+pub mod hot_restart;
 pub mod http;
 mod identity;
 mod lifecycle;

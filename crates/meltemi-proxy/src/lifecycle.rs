@@ -1,12 +1,13 @@
 //! The process's end: signals, draining, and what the admin API may ask for.
 
+use crate::hot_restart::{Sockets, Succeeded};
 use crate::telemetry;
 use crate::worker::Handle;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 /// How often the number of connections is looked at while draining.
@@ -57,7 +58,16 @@ impl Control {
     }
 }
 
-/// Waits for the end to be wanted, and drains: new connections are still served while old
+async fn succeeded(successor: Option<oneshot::Receiver<Succeeded>>) -> Succeeded {
+    if let Some(successor) = successor
+        && let Ok(succeeded) = successor.await
+    {
+        return succeeded;
+    }
+    std::future::pending().await
+}
+
+/// Waits for the end to be wanted, or for a successor, and drains: new connections are still served while old
 /// ones end, until none is left or the time is over.
 ///
 /// # Errors
@@ -66,6 +76,8 @@ pub async fn until_end(
     control: &Control,
     workers: &Handle,
     drain_time: Duration,
+    successor: Option<oneshot::Receiver<Succeeded>>,
+    sockets: &Sockets,
 ) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -76,13 +88,23 @@ pub async fn until_end(
             tracing::info!(why = control.0.why.borrow().unwrap_or_default(), "ending");
             return Ok(());
         }
+        succeeded = succeeded(successor) => {
+            tracing::info!("a new process has taken over: draining for up to {drain_time:?}");
+            sockets.hand_over();
+            workers.close_listeners();
+            succeeded.confirm();
+        }
     }
     control.0.draining.set(true);
     telemetry::set_draining();
     workers.drain(Some(drain_time), false);
     let idle = async {
         let deadline = Instant::now() + drain_time;
-        while workers.active_connections() > 0 && Instant::now() < deadline {
+        let serves = || {
+            let own = sockets.are_handed_over() && !sockets.clients.is_empty();
+            own || workers.active_connections() > 0
+        };
+        while serves() && Instant::now() < deadline {
             tokio::time::sleep(LOOK).await;
         }
         workers.close_listeners();

@@ -44,6 +44,9 @@ pub struct Options {
     /// Overrides of the bootstrap's `node` (`--service-node`, `--service-cluster`).
     pub service_node: Option<String>,
     pub service_cluster: Option<String>,
+    /// Unix socket where a process that takes this one's place finds it, and this one finds
+    /// the process whose place it takes (`--hot-restart-socket`).
+    pub hot_restart: Option<PathBuf>,
     /// Envoy's binary, to serve the traffic in our place (`--envoy`).
     pub envoy: Option<PathBuf>,
 }
@@ -67,6 +70,7 @@ impl Options {
             servers: ServerPorts::default(),
             service_node: None,
             service_cluster: None,
+            hot_restart: None,
             envoy: None,
         }
     }

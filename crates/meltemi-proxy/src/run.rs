@@ -3,6 +3,7 @@
 use crate::admin::{self, Admin, ServerError, Surface};
 use crate::bootstrap::{AdminAddress, Bootstrap, BootstrapError};
 use crate::dns::{Forwarder, ResolverConfig, SharedTable, Table};
+use crate::hot_restart::{self, Sockets};
 use crate::lifecycle::{Control, until_end};
 use crate::logging::Levels;
 use crate::model::Snapshot;
@@ -38,6 +39,8 @@ pub enum RunError {
     Config(#[from] config::StartError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error("hot restart: {0}")]
+    HotRestart(io::Error),
     #[error("Envoy: {0}")]
     Envoy(String),
     #[error(transparent)]
@@ -113,6 +116,22 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
     }));
     let config = config::Manager::start(bootstrap, manager)?;
 
+    let sockets = match &options.hot_restart {
+        Some(_) => Sockets::kept(),
+        None => Sockets::default(),
+    };
+    let predecessor = match &options.hot_restart {
+        Some(path) => {
+            hot_restart::Predecessor::find(path, &sockets).map_err(RunError::HotRestart)?
+        }
+        None => None,
+    };
+    if predecessor.is_some() {
+        tracing::info!("taking over from a running process");
+        // Until then it serves alone: it knows more. The sender lives as long as the manager.
+        let live = |readiness: &config::Readiness| matches!(readiness, config::Readiness::Live);
+        let _ = config.readiness().wait_for(live).await;
+    }
     let workers = Workers::start(
         Group {
             count: options.concurrency,
@@ -120,6 +139,7 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
             mesh: options.mesh_cidrs.clone(),
             publish: options.publish.clone(),
             max_connections: options.max_connections,
+            sockets: sockets.clone(),
             listener_drain: options.listener_drain,
         },
         config.snapshots.clone(),
@@ -130,8 +150,20 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
         u32::try_from(options.concurrency).unwrap_or(u32::MAX),
         config.server_status(),
     );
+    if let Some(predecessor) = predecessor {
+        let generation = config.snapshot().generation;
+        let applied = |applied: &u64| *applied >= generation;
+        let _ = workers.handle().applied().wait_for(applied).await;
+        take_over(predecessor).await?;
+    }
+    let successor = match &options.hot_restart {
+        Some(path) => {
+            Some(hot_restart::offer(path, sockets.clone()).map_err(RunError::HotRestart)?)
+        }
+        None => None,
+    };
     if let Some(address) = options.dns.listen {
-        serve_names(&options, address, config.name_table.clone(), zone)?;
+        serve_names(&options, address, config.name_table.clone(), zone, &sockets)?;
     }
 
     tokio::task::spawn_local(release_memory(config.snapshots.clone()));
@@ -147,17 +179,30 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
         namespace: duplicate(options.netns.as_ref())?,
         warm: std::cell::Cell::new(false),
     });
-    let sockets = serve_own(&admin, &options, admin_address)?;
+    let paths = serve_own(&admin, &options, admin_address, &sockets)?;
+    sockets.drop_unwanted();
     tracing::info!(workers = options.concurrency, "started");
 
-    let ended = until_end(&control, &workers.handle(), options.drain_time).await;
+    let handle = workers.handle();
+    let ended = until_end(&control, &handle, options.drain_time, successor, &sockets).await;
     workers.stop();
-    for path in sockets {
-        // Best effort: a stale file is replaced at the next start.
-        let _ = std::fs::remove_file(path);
+    if !sockets.are_handed_over() {
+        for path in paths.iter().chain(&options.hot_restart) {
+            // Best effort: a stale file is replaced at the next start.
+            let _ = std::fs::remove_file(path);
+        }
     }
     tracing::info!("ended");
     Ok(ended?)
+}
+
+/// Tells the predecessor that its place is taken, and waits until it accepts no more.
+async fn take_over(predecessor: hot_restart::Predecessor) -> io::Result<()> {
+    let released = tokio::task::spawn_blocking(move || predecessor.release()).await;
+    if let Err(error) = released.map_err(io::Error::other)? {
+        tracing::warn!(%error, "the process whose place this one takes has gone");
+    }
+    Ok(())
 }
 
 /// Gives back what reading a configuration took, once no other has come for a while.
@@ -177,19 +222,20 @@ fn serve_own(
     admin: &Rc<Admin>,
     options: &Options,
     configured: Option<AdminAddress>,
+    sockets: &Sockets,
 ) -> Result<Vec<std::path::PathBuf>, ServerError> {
     let servers = &options.servers;
     let mut paths = Vec::new();
     match (servers.admin, configured) {
         (Some(address), _) | (None, Some(AdminAddress::Socket(address))) => {
-            admin::serve_tcp(admin, Surface::Admin, address)?;
+            admin::serve_tcp(admin, Surface::Admin, address, sockets)?;
         }
         (None, Some(AdminAddress::Pipe(path))) => paths.push(path),
         (None, None) => {}
     }
     paths.extend(options.admin_socket.clone());
     for path in &paths {
-        admin::serve_unix(admin, path)?;
+        admin::serve_unix(admin, path, sockets)?;
     }
     for (surface, address) in [
         (Surface::Health, servers.health),
@@ -197,7 +243,7 @@ fn serve_own(
         (Surface::Prometheus, servers.prometheus),
     ] {
         if let Some(address) = address {
-            admin::serve_tcp(admin, surface, address)?;
+            admin::serve_tcp(admin, surface, address, sockets)?;
         }
     }
     Ok(paths)
@@ -209,6 +255,7 @@ pub(crate) fn serve_names(
     address: SocketAddr,
     names: watch::Receiver<Arc<NameTable>>,
     zone: dns::Zone,
+    sockets: &Sockets,
 ) -> io::Result<()> {
     let table: SharedTable = Arc::new(ArcSwap::from_pointee(Table::empty(zone.clone())));
     let forwarder = Forwarder::new(ResolverConfig::read(&options.dns.resolv_conf));
@@ -219,6 +266,7 @@ pub(crate) fn serve_names(
         table.clone(),
         options.dns.unknown,
         forwarder,
+        sockets,
     )?;
     tokio::task::spawn_local(follow_names(names, table, zone));
     Ok(())

@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::process::Command;
 
 /// Runs `prepare` in the child between fork and exec. It may make system calls, and allocate
@@ -15,6 +16,12 @@ pub(crate) fn before_exec(
     use std::os::unix::process::CommandExt;
     // SAFETY: the callers in this crate keep to what is said above.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// A descriptor that the kernel has just made for this process, and nobody else knows of.
+pub(crate) fn owned(raw: RawFd) -> OwnedFd {
+    // SAFETY: the callers in this crate get it from a system call, once.
+    unsafe { OwnedFd::from_raw_fd(raw) }
 }
 
 /// Gives the kernel back what start-up has read of the program's file and nobody needs now:

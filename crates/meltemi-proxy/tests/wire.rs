@@ -62,6 +62,7 @@ impl Proxy {
         let generation = first.generation;
         let (snapshots, receiver) = watch::channel(first);
         let group = Group {
+            sockets: Default::default(),
             count: 2,
             namespace: None,
             mesh: Vec::new(),

@@ -102,6 +102,7 @@ fn redirected_connections_reach_the_listener_of_their_original_destination() {
         let (_snapshots, receiver) = watch::channel(snapshot(1, listeners, clusters));
         let namespace = OwnedFd::from(sidecar.try_clone().unwrap());
         let group = Group {
+            sockets: Default::default(),
             count: 2,
             namespace: Some(namespace),
             mesh: vec![IpPrefix {

@@ -2,7 +2,8 @@
 
 use super::reply::Reply;
 use super::{Answers, Surface};
-use crate::net::{netns, sockets};
+use crate::hot_restart::{SocketKey, SocketKind, Sockets};
+use crate::net::{self, netns};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,8 @@ const CLIENTS: usize = 64;
 /// For a request's head and for its body.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a successor has taken over, a request may still be on its way here.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 /// Bound on a request's body: none of them needs one.
 const MAX_BODY: usize = 64 * 1024;
 /// Bytes of a request's head.
@@ -58,6 +62,7 @@ pub fn serve_tcp<A: Answers>(
     admin: &Rc<A>,
     surface: Surface,
     address: SocketAddr,
+    sockets: &Sockets,
 ) -> Result<SocketAddr, ServerError> {
     let what = match surface {
         Surface::Admin => "the admin API",
@@ -70,22 +75,27 @@ pub fn serve_tcp<A: Answers>(
         address,
         source,
     };
-    let socket = netns::run(admin.namespace().map(AsFd::as_fd), || {
-        sockets::probe(address)?;
-        sockets::listen(address, false)
-    })
-    .map_err(fail)?;
+    let key = SocketKey::ip(SocketKind::Tcp, address);
+    let made = netns::run(admin.namespace().map(AsFd::as_fd), || {
+        sockets.get(&key, 1, |_| {
+            net::sockets::probe(address)?;
+            net::sockets::listen(address, false)
+        })
+    });
+    // One was asked for, and one was handed over if any.
+    let socket = made.map_err(fail)?.swap_remove(0);
     let listener = TcpListener::from_std(socket).map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?;
     let admin = admin.clone();
-    tokio::task::spawn_local(async move {
+    let own = sockets.clone();
+    accepting(sockets, async move {
         let places = Arc::new(Semaphore::new(CLIENTS));
         while let Ok(place) = places.clone().acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let work = connection(admin.clone(), surface, Some(peer), stream);
-                    tokio::task::spawn_local(async move {
-                        work.await;
+                    let (admin, sockets) = (admin.clone(), own.clone());
+                    own.clients.spawn_local(async move {
+                        connection(admin, surface, Some(peer), stream, sockets).await;
                         drop(place);
                     });
                 }
@@ -101,21 +111,28 @@ pub fn serve_tcp<A: Answers>(
 ///
 /// # Errors
 /// The path is in use, or is something else than a socket.
-pub fn serve_unix<A: Answers>(admin: &Rc<A>, path: &Path) -> Result<(), ServerError> {
+pub fn serve_unix<A: Answers>(
+    admin: &Rc<A>,
+    path: &Path,
+    sockets: &Sockets,
+) -> Result<(), ServerError> {
     let fail = |source| ServerError::Unix {
         path: path.to_owned(),
         source,
     };
-    let listener = bind_unix(path).map_err(fail)?;
+    let made = sockets.get(&SocketKey::unix(path), 1, |_| bind_unix(path));
+    let socket = made.map_err(fail)?.swap_remove(0);
+    let listener = UnixListener::from_std(socket).map_err(fail)?;
     let admin = admin.clone();
-    tokio::task::spawn_local(async move {
+    let own = sockets.clone();
+    accepting(sockets, async move {
         let places = Arc::new(Semaphore::new(CLIENTS));
         while let Ok(place) = places.clone().acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let work = connection(admin.clone(), Surface::Admin, None, stream);
-                    tokio::task::spawn_local(async move {
-                        work.await;
+                    let (admin, sockets) = (admin.clone(), own.clone());
+                    own.clients.spawn_local(async move {
+                        connection(admin, Surface::Admin, None, stream, sockets).await;
                         drop(place);
                     });
                 }
@@ -126,7 +143,18 @@ pub fn serve_unix<A: Answers>(admin: &Rc<A>, path: &Path) -> Result<(), ServerEr
     Ok(())
 }
 
-fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
+/// Accepts until a successor does.
+fn accepting(sockets: &Sockets, accept: impl Future<Output = ()> + 'static) {
+    let sockets = sockets.clone();
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            () = accept => {}
+            () = sockets.handed_over() => {}
+        }
+    });
+}
+
+fn bind_unix(path: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         let stale = metadata.file_type().is_socket()
             && std::os::unix::net::UnixStream::connect(path).is_err();
@@ -135,7 +163,8 @@ fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
         }
         std::fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
@@ -150,6 +179,7 @@ async fn connection<A: Answers>(
     surface: Surface,
     peer: Option<SocketAddr>,
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    sockets: Sockets,
 ) {
     let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
         let admin = admin.clone();
@@ -161,12 +191,23 @@ async fn connection<A: Answers>(
             Ok::<_, Infallible>(reply.into_http())
         }
     });
-    let served = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    builder
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .max_buf_size(MAX_HEAD);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let over = async {
+        sockets.handed_over().await;
+        tokio::time::sleep(ON_ITS_WAY).await;
+    };
+    let served = tokio::select! {
+        served = &mut served => served,
+        () = over => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
     if let Err(error) = served {
         tracing::trace!(%error, ?surface, "a client of the proxy's own servers ended");
     }

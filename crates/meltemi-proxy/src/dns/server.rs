@@ -3,7 +3,8 @@
 use super::answer::{Verdict, answer};
 use super::forward::{Forwarder, read_message, write_message};
 use super::table::SharedTable;
-use crate::net::netns;
+use crate::hot_restart::{SocketKey, SocketKind, Sockets};
+use crate::net::{self, netns};
 use crate::options::UnknownNames;
 use crate::telemetry::stats::Counter;
 use std::io;
@@ -31,8 +32,7 @@ struct Service {
     failures: Counter,
 }
 
-/// Binds in the namespace and serves until the returned tasks are aborted, i.e. until the
-/// `LocalSet` they run on ends.
+/// Binds in the namespace and serves until a successor does or the `LocalSet` ends.
 ///
 /// # Errors
 /// The address cannot be bound.
@@ -42,12 +42,20 @@ pub fn serve(
     table: SharedTable,
     unknown: UnknownNames,
     forwarder: Forwarder,
+    sockets: &Sockets,
 ) -> io::Result<SocketAddr> {
     let (udp, tcp) = netns::run(namespace, || {
-        let udp = std::net::UdpSocket::bind(address)?;
-        udp.set_nonblocking(true)?;
-        let tcp = crate::net::sockets::listen(udp.local_addr()?, false)?;
-        Ok((udp, tcp))
+        let key = SocketKey::ip(SocketKind::Udp, address);
+        let mut udp = sockets.get(&key, 1, |_| {
+            let udp = std::net::UdpSocket::bind(address)?;
+            udp.set_nonblocking(true)?;
+            Ok(udp)
+        })?;
+        let udp = udp.swap_remove(0);
+        let key = SocketKey::ip(SocketKind::Tcp, address);
+        let bound = udp.local_addr()?;
+        let mut tcp = sockets.get(&key, 1, |_| net::sockets::listen(bound, false))?;
+        Ok((udp, tcp.swap_remove(0)))
     })
     .map_err(|error| io::Error::new(error.kind(), format!("DNS server on {address}: {error}")))?;
     let bound = udp.local_addr()?;
@@ -59,11 +67,16 @@ pub fn serve(
         upstream: Counter::new("dns.upstream_requests"),
         failures: Counter::new("dns.upstream_failures"),
     });
-    tokio::task::spawn_local(serve_udp(
-        Arc::new(UdpSocket::from_std(udp)?),
-        service.clone(),
-    ));
-    tokio::task::spawn_local(serve_tcp(TcpListener::from_std(tcp)?, service));
+    let udp = Arc::new(UdpSocket::from_std(udp)?);
+    let tcp = TcpListener::from_std(tcp)?;
+    let sockets = sockets.clone();
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            () = serve_udp(udp, service.clone()) => {}
+            () = serve_tcp(tcp, service.clone()) => {}
+            () = sockets.handed_over() => {}
+        }
+    });
     Ok(bound)
 }
 
@@ -180,6 +193,7 @@ mod tests {
                     table.clone(),
                     UnknownNames::Refuse,
                     forwarder,
+                    &Sockets::default(),
                 )
                 .unwrap();
                 let mut query = Message::query();

@@ -14,6 +14,7 @@ mod surfaces;
 use crate::admin::{self, Surface};
 use crate::bootstrap::{AdminAddress, Bootstrap};
 use crate::config::{self, OwnSecrets};
+use crate::hot_restart::Sockets;
 use crate::run::{self, RunError, duplicate, serve_names};
 use crate::{Options, node};
 use bootstrap::Derivation;
@@ -52,7 +53,13 @@ pub(crate) async fn serve(program: &Path, options: Options) -> Result<(), RunErr
         serve_socket(&home.sds, Routes::new(server), &shutdown)?;
     }
     if let Some(address) = options.dns.listen {
-        serve_names(&options, address, config.name_table.clone(), zone)?;
+        serve_names(
+            &options,
+            address,
+            config.name_table.clone(),
+            zone,
+            &Sockets::default(),
+        )?;
     }
 
     let derived = Derivation {
@@ -83,7 +90,7 @@ pub(crate) async fn serve(program: &Path, options: Options) -> Result<(), RunErr
         (Surface::Prometheus, servers.prometheus),
     ] {
         if let Some(address) = address {
-            admin::serve_tcp(&front, surface, address)?;
+            admin::serve_tcp(&front, surface, address, &Sockets::default())?;
         }
     }
     if let Some(publish) = &options.publish {

@@ -3,8 +3,9 @@
 //! the host's.
 
 use super::listeners::BindKey;
+use crate::hot_restart::{SocketKey, SocketKind, Sockets};
 use crate::model::Snapshot;
-use crate::net::{netns, sockets};
+use crate::net::{self, netns};
 use crate::options::Publish;
 use std::collections::BTreeMap;
 use std::io;
@@ -81,21 +82,34 @@ pub(super) fn needed(
     (needed, refused)
 }
 
-/// Makes `count` sockets for a need.
+impl BindKey {
+    /// The socket behind it, whoever opened it.
+    pub(super) fn socket(&self) -> SocketKey {
+        match self.published {
+            Some(host) => SocketKey::ip(SocketKind::Published, host),
+            None => SocketKey::ip(SocketKind::Tcp, self.address),
+        }
+    }
+}
+
+/// At least `count` sockets for a need: those of a predecessor, and new ones.
 pub(super) fn bind(
     need: &Needed,
     namespace: Option<BorrowedFd<'_>>,
     count: usize,
+    sockets: &Sockets,
 ) -> Result<Vec<TcpListener>, BindFailure> {
     let (address, namespace) = match need.key.published {
         Some(host) => (host, None),
         None => (need.key.address, namespace),
     };
     let made = netns::run(namespace, || {
-        sockets::probe(address)?;
-        (0..count)
-            .map(|_| sockets::listen(address, need.transparent))
-            .collect()
+        sockets.get(&need.key.socket(), count, |first| {
+            if first {
+                net::sockets::probe(address)?;
+            }
+            net::sockets::listen(address, need.transparent)
+        })
     });
     made.map_err(|error| BindFailure {
         listener: need.listener.clone(),
@@ -113,7 +127,7 @@ pub fn can_listen(address: SocketAddr, namespace: Option<BorrowedFd<'_>>) -> Res
         address,
         published: None,
     };
-    netns::run(namespace, || sockets::probe(address)).map_err(|error| explain(&error, &key))
+    netns::run(namespace, || net::sockets::probe(address)).map_err(|error| explain(&error, &key))
 }
 
 fn explain(error: &io::Error, key: &BindKey) -> String {

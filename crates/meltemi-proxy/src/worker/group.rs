@@ -4,6 +4,7 @@ use super::bind::{self, Needed};
 use super::limit::ConnectionLimit;
 use super::listeners::BindKey;
 use super::thread::{self, Order, Plan};
+use crate::hot_restart::Sockets;
 use crate::model::{IpPrefix, Snapshot};
 use crate::net::HostSockets;
 use crate::options::Publish;
@@ -27,6 +28,8 @@ pub struct Group {
     pub mesh: Vec<IpPrefix>,
     pub publish: Option<Publish>,
     pub max_connections: u32,
+    /// Sockets of a predecessor, and duplicates for a successor.
+    pub sockets: Sockets,
     /// From the change of a listener to closing the connections that it left over.
     pub listener_drain: Duration,
 }
@@ -42,6 +45,7 @@ pub struct Workers {
 pub struct Handle {
     orders: Arc<Vec<mpsc::UnboundedSender<Order>>>,
     limit: ConnectionLimit,
+    sockets: Sockets,
     failures: watch::Receiver<Arc<[BindFailure]>>,
     /// Generation that every worker has been given.
     applied: watch::Receiver<u64>,
@@ -88,6 +92,7 @@ impl Workers {
         let (failures_out, failures) = watch::channel(Arc::from([]));
         let (applied_out, applied) = watch::channel(0);
         let orders = Arc::new(orders);
+        let sockets = group.sockets.clone();
         let feeder = Feeder {
             group,
             orders: Arc::downgrade(&orders),
@@ -100,6 +105,7 @@ impl Workers {
             handle: Handle {
                 orders,
                 limit,
+                sockets,
                 failures,
                 applied,
             },
@@ -134,6 +140,7 @@ impl Handle {
 
     /// Stops accepting connections.
     pub fn close_listeners(&self) {
+        self.sockets.close();
         self.tell(|| Order::Close);
     }
 
@@ -190,8 +197,13 @@ impl Feeder {
             return false;
         };
         let (needed, mut failures) = bind::needed(snapshot, self.group.publish.as_ref());
-        self.have
-            .retain(|key| needed.iter().any(|need| need.key == *key));
+        self.have.retain(|key| {
+            let stays = needed.iter().any(|need| need.key == *key);
+            if !stays {
+                self.group.sockets.forget(&key.socket());
+            }
+            stays
+        });
         let mut sockets: Vec<Vec<(BindKey, std::net::TcpListener)>> =
             orders.iter().map(|_| Vec::new()).collect();
         for need in &needed {
@@ -201,8 +213,9 @@ impl Feeder {
             match self.bind(need, orders.len()) {
                 Ok(made) => {
                     self.have.insert(need.key);
-                    for (list, socket) in sockets.iter_mut().zip(made) {
-                        list.push((need.key, socket));
+                    let workers = orders.len();
+                    for (index, socket) in made.into_iter().enumerate() {
+                        sockets[index % workers].push((need.key, socket));
                     }
                 }
                 Err(failure) => failures.push(failure),
@@ -220,7 +233,8 @@ impl Feeder {
     }
 
     fn bind(&self, need: &Needed, count: usize) -> Result<Vec<std::net::TcpListener>, BindFailure> {
-        bind::bind(need, self.group.namespace.as_ref().map(AsFd::as_fd), count)
+        let namespace = self.group.namespace.as_ref().map(AsFd::as_fd);
+        bind::bind(need, namespace, count, &self.group.sockets)
     }
 
     fn report(&self, failures: Vec<BindFailure>) {

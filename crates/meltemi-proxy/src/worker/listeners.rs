@@ -146,18 +146,18 @@ pub struct BindKey {
     pub published: Option<SocketAddr>,
 }
 
-/// A worker's sockets.
+/// A worker's sockets: one for each key, or more where a predecessor had more workers.
 #[derive(Default)]
-pub(super) struct Acceptors(HashMap<BindKey, Acceptor>);
+pub(super) struct Acceptors(Vec<(BindKey, Acceptor)>);
 
 impl Acceptors {
     pub fn insert(&mut self, key: BindKey, acceptor: Acceptor) {
-        self.0.insert(key, acceptor);
+        self.0.push((key, acceptor));
     }
 
     /// Points sockets to their listeners in the snapshot, and closes those without one.
     pub fn retain(&mut self, snapshot: &Snapshot) {
-        self.0.retain(|key, acceptor| {
+        self.0.retain(|(key, acceptor)| {
             let bound = snapshot
                 .listeners
                 .by_address

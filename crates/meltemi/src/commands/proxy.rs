@@ -87,6 +87,10 @@ pub struct Args {
     /// Overrides node.cluster of the bootstrap
     #[arg(long, value_name = "NAME")]
     service_cluster: Option<String>,
+    /// Unix socket for hot restarts: a process started with the same command line takes the
+    /// place of the running one, without a refused connection
+    #[arg(long, value_name = "PATH", conflicts_with = "envoy")]
+    hot_restart_socket: Option<PathBuf>,
     /// Serve the traffic by this Envoy; identity, DNS and health stay here
     #[arg(long, value_name = "BINARY")]
     envoy: Option<PathBuf>,
@@ -131,6 +135,7 @@ pub fn run(args: Args) -> Outcome {
     options.servers.application_metrics = args.application_metrics;
     options.service_node = args.service_node;
     options.service_cluster = args.service_cluster;
+    options.hot_restart = args.hot_restart_socket;
     options.envoy = args.envoy;
     meltemi_proxy::run(options)?;
     Ok(ExitCode::SUCCESS)
