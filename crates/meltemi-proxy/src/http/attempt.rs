@@ -274,22 +274,11 @@ fn build(
         }
         None => RequestBody::Empty,
     };
-    let mut request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;
-    if let Some(gate) = upload.and_then(|upload| upload.gate()) {
-        match lease {
-            Lease::Http1(_) => {
-                let gate = gate.clone();
-                hyper::ext::on_informational(&mut request, move |response| {
-                    if response.status() == http::StatusCode::CONTINUE {
-                        gate.open();
-                    }
-                });
-            }
-            // HTTP/2 has nothing to save by waiting.
-            Lease::Http2(_) => gate.open(),
-        }
+    if let (Lease::Http2(_), Some(upload)) = (lease, upload) {
+        // HTTP/2 has nothing to save by waiting.
+        upload.proceed();
     }
-    Some(request)
+    assemble(head, matches!(lease, Lease::Http2(_)), body)
 }
 
 /// `None` when the authority cannot stand in an HTTP/2 request.

@@ -22,6 +22,24 @@ pub(crate) enum RequestBody {
     Client(UploadBody),
 }
 
+impl RequestBody {
+    /// The upstream asks for a body that waits for that.
+    pub fn proceed(&self) {
+        if let Self::Client(body) = self {
+            body.proceed();
+        }
+    }
+
+    /// Takes data back that was polled and not sent: it comes next again.
+    pub fn unread(&mut self, data: Bytes) {
+        match self {
+            Self::Empty => {}
+            Self::Chunks(chunks) => chunks.push_front(data),
+            Self::Client(body) => body.unread(data),
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = UploadError;

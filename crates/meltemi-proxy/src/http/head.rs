@@ -210,7 +210,7 @@ pub(crate) fn ends_connection<B>(request: &http::Request<B>) -> bool {
             && !has_token(request.headers(), CONNECTION, b"keep-alive")
 }
 
-fn has_token(headers: &HeaderMap, name: http::HeaderName, wanted: &[u8]) -> bool {
+pub(crate) fn has_token(headers: &HeaderMap, name: http::HeaderName, wanted: &[u8]) -> bool {
     headers.get_all(name).iter().any(|value| {
         value
             .as_bytes()

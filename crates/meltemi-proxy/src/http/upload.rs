@@ -5,13 +5,10 @@ use super::codec::Incoming;
 use super::grpc::MessageCounter;
 use super::record::Record;
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 
@@ -26,25 +23,11 @@ pub(crate) struct Upload {
     /// The client's trailers end here.
     drop_trailers: bool,
     keeping: Cell<bool>,
-    /// The client waits for the upstream's 100 (Continue).
-    gate: Option<Arc<Gate>>,
+    /// The client waits for the upstream's 100 (Continue): the body is held back until the
+    /// upstream asks for it.
+    held: Cell<bool>,
     /// Mirrors wait for the whole body.
     mirror: RefCell<Option<oneshot::Sender<Vec<Bytes>>>>,
-}
-
-/// Holds a body back until the upstream asks for it. Shared with hyper's callback, which
-/// must be `Send`.
-#[derive(Default)]
-pub(crate) struct Gate {
-    open: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Gate {
-    pub fn open(&self) {
-        self.open.store(true, Ordering::Release);
-        self.waker.wake();
-    }
 }
 
 struct State {
@@ -70,7 +53,7 @@ enum Kept {
 pub(crate) struct UploadError;
 
 impl Upload {
-    pub fn new(incoming: Incoming, record: Rc<Record>, keep: bool, gated: bool) -> Rc<Self> {
+    pub fn new(incoming: Incoming, record: Rc<Record>, keep: bool, held: bool) -> Rc<Self> {
         Rc::new(Self {
             length: incoming.size_hint().exact(),
             drop_trailers: record.drops_trailers(),
@@ -85,7 +68,7 @@ impl Upload {
             }),
             record,
             keeping: Cell::new(keep),
-            gate: gated.then(Arc::default),
+            held: Cell::new(held),
             mirror: RefCell::default(),
         })
     }
@@ -101,8 +84,9 @@ impl Upload {
         self.state.borrow().failed
     }
 
-    pub fn gate(&self) -> Option<&Arc<Gate>> {
-        self.gate.as_ref()
+    /// The upstream asks for the body. Its connection's owner polls for it from now on.
+    pub fn proceed(&self) {
+        self.held.set(false);
     }
 
     /// Resolves with the whole body once the client has sent it; fails when it was too long
@@ -159,11 +143,8 @@ impl Upload {
         if state.failed {
             return Poll::Ready(Some(Err(UploadError)));
         }
-        if let Some(gate) = &self.gate {
-            gate.waker.register(cx.waker());
-            if !gate.open.load(Ordering::Acquire) {
-                return Poll::Pending;
-            }
+        if self.held.get() {
+            return Poll::Pending;
         }
         let frame = match ready!(Pin::new(&mut state.incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
@@ -217,6 +198,8 @@ pub(crate) struct UploadBody {
     position: usize,
     /// Whether this upstream gets trailers.
     trailers: bool,
+    /// Data that was read and not sent.
+    unread: Option<Bytes>,
 }
 
 impl UploadBody {
@@ -225,13 +208,26 @@ impl UploadBody {
             upload,
             position: 0,
             trailers,
+            unread: None,
         }
+    }
+
+    pub fn proceed(&self) {
+        self.upload.proceed();
+    }
+
+    /// Takes data back, which comes next again.
+    pub fn unread(&mut self, data: Bytes) {
+        self.unread = Some(data);
     }
 
     pub fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        if let Some(data) = self.unread.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
         match self.upload.poll(&mut self.position, cx) {
             Poll::Ready(Some(Ok(frame))) if !self.trailers && frame.is_trailers() => {
                 Poll::Ready(None)
@@ -242,7 +238,7 @@ impl UploadBody {
 
     pub fn is_end_stream(&self) -> bool {
         let state = self.upload.state.borrow();
-        state.ended && self.position >= state.kept.len()
+        state.ended && self.position >= state.kept.len() && self.unread.is_none()
     }
 
     pub fn size_hint(&self) -> http_body::SizeHint {

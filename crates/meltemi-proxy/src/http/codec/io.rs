@@ -2,50 +2,26 @@
 
 #![allow(unsafe_code, reason = "hyper's buffers")]
 
-use super::http1::Watch;
 use crate::net::Stream;
 use bytes::{Buf, Bytes};
 use std::io::IoSlice;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// What hyper reads in place of refused bytes.
-const REFUSAL: &[u8] = b"\0\r\n\r\n";
 
 pub(crate) struct Io {
     stream: Stream,
     /// Bytes read before the protocol was known.
     prefix: Bytes,
-    /// Checks an HTTP/1 client's framing before hyper sees it.
-    watch: Option<Rc<Watch>>,
 }
 
 impl Io {
     pub fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            prefix: Bytes::new(),
-            watch: None,
-        }
+        Self::with_prefix(stream, Bytes::new())
     }
 
     pub fn with_prefix(stream: Stream, prefix: Bytes) -> Self {
-        Self {
-            prefix,
-            ..Self::new(stream)
-        }
-    }
-
-    pub fn watched(mut self, watch: Rc<Watch>) -> Self {
-        self.watch = Some(watch);
-        self
-    }
-
-    /// The stream, and what of the prefix hyper has not read.
-    pub fn into_parts(self) -> (Stream, Bytes) {
-        (self.stream, self.prefix)
+        Self { stream, prefix }
     }
 }
 
@@ -63,15 +39,6 @@ impl hyper::rt::Read for Io {
             let length = self.prefix.len().min(buffer.remaining());
             buffer.put_slice(&self.prefix[..length]);
             self.prefix.advance(length);
-        }
-        if let Some(watch) = &self.watch
-            && !watch.scan(buffer.filled())
-        {
-            // hyper answers 400 and closes: a NUL is valid nowhere in a head or chunk line,
-            // and hyper looks at a head when it seems complete.
-            buffer.clear();
-            let room = buffer.remaining().min(REFUSAL.len());
-            buffer.put_slice(&REFUSAL[..room]);
         }
         let length = buffer.filled().len();
         // SAFETY: `buffer` wraps the cursor's memory and has filled `length` bytes of it.

@@ -1,9 +1,8 @@
 //! The timers of one downstream connection.
 
-use super::Error;
-use super::http1::Watch;
 use crate::http::downstream::Downstream;
 use crate::worker::DrainSignal;
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -15,11 +14,27 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// What the connection's task must do next.
-pub(super) enum Event {
-    Ended(Result<(), Error>),
+pub(super) enum Event<T> {
+    Ended(T),
     Drain,
     Timer,
     HeadBegan,
+}
+
+/// When the head began that is not complete yet.
+#[derive(Default)]
+pub(super) struct HeadClock(Cell<Option<Instant>>);
+
+impl HeadClock {
+    pub fn set(&self, incomplete: bool) {
+        if incomplete != self.0.get().is_some() {
+            self.0.set(incomplete.then(Instant::now));
+        }
+    }
+
+    fn since(&self) -> Option<Instant> {
+        self.0.get()
+    }
 }
 
 /// The timers of one connection, behind a single entry in the runtime's wheel.
@@ -47,18 +62,17 @@ impl Timers {
     }
 
     /// Runs the connection until something happens.
-    pub async fn next(
+    pub async fn next<T>(
         &mut self,
         drain: &DrainSignal,
-        watch: Option<&Watch>,
-        mut connection: impl FnMut(&mut Context<'_>) -> Poll<Result<(), Error>>,
-    ) -> Event {
-        if self.head_armed || watch.is_none_or(|watch| watch.head_since().is_none()) {
-            self.head_armed = watch.is_some_and(|watch| watch.head_since().is_some());
-        } else {
-            self.head_armed = true;
-            self.arm(watch);
+        clock: Option<&HeadClock>,
+        mut connection: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Event<T> {
+        let incomplete = clock.is_some_and(|clock| clock.since().is_some());
+        if incomplete && !self.head_armed {
+            self.arm(clock);
         }
+        self.head_armed = incomplete;
         let mut drained = pin!(drain.drained());
         let draining = self.draining;
         let armed = self.head_armed;
@@ -70,7 +84,7 @@ impl Timers {
             if !draining && drained.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Drain);
             }
-            if !armed && watch.is_some_and(|watch| watch.head_since().is_some()) {
+            if !armed && clock.is_some_and(|clock| clock.since().is_some()) {
                 return Poll::Ready(Event::HeadBegan);
             }
             if sleep.as_mut().poll(cx).is_ready() {
@@ -83,16 +97,16 @@ impl Timers {
             Event::Drain => {
                 self.draining = true;
                 self.drain_ends = Some(Instant::now() + self.downstream.manager.timeouts.drain);
-                self.arm(watch);
+                self.arm(clock);
             }
-            Event::Timer => self.arm(watch),
+            Event::Timer => self.arm(clock),
             _ => {}
         }
         event
     }
 
     /// Sets the timer for the earliest thing that may be due.
-    fn arm(&mut self, watch: Option<&Watch>) {
+    fn arm(&mut self, clock: Option<&HeadClock>) {
         let now = Instant::now();
         let timeouts = &self.downstream.manager.timeouts;
         let mut next = now + Duration::from_secs(3600);
@@ -109,13 +123,13 @@ impl Timers {
         if let Some(ends) = self.drain_ends {
             next = next.min(ends);
         }
-        if let Some(since) = watch.and_then(Watch::head_since) {
+        if let Some(since) = clock.and_then(HeadClock::since) {
             next = next.min(since + timeouts.request_headers.unwrap_or(HEAD_TIMEOUT));
         }
         self.sleep.as_mut().reset(next.max(now + MIN_PAUSE).into());
     }
 
-    pub fn head_is_late(&self, watch: &Watch) -> bool {
+    pub fn head_is_late(&self, clock: &HeadClock) -> bool {
         let limit = self
             .downstream
             .manager
@@ -123,9 +137,7 @@ impl Timers {
             .request_headers
             .unwrap_or(HEAD_TIMEOUT);
         self.downstream.active.get() == 0
-            && watch
-                .head_since()
-                .is_some_and(|since| since.elapsed() >= limit)
+            && clock.since().is_some_and(|since| since.elapsed() >= limit)
     }
 
     /// Whether the connection should finish what runs and close. True once.

@@ -145,7 +145,7 @@ async fn http(
     } else {
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = Uri::from(probe.path.clone());
-        let mut client = Http1Client::new(stream, config).await?;
+        let mut client = Http1Client::new(stream, config);
         let response = client.send(request).await.map_err(|failed| failed.error)?;
         let (parts, body) = response.into_parts();
         read(body, Some(&mut client)).await?;

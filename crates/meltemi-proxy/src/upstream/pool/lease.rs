@@ -64,7 +64,7 @@ impl Http1Lease {
     /// which is to be held while the stream is in use.
     pub fn into_upgraded(mut self) -> Option<(Stream, Bytes, Upgrade)> {
         let connection = self.connection.take()?;
-        let (stream, read) = connection.client.into_upgraded();
+        let (stream, read) = connection.client.into_upgraded()?;
         Some((stream, read, Upgrade(connection.open)))
     }
 

@@ -306,9 +306,7 @@ impl Pool {
             self.stats.cx_http1_total.inc();
         }
         if !http2 {
-            let client = Http1Client::new(stream, &self.config)
-                .await
-                .map_err(failed)?;
+            let client = Http1Client::new(stream, &self.config);
             let connection = Http1 {
                 client,
                 facts,

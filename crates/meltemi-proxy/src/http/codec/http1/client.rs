@@ -1,79 +1,195 @@
-//! HTTP/1 to upstreams: a connection is driven by the exchange that uses it: no task, no
+//! HTTP/1 to upstreams: a connection is run by the exchange that uses it: no task, no
 //! wake-up between tasks.
 
+use super::encode;
+use super::framing::bodiless;
+use super::head::{Head, Limits, Partial, StatusLine};
+use super::sending::Sending;
+use super::{Connection, Fault};
 use crate::http::body::RequestBody;
 use crate::http::codec::client::{MAX_HEADER_BYTES, MAX_HEADERS, SendError};
-use crate::http::codec::{Error, Incoming, Io};
+use crate::http::codec::{Error, Incoming};
+use crate::http::head::has_token;
 use crate::model::ClusterConfig;
 use crate::net::Stream;
 use bytes::Bytes;
-use http::{Request, Response};
-use hyper::client::conn::http1;
-use std::pin::{Pin, pin};
+use http::header::CONNECTION;
+use http::{Method, Request, Response, StatusCode, Version};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+/// Bounds of an answer's head.
+const LIMITS: Limits = Limits {
+    bytes: MAX_HEADER_BYTES,
+    lines: MAX_HEADERS,
+};
+/// Interim answers (1xx) before the final one.
+const MAX_INTERIM: u32 = 32;
+
 pub(crate) struct Http1Client {
-    sender: http1::SendRequest<RequestBody>,
-    connection: http1::Connection<Io, RequestBody>,
-    done: bool,
+    connection: Rc<RefCell<Connection>>,
+    /// What remains of the request.
+    sending: Option<Sending<RequestBody>>,
+    /// What broke while it was sent.
+    broken: Option<Fault>,
+    /// The connection can carry a request after this one.
+    keeps: bool,
+    proper_case: bool,
+    preserve_case: bool,
 }
 
 impl Http1Client {
-    pub async fn new(stream: Stream, config: &ClusterConfig) -> Result<Self, Error> {
-        let buffer = (config.buffer_limit as usize).max(MAX_HEADER_BYTES + 4096);
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(MAX_HEADERS)
-            .max_header_size(MAX_HEADER_BYTES)
-            .max_buf_size(buffer)
-            .title_case_headers(config.http1.proper_case)
-            .preserve_header_case(config.http1.preserve_case)
-            .handshake(Io::new(stream))
-            .await?;
-        let mut client = Self {
-            sender,
-            connection,
-            done: false,
-        };
-        // The first poll makes the connection ask for a request.
-        client.drive(&mut Context::from_waker(Waker::noop()));
-        Ok(client)
+    pub fn new(stream: Stream, config: &ClusterConfig) -> Self {
+        Self {
+            connection: Rc::new(RefCell::new(Connection::new(stream, Bytes::new()))),
+            sending: None,
+            broken: None,
+            keeps: true,
+            proper_case: config.http1.proper_case,
+            preserve_case: config.http1.preserve_case,
+        }
     }
 
-    /// Moves bytes of the running exchange, both ways.
+    /// Moves what remains of the request.
     pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.done {
-            self.done = Pin::new(&mut self.connection).poll(cx).is_ready();
+        let Some(sending) = self.sending.as_mut().filter(|_| self.broken.is_none()) else {
+            return;
+        };
+        match sending.poll(&self.connection, cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.sending = None,
+            Poll::Ready(Err(fault)) => {
+                self.keeps = false;
+                // The upstream may have said why it reads no more; a request that we break
+                // off has no answer.
+                if !matches!(fault, Fault::Io(_)) {
+                    self.connection.borrow_mut().fail();
+                }
+                self.broken = Some(fault);
+            }
         }
     }
 
     /// Whether it can carry a request: notices that the peer closed it meanwhile.
     pub fn is_ready(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.done && self.sender.is_ready()
+        let mut cx = Context::from_waker(Waker::noop());
+        self.keeps && self.sending.is_none() && self.connection.borrow_mut().is_quiet(&mut cx)
     }
 
     pub async fn send(
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, SendError> {
-        let mut response = pin!(self.sender.try_send_request(request));
-        let (connection, done) = (&mut self.connection, &mut self.done);
-        std::future::poll_fn(|cx| {
-            if !*done {
-                *done = Pin::new(&mut *connection).poll(cx).is_ready();
+        if !self.is_ready() {
+            return Err(SendError {
+                error: Error::Ended("the connection was closed".into()),
+                unsent: Some(Box::new(request)),
+            });
+        }
+        let (parts, body) = request.into_parts();
+        let method = parts.method.clone();
+        let encoder = {
+            let output = &mut self.connection.borrow_mut().output;
+            output.wrote = false;
+            encode::request(&parts, &body, self.proper_case, output.buffer())
+        };
+        self.keeps = !has_token(&parts.headers, CONNECTION, b"close");
+        self.sending = Some(Sending::new(body, encoder));
+        // Kept until a byte of the request is written.
+        let mut unsent = Some(parts);
+        let mut partial = Partial::new(self.preserve_case);
+        let mut interim = 0;
+        let received = poll_fn(|cx| {
+            let head = self.poll_answer(&mut partial, &mut interim, cx);
+            if self.connection.borrow().output.wrote {
+                unsent = None;
             }
-            match ready!(response.as_mut().poll(cx)) {
-                Ok(response) => Poll::Ready(Ok(response.map(Incoming::Http1))),
-                Err(error) => Poll::Ready(Err(error.into())),
+            head
+        });
+        match received.await.and_then(|head| self.begin(&method, head)) {
+            Ok(response) => Ok(response),
+            Err(fault) => {
+                self.keeps = false;
+                let body = self.sending.take().and_then(Sending::into_unsent);
+                let unsent = unsent.zip(body).map(|(parts, (mut body, first))| {
+                    if let Some(first) = first {
+                        body.unread(first);
+                    }
+                    Box::new(Request::from_parts(parts, body))
+                });
+                Err(SendError {
+                    error: fault.into(),
+                    unsent,
+                })
             }
-        })
-        .await
+        }
+    }
+
+    /// The head of the final answer, or of the first after which the protocol is another.
+    fn poll_answer(
+        &mut self,
+        partial: &mut Partial<StatusLine>,
+        interim: &mut u32,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Head<StatusLine>, Fault>> {
+        loop {
+            self.drive(cx);
+            let mut connection = self.connection.borrow_mut();
+            match self.broken.take() {
+                Some(Fault::Io(error)) if connection.output.wrote => {
+                    self.broken = Some(Fault::Io(error));
+                }
+                Some(fault) => return Poll::Ready(Err(fault)),
+                None => {}
+            }
+            let head = ready!(connection.poll_head(partial, LIMITS, cx))?.ok_or(Fault::Cut)?;
+            let status = head.start.status;
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Ok(head));
+            }
+            *interim += 1;
+            if *interim > MAX_INTERIM {
+                return Poll::Ready(Err(Fault::Syntax("too many interim answers")));
+            }
+            if status == StatusCode::CONTINUE
+                && let Some(sending) = &mut self.sending
+            {
+                sending.body().proceed();
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        method: &Method,
+        head: Head<StatusLine>,
+    ) -> Result<Response<Incoming>, Fault> {
+        let StatusLine { status, version } = head.start;
+        let body = head.framing.of_response(method, status, version)?;
+        let has = |token| has_token(&head.headers, CONNECTION, token);
+        // What follows a switch of protocols is no HTTP.
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS
+            || *method == Method::CONNECT && bodiless(method, status);
+        self.keeps &= !switches
+            && !body.is_until_close()
+            && !has(b"close")
+            && (version == Version::HTTP_11 || has(b"keep-alive"));
+        let body = Connection::begin_body(&self.connection, body, false);
+        let mut response = Response::new(Incoming::Http1(body));
+        *response.status_mut() = status;
+        *response.version_mut() = version;
+        *response.headers_mut() = head.headers;
+        if let Some(spelling) = head.spelling {
+            response.extensions_mut().insert(spelling);
+        }
+        Ok(response)
     }
 
     /// After a 101: the stream, and what the peer sent already.
-    pub fn into_upgraded(self) -> (Stream, Bytes) {
-        let parts = self.connection.into_parts();
-        let (stream, _) = parts.io.into_parts();
-        (stream, parts.read_buf)
+    pub fn into_upgraded(self) -> Option<(Stream, Bytes)> {
+        let connection = Rc::into_inner(self.connection)?;
+        Some(connection.into_inner().into_parts())
     }
 }

@@ -1,12 +1,30 @@
-//! HTTP/1.0 and 1.1, on hyper.
+//! HTTP/1.0 and 1.1.
+//!
+//! [`Input`] -> [`head`], [`decode`] receive; [`encode`] -> [`output`] send; none of them
+//! waits for anything. A [`Connection`] reads and writes for them: who runs it ([`serve`],
+//! [`Http1Client`]) shares it with the body that is being received ([`Incoming`]), and
+//! [`sending`] moves a body out of it.
 
 mod client;
+mod connection;
+mod date;
+mod decode;
+mod encode;
+mod fault;
 mod framing;
+mod head;
+mod incoming;
+mod input;
+mod output;
+mod sending;
 mod server;
+mod spelling;
 
 pub(crate) use client::Http1Client;
-pub(super) use framing::Watch;
+pub(crate) use incoming::Incoming;
 pub(super) use server::serve;
 
-/// The body of a received message.
-pub(crate) type Incoming = hyper::body::Incoming;
+use connection::Connection;
+use decode::{Decoded, Decoder};
+use fault::Fault;
+use input::Input;

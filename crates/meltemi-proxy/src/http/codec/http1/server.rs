@@ -1,21 +1,40 @@
-//! HTTP/1 of clients.
+//! HTTP/1 of clients: one request after the other, however many come at once.
 
-use super::Watch;
-use crate::http::codec::server::answer;
-use crate::http::codec::timers::{Event, Timers};
-use crate::http::codec::{Error, Incoming, Io};
+use super::encode::{self, Asked};
+use super::head::{Head, Limits, Partial, RequestLine};
+use super::sending::Sending;
+use super::{Connection, Fault};
+use crate::http::body::ResponseBody;
+use crate::http::codec::Incoming;
+use crate::http::codec::timers::{Event, HeadClock, Timers};
 use crate::http::downstream::Downstream;
-use crate::http::{refused, upgrade};
+use crate::http::head::has_token;
+use crate::http::{exchange, refused, upgrade};
 use crate::net::Stream;
 use crate::telemetry::Protocol;
 use crate::worker::DrainSignal;
 use bytes::Bytes;
-use http::Request;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use std::pin::Pin;
+use http::header::{CONNECTION, EXPECT};
+use http::{Method, Request, Response, StatusCode, Version};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
-use tokio::io::AsyncWriteExt;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long a client may take to read its last answer and close (Envoy's
+/// `delayed_close_timeout`).
+const CLOSING: Duration = Duration::from_secs(1);
+
+struct Server {
+    connection: Rc<RefCell<Connection>>,
+    downstream: Rc<Downstream>,
+    limits: Limits,
+    clock: HeadClock,
+    /// The connection ends with the exchange that runs.
+    closing: Cell<bool>,
+}
 
 pub(crate) async fn serve(
     stream: Stream,
@@ -23,62 +42,223 @@ pub(crate) async fn serve(
     downstream: Rc<Downstream>,
     drain: DrainSignal,
 ) {
-    let manager = downstream.manager.clone();
     downstream.stats.cx_http1_total.inc();
-    let watch = Rc::new(Watch::default());
-    let mut builder = http1::Builder::new();
-    builder
-        .keep_alive(true)
-        .max_headers(manager.max_request_header_count as usize)
-        .max_header_size(manager.max_request_headers as usize)
-        .max_buf_size((manager.max_request_headers as usize).max(8192) + 64 * 1024)
-        .title_case_headers(manager.http1.proper_case)
-        .preserve_header_case(manager.http1.preserve_case);
-    let service = service_fn(|request: Request<super::Incoming>| {
-        let downstream = downstream.clone();
-        let protocol = match request.version() {
-            http::Version::HTTP_10 => Protocol::Http10,
-            _ => Protocol::Http11,
-        };
-        Box::pin(answer(downstream, protocol, request.map(Incoming::Http1)))
-    });
-    let io = Io::with_prefix(stream, read).watched(watch.clone());
-    let mut connection = builder.serve_connection(io, service);
-    let mut timers = Timers::new(&downstream);
-    let result = loop {
-        let event = timers
-            .next(&drain, Some(&watch), |cx| {
-                Pin::new(&mut connection).poll(cx).map_err(Error::from)
-            })
-            .await;
-        match event {
-            Event::Ended(result) => break result,
-            Event::Drain => downstream.draining.set(true),
-            Event::HeadBegan => {}
-            Event::Timer => {
-                if timers.head_is_late(&watch) {
-                    let (mut stream, _) = connection.into_parts().io.into_parts();
-                    let answer = refused::head_timeout(&downstream);
-                    // The connection ends either way.
-                    let _ = stream.write_all(&answer).await;
-                    let _ = stream.shutdown().await;
-                    return;
-                }
-                if timers.connection_is_over() {
-                    Pin::new(&mut connection).graceful_shutdown();
+    let server = Server {
+        connection: Rc::new(RefCell::new(Connection::new(stream, read))),
+        limits: Limits {
+            bytes: downstream.manager.max_request_headers as usize,
+            lines: downstream.manager.max_request_header_count as usize,
+        },
+        clock: HeadClock::default(),
+        closing: Cell::new(false),
+        downstream,
+    };
+    let ended = server.run_timed(&drain).await;
+    let Server {
+        connection,
+        downstream,
+        ..
+    } = server;
+    let refusal = match ended {
+        Ok(Ended::Upgraded) => {
+            let upgraded = downstream.upgrade.take();
+            // Nobody else holds it: a request to upgrade has no body.
+            if let (Some(upgraded), Some(connection)) = (upgraded, Rc::into_inner(connection)) {
+                let (stream, read) = connection.into_inner().into_parts();
+                upgrade::relay(stream, read, upgraded, &downstream, &drain).await;
+            }
+            return;
+        }
+        Ok(Ended::HeadLate) => Some(refused::head_timeout(&downstream)),
+        Ok(Ended::Done) => None,
+        Err(fault) => fault.status_line().map(|status| {
+            let framing = fault.framing();
+            refused::codec_error(&downstream, &fault.into(), framing);
+            format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into()
+        }),
+    };
+    close(&connection, refusal).await;
+}
+
+/// Says the last word and closes. A client whose bytes were not all read gets time to read
+/// it: a socket that closes over unread bytes resets the connection, and with it what is on
+/// its way.
+async fn close(connection: &RefCell<Connection>, last: Option<Vec<u8>>) {
+    let lingers = {
+        let mut connection = connection.borrow_mut();
+        if let Some(last) = &last
+            && connection.output.has_room()
+        {
+            connection.output.buffer().extend_from_slice(last);
+        }
+        last.is_some() || !connection.body_has_ended()
+    };
+    let closing = async {
+        let shut = poll_fn(|cx| connection.borrow_mut().poll_shutdown(cx)).await;
+        if lingers && shut.is_ok() {
+            poll_fn(|cx| connection.borrow_mut().poll_ignore(cx)).await;
+        }
+    };
+    // The connection ends either way.
+    let _ = tokio::time::timeout(CLOSING, closing).await;
+}
+
+/// Why no further request is served.
+enum Ended {
+    Done,
+    Upgraded,
+    HeadLate,
+}
+
+impl Server {
+    async fn run_timed(&self, drain: &DrainSignal) -> Result<Ended, Fault> {
+        let mut timers = Timers::new(&self.downstream);
+        let mut running = pin!(self.run());
+        loop {
+            let event = timers.next(drain, Some(&self.clock), |cx| running.as_mut().poll(cx));
+            match event.await {
+                Event::Ended(result) => return result,
+                Event::Drain => self.downstream.draining.set(true),
+                Event::HeadBegan => {}
+                Event::Timer => {
+                    if timers.head_is_late(&self.clock) {
+                        return Ok(Ended::HeadLate);
+                    }
+                    if timers.connection_is_over() {
+                        self.closing.set(true);
+                    }
                 }
             }
         }
-    };
-    if let Some(upgraded) = downstream.upgrade.take() {
-        let parts = connection.into_parts();
-        let (stream, _) = parts.io.into_parts();
-        upgrade::relay(stream, parts.read_buf, upgraded, &downstream, &drain).await;
-        return;
     }
-    if let Err(error) = result
-        && error.is_malformed()
-    {
-        refused::codec_error(&downstream, &error, watch.refused());
+
+    /// Receives, has answered and sends, until the connection shall not go on.
+    async fn run(&self) -> Result<Ended, Fault> {
+        let keeps_spelling = self.downstream.manager.http1.preserve_case;
+        let mut partial = Partial::new(keeps_spelling);
+        loop {
+            let head = poll_fn(|cx| self.poll_head(&mut partial, cx)).await?;
+            let Some(head) = head else {
+                return Ok(Ended::Done);
+            };
+            let (request, asked) = self.begin(head)?;
+            let response = self.exchange(request).await?;
+            let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let keeps = self.answer(response, asked).await?;
+            if switches {
+                return Ok(Ended::Upgraded);
+            }
+            if !keeps {
+                return Ok(Ended::Done);
+            }
+        }
+    }
+
+    fn poll_head(
+        &self,
+        partial: &mut Partial<RequestLine>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Head<RequestLine>>, Fault>> {
+        let mut connection = self.connection.borrow_mut();
+        if self.closing.get() && !partial.has_begun() && connection.input.is_empty() {
+            return Poll::Ready(Ok(None));
+        }
+        let polled = connection.poll_head(partial, self.limits, cx);
+        let incomplete = partial.has_begun() || !connection.input.is_empty();
+        self.clock.set(polled.is_pending() && incomplete);
+        polled
+    }
+
+    fn begin(&self, head: Head<RequestLine>) -> Result<(Request<Incoming>, Asked), Fault> {
+        let RequestLine {
+            method,
+            target,
+            version,
+        } = head.start;
+        let has = |token| has_token(&head.headers, CONNECTION, token);
+        let http10 = version == Version::HTTP_10;
+        let asked = Asked {
+            head: method == Method::HEAD,
+            connect: method == Method::CONNECT,
+            http10,
+            keeps: !has(b"close") && (!http10 || has(b"keep-alive")),
+        };
+        let body = head.framing.of_request(version)?;
+        if body.is_chunked() {
+            // What came with the head is looked at before any of it is forwarded.
+            body.check(&self.connection.borrow().input)?;
+        }
+        let expects = head.headers.get(EXPECT);
+        let owes_continue = !http10
+            && expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let body = Connection::begin_body(&self.connection, body, owes_continue);
+        let mut request = Request::new(Incoming::Http1(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = target;
+        *request.version_mut() = version;
+        *request.headers_mut() = head.headers;
+        if let Some(spelling) = head.spelling {
+            request.extensions_mut().insert(spelling);
+        }
+        Ok((request, asked))
+    }
+
+    /// Has the request answered, as long as the client is there. The exchange's future is
+    /// large and in a box: it is gone while the connection is idle.
+    async fn exchange(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Fault> {
+        let protocol = match request.version() {
+            Version::HTTP_10 => Protocol::Http10,
+            _ => Protocol::Http11,
+        };
+        let mut exchange = Box::pin(exchange::run(self.downstream.clone(), protocol, request));
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(Ok(response));
+            }
+            self.poll_gone(cx).map(Err)
+        })
+        .await
+    }
+
+    /// Notices that the client went away; sends what is left of a 100 (Continue).
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Fault> {
+        let mut connection = self.connection.borrow_mut();
+        match connection.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(error.into()),
+            _ => connection.poll_gone(cx),
+        }
+    }
+
+    /// Sends the answer; whether the connection goes on.
+    async fn answer(&self, response: Response<ResponseBody>, asked: Asked) -> Result<bool, Fault> {
+        let (parts, body) = response.into_parts();
+        let mut keeps =
+            asked.keeps && !self.closing.get() && !has_token(&parts.headers, CONNECTION, b"close");
+        // The request's body may still be on its way up. If nobody wants it, its rest decides
+        // whether the connection can go on.
+        if keeps && Rc::strong_count(&self.connection) == 1 {
+            keeps = poll_fn(|cx| Poll::Ready(self.connection.borrow_mut().discard_body(cx))).await;
+        }
+        let encoder = {
+            let output = &mut self.connection.borrow_mut().output;
+            let proper = self.downstream.manager.http1.proper_case;
+            encode::response(&parts, &body, asked, keeps, proper, output.buffer())
+        };
+        drop(parts);
+        let until_close = encoder.is_until_close();
+        let mut sending = Sending::new(body, encoder);
+        let sent = poll_fn(|cx| match sending.poll(&self.connection, cx) {
+            Poll::Pending => self.poll_gone(cx).map(Err),
+            sent => sent,
+        })
+        .await;
+        if sent.is_err() && until_close {
+            self.connection.borrow().reset_on_close();
+        }
+        sent?;
+        drop(sending);
+        Ok(keeps && !until_close && {
+            poll_fn(|cx| Poll::Ready(self.connection.borrow_mut().discard_body(cx))).await
+        })
     }
 }

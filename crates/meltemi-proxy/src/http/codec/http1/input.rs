@@ -1,0 +1,111 @@
+//! Bytes that were read and are not used yet.
+
+use super::Fault;
+use bytes::{Buf, Bytes, BytesMut};
+
+/// The bytes of one read, and the line that its predecessor cut. Lines and data are taken off
+/// as parts of the same allocation.
+#[derive(Clone, Default)]
+pub(super) struct Input {
+    bytes: Bytes,
+    cut: BytesMut,
+}
+
+impl Input {
+    pub fn new(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            cut: BytesMut::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.cut.is_empty()
+    }
+
+    /// Takes the bytes of a read; those of the one before are used up.
+    pub fn put(&mut self, bytes: Bytes) {
+        debug_assert!(self.bytes.is_empty(), "bytes would be lost");
+        self.bytes = bytes;
+    }
+
+    /// A line with its line feed; `None` until more bytes are there. A line of more than
+    /// `limit` bytes is too large.
+    pub fn line(&mut self, limit: usize) -> Result<Option<Bytes>, Fault> {
+        let room = limit.saturating_sub(self.cut.len());
+        let window = &self.bytes[..self.bytes.len().min(room)];
+        let Some(end) = memchr::memchr(b'\n', window) else {
+            if window.len() == room {
+                return Err(Fault::TooLarge);
+            }
+            self.cut.extend_from_slice(&self.bytes);
+            self.bytes = Bytes::new();
+            return Ok(None);
+        };
+        let line = self.bytes.split_to(end + 1);
+        if self.cut.is_empty() {
+            return Ok(Some(line));
+        }
+        let mut whole = std::mem::take(&mut self.cut);
+        whole.extend_from_slice(&line);
+        Ok(Some(whole.freeze()))
+    }
+
+    /// The first byte of a line that is cut.
+    pub fn cut_line(&self) -> Option<u8> {
+        self.cut.first().copied()
+    }
+
+    /// What is there of data, at most `most` bytes.
+    pub fn data(&mut self, most: u64) -> Bytes {
+        let length = usize::try_from(most).map_or(self.bytes.len(), |n| n.min(self.bytes.len()));
+        self.bytes.split_to(length)
+    }
+
+    /// Takes these bytes off if they are next.
+    pub fn skip(&mut self, expected: &[u8]) -> bool {
+        let found = self.cut.is_empty() && self.bytes.starts_with(expected);
+        if found {
+            self.bytes.advance(expected.len());
+        }
+        found
+    }
+
+    /// All that is left.
+    pub fn into_rest(mut self) -> Bytes {
+        if self.cut.is_empty() {
+            return self.bytes;
+        }
+        self.cut.extend_from_slice(&self.bytes);
+        self.cut.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_found_across_reads_and_bounded() {
+        let mut input = Input::new(Bytes::from_static(b"one\r\ntw"));
+        assert_eq!(input.line(5).unwrap().unwrap(), "one\r\n");
+        assert_eq!(input.line(5).unwrap(), None);
+        assert!(!input.is_empty());
+        input.put(Bytes::from_static(b"o\r\nrest"));
+        assert_eq!(input.line(5).unwrap().unwrap(), "two\r\n");
+        assert_eq!(input.data(2), "re");
+        assert!(!input.skip(b"x") && input.skip(b"st"));
+        assert!(input.is_empty());
+        input.put(Bytes::from_static(b"12345"));
+        assert!(matches!(input.line(5), Err(Fault::TooLarge)));
+        // Also when the line comes byte by byte.
+        let mut input = Input::default();
+        for _ in 0..4 {
+            input.put(Bytes::from_static(b"x"));
+            assert_eq!(input.line(5).unwrap(), None);
+        }
+        input.put(Bytes::from_static(b"x"));
+        assert!(matches!(input.line(5), Err(Fault::TooLarge)));
+        assert_eq!(input.into_rest(), "xxxxx");
+    }
+}
