@@ -6,6 +6,7 @@ mod dynamic;
 mod framing;
 mod headers;
 mod lifecycle;
+mod messages;
 mod mutual_tls;
 mod options;
 mod protocols;

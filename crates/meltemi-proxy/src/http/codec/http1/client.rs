@@ -193,3 +193,7 @@ impl Http1Client {
         Some(connection.into_inner().into_parts())
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -19,6 +19,8 @@ mod output;
 mod sending;
 mod server;
 mod spelling;
+#[cfg(any(test, fuzzing))]
+pub mod transcript;
 
 pub(crate) use client::Http1Client;
 pub(crate) use incoming::Incoming;
