@@ -42,6 +42,8 @@ mod timeouts;
 mod upgrade;
 mod upload;
 
+#[cfg(fuzzing)]
+pub use codec::transcript;
 pub(crate) use offline::{Routed, route};
 pub use routing::Mismatch;
 

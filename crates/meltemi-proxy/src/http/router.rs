@@ -431,7 +431,7 @@ fn finish(
     }
     respond_headers(exchange, &mut headers, matched, chosen);
     if refused_upgrade {
-        // The framing check cannot tell what the client sent behind such a request.
+        // What a client sends behind such a request may be no HTTP.
         exchange.close();
     }
     let http1 = exchange.upstream_http1();

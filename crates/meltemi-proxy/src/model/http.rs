@@ -71,8 +71,7 @@ pub struct Http1Options {
     pub accept_http_10: bool,
     pub default_host_for_http_10: Option<Box<str>>,
     pub allow_absolute_url: bool,
-    /// Trailers pass, both ways. Without it they end here, as in Envoy. An answer's trailers
-    /// are sent to HTTP/1.1 clients only when its `Trailer` header announced them.
+    /// Trailers pass, both ways. Without it they end here, as in Envoy.
     pub enable_trailers: bool,
     /// Header names of requests keep the client's spelling on HTTP/1.1 upstream
     /// (`stateful preserve_case`).

@@ -108,7 +108,7 @@ fn grpc_trailers_pass_and_failures_become_a_status() {
 }
 
 #[test]
-fn http1_trailers_pass_when_announced() {
+fn http1_trailers_pass() {
     run(async {
         let upstream = Upstream::http1(|_| async {
             let body = frames(vec![

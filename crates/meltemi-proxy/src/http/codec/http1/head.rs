@@ -224,9 +224,11 @@ impl Start for StatusLine {
             Some(b"HTTP/1.0 ") => Version::HTTP_10,
             _ => return Err(Fault::Syntax("no version of HTTP/1")),
         };
+        let reason = line.get(12..).unwrap_or_default();
+        let readable = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
         let status = line
             .get(9..12)
-            .filter(|_| matches!(line.get(12), None | Some(b' ')))
+            .filter(|_| matches!(reason.first(), None | Some(b' ')) && reason.iter().all(readable))
             .and_then(|code| StatusCode::from_bytes(code).ok())
             .ok_or(Fault::Syntax("invalid status"))?;
         Ok(Self { status, version })

@@ -32,11 +32,10 @@ impl Style<'_> {
         } else if self.proper {
             let mut starts = true;
             out.extend(name.as_str().bytes().map(|byte| {
-                let byte = match std::mem::replace(&mut starts, !byte.is_ascii_alphanumeric()) {
+                match std::mem::replace(&mut starts, !byte.is_ascii_alphanumeric()) {
                     true => byte.to_ascii_uppercase(),
                     false => byte,
-                };
-                byte
+                }
             }));
         } else {
             out.extend_from_slice(name.as_str().as_bytes());
