@@ -95,12 +95,16 @@ struct Peer {
     pieces: std::collections::VecDeque<Vec<u8>>,
     /// It has to be asked first.
     waits: bool,
+    /// It closes behind the last piece.
+    ends: bool,
 }
 
 impl Peer {
-    fn new(pieces: &[&[u8]], waits: bool) -> Self {
+    /// A client that stays until it is answered, or an upstream that answers and closes.
+    fn new(pieces: &[&[u8]], upstream: bool) -> Self {
         Self {
-            waits,
+            waits: upstream,
+            ends: upstream,
             pieces: pieces.iter().map(|piece| piece.to_vec()).collect(),
         }
     }
@@ -121,6 +125,8 @@ impl hyper::rt::Read for Peer {
             if !rest.is_empty() {
                 self.pieces.push_front(rest);
             }
+        } else if !self.ends {
+            return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }
@@ -149,7 +155,7 @@ impl hyper::rt::Write for Peer {
 fn finish<F: Future>(future: F, pieces: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..pieces + 1000 {
+    for _ in 0..pieces + 100 {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return Some(output);
         }

@@ -46,11 +46,15 @@ async fn raw_upstream(
 }
 
 async fn proxy_to(address: SocketAddr) -> Proxy {
+    proxy_with(manager(routes(vec![any(to(0))])), address).await
+}
+
+async fn proxy_with(manager: HttpManager, address: SocketAddr) -> Proxy {
     let cluster = Cluster {
         endpoints: Arc::new(endpoints(vec![endpoint(address)])),
         ..Arc::into_inner(cluster(cluster_config("b"), &[])).unwrap()
     };
-    Proxy::start(manager(routes(vec![any(to(0))])), vec![Arc::new(cluster)]).await
+    Proxy::start(manager, vec![Arc::new(cluster)]).await
 }
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -298,13 +302,9 @@ fn a_body_without_a_length_lasts_until_the_end_for_old_clients() {
     run(async {
         let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
         let (address, _) = raw_upstream(answer, false).await;
-        let cluster = Cluster {
-            endpoints: Arc::new(endpoints(vec![endpoint(address)])),
-            ..Arc::into_inner(cluster(cluster_config("b"), &[])).unwrap()
-        };
         let mut manager = manager(routes(vec![any(to(0))]));
         manager.http1.accept_http_10 = true;
-        let proxy = Proxy::start(manager, vec![Arc::new(cluster)]).await;
+        let proxy = proxy_with(manager, address).await;
         let got = proxy
             .raw(b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n")
             .await;
@@ -313,5 +313,24 @@ fn a_body_without_a_length_lasts_until_the_end_for_old_clients() {
             got.contains("connection: close\r\n") && got.ends_with("\r\n\r\nok"),
             "{got}"
         );
+    });
+}
+
+#[test]
+fn an_old_client_is_not_told_that_half_an_answer_is_all_of_it() {
+    run(async {
+        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+        let (address, _) = raw_upstream(answer, true).await;
+        let mut manager = manager(routes(vec![any(to(0))]));
+        manager.http1.accept_http_10 = true;
+        let proxy = proxy_with(manager, address).await;
+        let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut got = Vec::new();
+        let end = stream.read_to_end(&mut got).await;
+        assert!(end.is_err(), "{:?}", String::from_utf8_lossy(&got));
     });
 }

@@ -71,11 +71,17 @@ pub(crate) async fn serve(
         }
         Ok(Ended::HeadLate) => Some(refused::head_timeout(&downstream)),
         Ok(Ended::Done) => None,
-        Err(fault) => fault.status_line().map(|status| {
+        Err(fault) => {
+            // Who went away, or must see that its answer is incomplete, gets no orderly end.
+            let Some(status) = fault.status_line() else {
+                return;
+            };
             let framing = fault.framing();
             refused::codec_error(&downstream, &fault.into(), framing);
-            format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into()
-        }),
+            let head =
+                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            Some(head.into())
+        }
     };
     close(&connection, refusal).await;
 }
