@@ -211,8 +211,9 @@ fn size(line: &[u8]) -> Result<(u64, usize), Fault> {
         .iter()
         .take_while(|byte| byte.is_ascii_hexdigit())
         .count();
-    let rest = line[digits..].trim_ascii_start();
-    if digits == 0 || digits > 16 || !matches!(rest.first(), None | Some(b';')) {
+    let mut rest = line[digits..].iter();
+    let next = rest.find(|byte| !matches!(byte, b' ' | b'\t'));
+    if digits == 0 || digits > 16 || !matches!(next, None | Some(b';')) {
         return Err(INVALID);
     }
     let text = std::str::from_utf8(&line[..digits]).map_err(|_| INVALID)?;

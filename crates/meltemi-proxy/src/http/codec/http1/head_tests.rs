@@ -120,6 +120,7 @@ fn smuggling_is_refused() {
         (format!("{CHUNKED}\r\n+5\r\n"), "invalid chunk size"),
         (format!("{CHUNKED}\r\n\r\n"), "invalid chunk size"),
         (format!("{CHUNKED}\r\n5 5\r\n"), "invalid chunk size"),
+        (format!("{CHUNKED}\r\n5 \u{c}\r\n"), "invalid chunk size"),
         (
             format!("{CHUNKED}\r\n11111111111111111\r\n"),
             "invalid chunk size",
