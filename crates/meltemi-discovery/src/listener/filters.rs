@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::extensions::filters::http::grpc_stats::v3 as grpc_st
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
 use envoy_types::pb::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
+use envoy_types::pb::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
 use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use prost::{Message, Name};
 use serde_json::json;
@@ -150,6 +151,14 @@ pub fn original_destination() -> listener::ListenerFilter {
     listener_filter(
         "envoy.filters.listener.original_dst",
         &OriginalDst::default(),
+    )
+}
+
+/// A load balancer in front says who its client is.
+pub fn proxy_protocol() -> listener::ListenerFilter {
+    listener_filter(
+        "envoy.filters.listener.proxy_protocol",
+        &ProxyProtocol::default(),
     )
 }
 

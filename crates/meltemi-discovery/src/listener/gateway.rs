@@ -104,17 +104,19 @@ fn write(
         _ => gateway.bind.clone(),
     };
     let (address, additional_addresses) = super::addresses(proxy, &bind, gateway.port);
+    let balanced = mesh
+        .topology()
+        .is_some_and(|topology| topology.proxy_protocol.is_some());
+    let mut listener_filters = Vec::new();
+    listener_filters.extend(balanced.then(filters::proxy_protocol));
+    listener_filters.extend(needs_sni.then(filters::tls_inspector));
     Some(listener::Listener {
         name: names::listener(&gateway.bind, gateway.port),
         address: Some(address),
         additional_addresses,
         access_log: access_log::listener(&mesh.config),
         filter_chains: chains,
-        listener_filters: if needs_sni {
-            vec![filters::tls_inspector()]
-        } else {
-            Vec::new()
-        },
+        listener_filters,
         max_connections_to_accept_per_socket_event: pb::u32v(1),
         traffic_direction: core::TrafficDirection::Outbound as i32,
         ..Default::default()

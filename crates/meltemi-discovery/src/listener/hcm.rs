@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::r#type::metadata::v3::{
     MetadataKey, MetadataKind, metadata_key, metadata_kind,
 };
 use envoy_types::pb::envoy::r#type::tracing::v3::{CustomTag, custom_tag};
-use meltemi_api::mesh::PathNormalizationType;
+use meltemi_api::mesh::{ForwardClientCertDetails, PathNormalizationType};
 
 use super::access_log;
 use super::filters::{self, Side};
@@ -82,9 +82,11 @@ pub fn filter(
         }
         Side::Gateway => {
             manager.server_name = "istio-envoy".to_owned();
-            manager.xff_num_trusted_hops = mesh.trusted_hops;
-            manager.forward_client_cert_details =
-                parts::ForwardClientCertDetails::SanitizeSet as i32;
+            let topology = mesh.topology();
+            manager.xff_num_trusted_hops =
+                topology.map_or(0, |topology| topology.num_trusted_proxies);
+            let details = topology.map(|topology| topology.forward_client_cert_details);
+            manager.forward_client_cert_details = client_certificate(details) as i32;
             manager.set_current_client_cert_details = Some(certificate_details(true));
             manager.http_protocol_options = Some(Default::default());
         }
@@ -97,6 +99,23 @@ fn parts_rds(name: String) -> hcm::http_connection_manager::RouteSpecifier {
         config_source: Some(pb::ads()),
         route_config_name: name,
     })
+}
+
+/// What becomes of `x-forwarded-client-cert` at a gateway.
+fn client_certificate(
+    details: Option<ForwardClientCertDetails>,
+) -> parts::ForwardClientCertDetails {
+    use parts::ForwardClientCertDetails as Envoy;
+    match details {
+        None
+        | Some(ForwardClientCertDetails::Undefined | ForwardClientCertDetails::SanitizeSet) => {
+            Envoy::SanitizeSet
+        }
+        Some(ForwardClientCertDetails::Sanitize) => Envoy::Sanitize,
+        Some(ForwardClientCertDetails::ForwardOnly) => Envoy::ForwardOnly,
+        Some(ForwardClientCertDetails::AppendForward) => Envoy::AppendForward,
+        Some(ForwardClientCertDetails::AlwaysForwardOnly) => Envoy::AlwaysForwardOnly,
+    }
 }
 
 /// What of a client's certificate is told to the application.

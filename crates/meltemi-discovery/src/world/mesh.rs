@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_api::ObjectKey;
-use meltemi_api::mesh::{InboundTrafficPolicyMode, MeshConfig, MeshOutboundTrafficPolicyMode};
+use meltemi_api::mesh::{
+    InboundTrafficPolicyMode, MeshConfig, MeshOutboundTrafficPolicyMode, Topology,
+};
 use meltemi_api::networking::{ClientTlsSettings, H2UpgradePolicy, TcpKeepalive};
 
 use crate::issue::Issues;
@@ -42,8 +44,6 @@ pub struct Mesh {
     pub tracing: bool,
     /// Percent of requests traced.
     pub trace_sampling: f64,
-    /// Proxies in front of the gateways that set `x-forwarded-for`.
-    pub trusted_hops: u32,
 }
 
 impl Mesh {
@@ -88,9 +88,6 @@ impl Mesh {
             inbound_port: port(config.proxy_inbound_listen_port, 15006),
             tracing: config.enable_tracing.unwrap_or(true),
             trace_sampling: tracing.and_then(|tracing| tracing.sampling).unwrap_or(1.0),
-            trusted_hops: defaults
-                .and_then(|defaults| defaults.gateway_topology.as_ref())
-                .map_or(0, |topology| topology.num_trusted_proxies),
             config,
         }
     }
@@ -103,6 +100,15 @@ impl Mesh {
             .or_else(|| given(&self.config.ingress_service).filter(|name| name != INGRESS_SERVICE))
             .unwrap_or_else(|| "ingressgateway".to_owned());
         [("istio".to_owned(), value)].into()
+    }
+
+    /// What is in front of the gateways (Istio MeshConfig: `defaultConfig.gatewayTopology`).
+    pub fn topology(&self) -> Option<&Topology> {
+        self.config
+            .default_config
+            .as_ref()?
+            .gateway_topology
+            .as_ref()
     }
 
     /// TLS to hosts that no service has.

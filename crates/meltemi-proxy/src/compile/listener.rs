@@ -9,7 +9,8 @@ use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
 use super::{access_log, chain, pb};
 use crate::model::{
-    ChainMatch, ChainTable, Direction, InspectorPorts, Listener, ServerName, SourceType, Transport,
+    ChainMatch, ChainTable, Direction, InspectorPorts, Listener, ProxyProtocol, ServerName,
+    SourceType, Transport,
 };
 use pb::listener as proto;
 use prost::Name;
@@ -128,6 +129,7 @@ pub fn listener(value: proto::Listener, hash: u64, cx: &mut Cx<'_>) -> Result<Li
         direction,
         hand_off: bool_or(use_original_dst, false),
         original_dst: false,
+        proxy_protocol: None,
         tls_inspector: None,
         http_inspector: None,
         inspect_timeout: timeout(listener_filters_timeout, Some(INSPECT_TIMEOUT))
@@ -197,6 +199,24 @@ fn listener_filter(
         listener.tls_inspector = Some(disabled);
     } else if kind == inspectors::http_inspector::v3::HttpInspector::full_name() {
         listener.http_inspector = Some(disabled);
+    } else if kind == inspectors::proxy_protocol::v3::ProxyProtocol::full_name() {
+        let inspectors::proxy_protocol::v3::ProxyProtocol {
+            rules,
+            allow_requests_without_proxy_protocol,
+            pass_through_tlvs,
+            disallowed_versions,
+            tlv_location,
+            stat_prefix,
+        } = typed.decode().at("typed_config")?;
+        refuse!(rules, pass_through_tlvs, disallowed_versions);
+        // It says where what `rules` take goes.
+        harmless!(tlv_location, stat_prefix);
+        if !disabled.disabled.is_empty() {
+            return Err(Error::unsupported("filter_disabled"));
+        }
+        listener.proxy_protocol = Some(ProxyProtocol {
+            optional: allow_requests_without_proxy_protocol,
+        });
     } else if kind == inspectors::original_dst::v3::OriginalDst::full_name() {
         if !disabled.disabled.is_empty() {
             return Err(Error::unsupported("filter_disabled"));

@@ -14,6 +14,7 @@ use crate::net::{Socket, Stream};
 use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
 use crate::worker::{DrainSignal, ListenerStates, Worker, next_connection_id};
 use crate::{http, tcp, tls};
+use inspect::proxy_protocol::Ends;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,6 +55,18 @@ pub async fn serve(
     stats.active.inc();
     let _active = stats::Active(stats);
 
+    let Some((stream, source, destination)) = announced(
+        stream,
+        (source, destination),
+        &listener,
+        &worker,
+        stats,
+        &state.drain(),
+    )
+    .await
+    else {
+        return;
+    };
     let wanted = inspect::Wanted {
         tls: enabled(listener.tls_inspector.as_ref(), destination),
         http: enabled(listener.http_inspector.as_ref(), destination),
@@ -130,6 +143,51 @@ fn enabled(inspector: Option<&crate::model::InspectorPorts>, destination: Socket
     inspector.is_some_and(|ports| ports.enabled(destination.port()))
 }
 
+/// Whom a load balancer in front says the connection is from, and where it went. `None` when
+/// the connection is to be closed.
+async fn announced(
+    mut stream: TcpStream,
+    ends: Ends,
+    listener: &Listener,
+    worker: &Worker,
+    stats: ListenerStats,
+    drain: &DrainSignal,
+) -> Option<(TcpStream, SocketAddr, SocketAddr)> {
+    let Some(filter) = listener.proxy_protocol else {
+        return Some((stream, ends.0, ends.1));
+    };
+    let header = inspect::take_proxy_header(&mut stream, filter, &worker.buffers);
+    let told = tokio::select! {
+        result = header => match result {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::debug!(listener = %listener.name, peer = %ends.0, %error, "no connection without the PROXY protocol");
+                stats.proxy_header_errors.inc();
+                return None;
+            }
+        },
+        () = limit(listener) => {
+            stats.inspection_timeouts.inc();
+            if !listener.continue_on_inspect_timeout {
+                return None;
+            }
+            stream = inspect::give_up(stream).ok()?;
+            None
+        }
+        () = drain.expired() => return None,
+    };
+    let (source, destination) = told.unwrap_or(ends);
+    Some((stream, source, destination))
+}
+
+/// The end of the time that listener filters have.
+async fn limit(listener: &Listener) {
+    match listener.inspect_timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// `None` when the connection is to be closed.
 async fn inspected(
     stream: TcpStream,
@@ -143,12 +201,6 @@ async fn inspected(
         return Some((stream, inspect::Outcome::default()));
     }
     let inspection = inspect::inspect(&stream, wanted, &worker.buffers);
-    let limit = async {
-        match listener.inspect_timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         result = inspection => match result {
             Ok(outcome) => Some((stream, outcome)),
@@ -159,7 +211,7 @@ async fn inspected(
             }
         },
         // A server that speaks first gets its silent client.
-        () = limit => {
+        () = limit(listener) => {
             stats.inspection_timeouts.inc();
             if !listener.continue_on_inspect_timeout {
                 return None;

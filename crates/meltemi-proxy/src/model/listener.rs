@@ -51,6 +51,8 @@ pub struct Listener {
     pub hand_off: bool,
     /// The original-destination listener filter: recover the address before redirection.
     pub original_dst: bool,
+    /// The header of a load balancer in front is read first.
+    pub proxy_protocol: Option<ProxyProtocol>,
     pub tls_inspector: Option<InspectorPorts>,
     pub http_inspector: Option<InspectorPorts>,
     /// `listener_filters_timeout`; `None` waits without bound (Envoy: 0).
@@ -64,6 +66,13 @@ pub struct Listener {
     pub access_logs: Box<[AccessLog]>,
     /// Hash of the source protobuf: tells whether an update changed this listener.
     pub hash: u64,
+}
+
+/// Envoy's `envoy.filters.listener.proxy_protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Connections without a header pass, too.
+    pub optional: bool,
 }
 
 /// Ports on which an inspector does not run (`filter_disabled` destination-port ranges).

@@ -120,6 +120,7 @@ pub fn listener(name: &str, address: SocketAddr, chains: ChainTable) -> Arc<List
         direction: Direction::Unspecified,
         hand_off: false,
         original_dst: false,
+        proxy_protocol: None,
         tls_inspector: None,
         http_inspector: None,
         inspect_timeout: None,

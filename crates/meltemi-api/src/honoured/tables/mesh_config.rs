@@ -12,7 +12,7 @@ pub(super) const TABLE: Table = Table {
         "spec.accessLogFile",
         "spec.accessLogFormat",
         "spec.connectTimeout",
-        "spec.defaultConfig.gatewayTopology.numTrustedProxies",
+        "spec.defaultConfig.gatewayTopology",
         "spec.defaultDestinationRuleExportTo",
         "spec.defaultHttpRetryPolicy",
         "spec.defaultServiceExportTo",

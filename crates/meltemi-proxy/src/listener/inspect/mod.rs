@@ -3,8 +3,9 @@
 
 mod http;
 mod peek;
+pub mod proxy_protocol;
 mod tls;
 
 pub use self::http::{HttpVerdict, http};
 pub use self::tls::{TlsVerdict, tls};
-pub(super) use peek::{Outcome, Wanted, give_up, inspect};
+pub(super) use peek::{Outcome, Wanted, give_up, inspect, take_proxy_header};

@@ -1,13 +1,14 @@
 //! Running the inspectors over a socket, by MSG_PEEK: the bytes stay where they are, for
 //! TLS, HTTP or the relay to read.
 
+use super::proxy_protocol::{self, Ends, Start};
 use super::{HttpVerdict, TlsVerdict, http, tls};
-use crate::model::Transport;
+use crate::model::{ProxyProtocol, Transport};
 use crate::tcp::BufferPool;
 use nix::sys::socket::{MsgFlags, recv};
 use std::io;
 use std::os::fd::AsRawFd;
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 
 /// Which inspectors run on the connection.
@@ -45,7 +46,53 @@ pub(in crate::listener) async fn inspect(
     pool: &BufferPool,
 ) -> io::Result<Outcome> {
     let mut outcome = Outcome::default();
-    while wanted.tls || wanted.http {
+    if wanted.tls || wanted.http {
+        look(stream, pool, |bytes| {
+            judge(bytes, &mut wanted, &mut outcome)?;
+            Ok((!wanted.tls && !wanted.http).then_some(()))
+        })
+        .await?;
+    }
+    Ok(outcome)
+}
+
+/// Takes the header of the PROXY protocol off the connection. `Ok(None)`: there is none, or it
+/// changes nothing.
+///
+/// # Errors
+/// The peer went away, or its header is missing or wrong.
+pub(in crate::listener) async fn take_proxy_header(
+    stream: &mut TcpStream,
+    filter: ProxyProtocol,
+    pool: &BufferPool,
+) -> io::Result<Option<Ends>> {
+    let wrong = |why: &'static str| io::Error::new(io::ErrorKind::InvalidData, why);
+    let length = look(stream, pool, |bytes| match proxy_protocol::start(bytes) {
+        Start::NeedMore => Ok(None),
+        Start::Header(length) => Ok(Some(length)),
+        Start::Other if filter.optional => Ok(Some(0)),
+        Start::Other => Err(wrong("the PROXY protocol's header is missing")),
+        Start::Malformed => Err(wrong("the PROXY protocol's header is too long")),
+    })
+    .await?;
+    let length = length.ok_or(io::ErrorKind::UnexpectedEof)?;
+    if length == 0 {
+        return Ok(None);
+    }
+    // At most 64 KiB and a little.
+    let mut header = vec![0; length];
+    stream.read_exact(&mut header).await?;
+    proxy_protocol::ends(&header).map_err(wrong)
+}
+
+/// Shows `judge` all bytes that have arrived, each time there are more, until it has an
+/// answer; `None` when the peer sends no more.
+async fn look<T>(
+    stream: &TcpStream,
+    pool: &BufferPool,
+    mut judge: impl FnMut(&[u8]) -> io::Result<Option<T>>,
+) -> io::Result<Option<T>> {
+    loop {
         let ready = stream.ready(Interest::READABLE).await?;
         let mut buffer = pool.take();
         let peeked = stream.try_io(Interest::READABLE, || {
@@ -53,33 +100,28 @@ pub(in crate::listener) async fn inspect(
             Ok(length)
         });
         let seen = match peeked {
-            Ok(length) => {
-                let bytes = &buffer[..length];
-                judge(bytes, &mut wanted, &mut outcome).map(|()| length)
-            }
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => judge(&buffer[..length]),
             Err(error) => Err(error),
         };
         pool.give(buffer);
         match seen {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) if ready.is_read_closed() => return Ok(outcome),
-            // Decided: whoever reads next finds the socket readable, as it is.
-            Ok(_) if !wanted.tls && !wanted.http => {}
+            // Whoever reads next finds the socket readable, as it is.
+            Ok(Some(answer)) => return Ok(Some(answer)),
+            Ok(None) if ready.is_read_closed() => return Ok(None),
             // The same bytes would be seen again and again, because they stay: forget that
             // the socket is readable. The poller is edge-triggered, so the next bytes (or
             // the end) make it readable anew, and bytes that came since the peek have an
             // event of their own waiting. At most one useless peek a segment follows.
-            Ok(_) if wanted.tls || wanted.http => {
+            Ok(None) => {
                 let _ = stream.try_io(Interest::READABLE, || {
                     Err::<(), _>(io::ErrorKind::WouldBlock.into())
                 });
             }
-            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(outcome)
 }
 
 /// Makes a socket readable again whose inspection was given up: bytes that were seen and

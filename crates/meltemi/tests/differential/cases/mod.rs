@@ -1,6 +1,7 @@
 //! The questions, by subject. Each subject is one configuration.
 
 mod addresses;
+mod announced;
 mod clusters;
 mod filters;
 mod framing;
@@ -24,6 +25,7 @@ pub fn groups() -> Vec<Group> {
         local::group(),
         headers::group(),
         addresses::group(),
+        announced::group(),
         paths::group(),
         resilience::group(),
         filters::group(),
