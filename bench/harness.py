@@ -31,17 +31,14 @@ class Harness:
         tools.call(self.tool, "certificates", self.certs)
 
     def proxy(self, name, hop, config):
-        port = bootstraps.SECOND_HOP if hop == "inbound" else bootstraps.ENTRY
-        if measure.accepts(port):
-            raise Failed(f"port {port} is taken")
+        measure.require_free(bootstraps.SECOND_HOP if hop == "inbound" else bootstraps.ENTRY)
         path = tools.HOME / f"{hop}.json"
         path.write_text(json.dumps(config, indent=1))
         return Process([*self.commands[name], str(path)], measure.PROXY_CORE, self.log / f"{name}-{hop}.log")
 
     def upstream(self, kind="upstream"):
         """The upstream of HTTP/1.1, or the `kind` that meltemi-bench has."""
-        if measure.accepts(bootstraps.UPSTREAM):
-            raise Failed(f"port {bootstraps.UPSTREAM} is taken")
+        measure.require_free(bootstraps.UPSTREAM)
         command = [self.tool, kind, "--port", str(bootstraps.UPSTREAM)]
         return Process(command, measure.LOAD_CORE, self.log / f"{kind}.log")
 

@@ -28,8 +28,8 @@ def on_core(core):
 class Process:
     """A child process, pinned unless `core` is `None`; ended at the end of the `with` block."""
 
-    def __init__(self, command, core, log):
-        self.command, self.core, self.log = command, core, log
+    def __init__(self, command, core, log, environment=None):
+        self.command, self.core, self.log, self.environment = command, core, log, environment
 
     def __enter__(self):
         with open(self.log, "w") as log:
@@ -38,6 +38,7 @@ class Process:
                 self.command,
                 stdout=log,
                 stderr=log,
+                env=self.environment,
                 preexec_fn=lambda: on_core(self.core),
                 start_new_session=True,
             )
@@ -102,6 +103,11 @@ def accepts(port):
         return False
     finally:
         connection.close()
+
+
+def require_free(port):
+    if accepts(port):
+        raise Failed(f"port {port} is taken")
 
 
 def answers(port, path):

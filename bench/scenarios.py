@@ -186,8 +186,7 @@ class Bench(Harness):
 
     def up_once(self):
         port = 8080
-        if measure.accepts(port):
-            raise Failed(f"port {port} is taken")
+        measure.require_free(port)
         home = tools.HOME / "up"
         shutil.rmtree(home, ignore_errors=True)
         shutil.copytree(tools.ROOT / "samples" / "bookinfo", home)

@@ -1,4 +1,4 @@
-//! What the benchmarks need beside what they measure: for `bench/run` upstreams
+//! What the benchmarks need beside what they measure: for `bench/run` and `bench/budget` upstreams
 //! that answer, loads that no common tool makes, and the certificates of the two-hop scenarios; for
 //! `bench/push` proxies that ask a control plane. Loopback only.
 
@@ -19,7 +19,7 @@ use anyhow::Result;
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(about = "Parts of bench/run and bench/push")]
+#[command(about = "Parts of bench/run, bench/budget and bench/push")]
 enum Command {
     /// Answers every GET on 127.0.0.1 with the same body, until it is ended.
     Upstream {
