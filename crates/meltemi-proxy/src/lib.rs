@@ -32,6 +32,7 @@ mod sys;
 pub mod tcp;
 pub mod telemetry;
 pub mod tls;
+mod token_bucket;
 pub mod upstream;
 pub mod worker;
 

@@ -8,6 +8,7 @@ use super::istio::{METADATA_EXCHANGE, STATS};
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result};
 use super::{dynamic, hcm, pb, tcp, transport, unsupported};
+use crate::listener::NetworkFilter;
 use crate::model::{FilterChain, SniForward, Terminal};
 use pb::listener as proto;
 use prost::{Message, Name};
@@ -50,6 +51,7 @@ pub fn chain(mut value: proto::FilterChain, cx: &mut Cx<'_>) -> Result<FilterCha
             .at("transport_socket_connect_timeout")?,
         peer_exchange: parts.peer_exchange,
         istio_stats: parts.istio_stats,
+        filters: parts.filters.into(),
         terminal: parts
             .terminal
             .ok_or_else(|| Error::new("has no terminal filter").at_field("filters"))?,
@@ -61,6 +63,7 @@ pub fn chain(mut value: proto::FilterChain, cx: &mut Cx<'_>) -> Result<FilterCha
 struct Parts {
     peer_exchange: bool,
     istio_stats: bool,
+    filters: Vec<NetworkFilter>,
     sni_forward: Option<SniForward>,
     terminal: Option<Terminal>,
 }
@@ -75,7 +78,7 @@ fn network_filter(value: proto::Filter, parts: &mut Parts, cx: &mut Cx<'_>) -> R
         }
         None => return Err(Error::missing("typed_config")),
     };
-    let kind = typed.type_name();
+    let kind = typed.type_name().to_owned();
     if kind == pb::hcm::HttpConnectionManager::full_name() {
         if parts.sni_forward.is_some() {
             return Err(Error::new(
@@ -97,8 +100,10 @@ fn network_filter(value: proto::Filter, parts: &mut Parts, cx: &mut Cx<'_>) -> R
         parts.peer_exchange = peer_exchange(&typed).at("typed_config")?;
     } else if kind == STATS {
         parts.istio_stats = true;
+    } else if let Some(filter) = NetworkFilter::compile(typed, cx) {
+        parts.filters.push(filter.at("typed_config")?);
     } else {
-        return Err(unsupported::filter(&name, kind));
+        return Err(unsupported::filter(&name, &kind));
     }
     Ok(())
 }

@@ -4,17 +4,20 @@ use super::secret::SecretSource;
 use super::{Error, Notice, Result};
 use crate::dns::{DnsCache, Lookups};
 use crate::model::{ClientTls, ClusterId, DnsCacheSettings, FilterId, RouteTableId, ServerTls};
+use crate::token_bucket::{TokenBucket, TokenRate};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Names of clusters, route tables and HTTP filters, numbered for the life of the process, and of DNS caches.
+/// Names of clusters, route tables and HTTP filters, numbered for the life of the process, and of DNS caches and
+/// token buckets that are shared by name.
 #[derive(Default)]
 pub struct Names {
     clusters: HashMap<Arc<str>, u32>,
     routes: HashMap<Arc<str>, u32>,
     filters: HashMap<Arc<str>, u32>,
     caches: HashMap<Box<str>, Weak<DnsCache>>,
+    buckets: HashMap<Box<str>, Vec<Weak<TokenBucket>>>,
     lookups: Option<Lookups>,
 }
 
@@ -45,6 +48,21 @@ impl Names {
         let cache = Arc::new(DnsCache::new(name, settings, self.lookups.clone()));
         self.caches.insert(name.into(), Arc::downgrade(&cache));
         Ok(cache)
+    }
+
+    /// The token bucket of that key and rate, which all who name both share.
+    pub fn token_bucket(&mut self, key: &str, rate: TokenRate) -> Arc<TokenBucket> {
+        self.buckets.retain(|_, buckets| {
+            buckets.retain(|bucket| bucket.strong_count() > 0);
+            !buckets.is_empty()
+        });
+        let buckets = self.buckets.entry(key.into()).or_default();
+        let mut known = buckets.iter().filter_map(Weak::upgrade);
+        known.find(|bucket| bucket.rate == rate).unwrap_or_else(|| {
+            let bucket = Arc::new(TokenBucket::new(rate));
+            buckets.push(Arc::downgrade(&bucket));
+            bucket
+        })
     }
 
     pub fn cluster(&mut self, name: &str) -> ClusterId {

@@ -38,6 +38,7 @@ pub mod secret;
 mod subset;
 mod tcp;
 mod tls;
+pub(crate) mod token_bucket;
 mod transport;
 mod unsupported;
 

@@ -13,6 +13,7 @@ fn chain(name: &str) -> Arc<FilterChain> {
         handshake_timeout: None,
         peer_exchange: false,
         istio_stats: false,
+        filters: Box::default(),
         terminal: Terminal::Tcp(Arc::new(TcpProxy {
             stat_prefix: name.into(),
             clusters: [(ClusterId(0), 1)].into(),

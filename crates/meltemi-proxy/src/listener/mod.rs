@@ -2,10 +2,13 @@
 //! filter chain, TLS, and then HTTP or the TCP relay.
 
 mod chain;
+mod filters;
 pub mod inspect;
 mod stats;
 
 pub use chain::select;
+use filters::Closed;
+pub use filters::NetworkFilter;
 pub use stats::ListenerStats;
 
 use crate::model::{ConnectionFacts, FilterChain, Listener, ListenerTable, Terminal, Transport};
@@ -97,6 +100,9 @@ pub async fn serve(
     let Some((stream, info)) = connection.await else {
         return;
     };
+    if let Err(closed) = admit(&chain, &info) {
+        return close(stream, closed, &chain, info, &drain).await;
+    }
     let work = terminal(stream, &chain, info, &worker, &drain);
     tokio::select! {
         () = work => {}
@@ -276,6 +282,37 @@ async fn connection(
             telemetry::finish_tcp(&ended, &listener.access_logs, false);
             None
         }
+    }
+}
+
+/// What the filters before the terminal one say.
+fn admit(chain: &FilterChain, info: &ConnectionInfo) -> Result<(), Closed> {
+    chain
+        .filters
+        .iter()
+        .try_for_each(|filter| filter.admit(info))
+}
+
+/// Ends a connection that a filter does not admit.
+async fn close(
+    stream: Stream,
+    closed: Closed,
+    chain: &FilterChain,
+    info: Arc<ConnectionInfo>,
+    drain: &DrainSignal,
+) {
+    let mut ended = StreamInfo::new(info, Protocol::Tcp);
+    ended.termination = closed.details;
+    if !closed.delay.is_zero() {
+        tokio::select! {
+            () = tokio::time::sleep(closed.delay) => {}
+            () = drain.expired() => {}
+        }
+    }
+    drop(stream);
+    // A connection manager logs requests, and there was none.
+    if let Terminal::Tcp(proxy) = &chain.terminal {
+        telemetry::finish_tcp(&ended, &proxy.access_logs, chain.istio_stats);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{AccessLog, ClusterId, HashPolicy, HttpManager, ServerTls};
 use crate::dns::DnsCache;
+use crate::listener::NetworkFilter;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -203,6 +204,8 @@ pub struct FilterChain {
     pub peer_exchange: bool,
     /// Report Istio's TCP metrics (`istio.stats` network filter).
     pub istio_stats: bool,
+    /// Those that decide on a connection before the terminal one gets it, in their order.
+    pub filters: Box<[NetworkFilter]>,
     pub terminal: Terminal,
     /// Hash of the source protobuf: connections of a chain whose hash is gone are drained.
     pub hash: u64,

@@ -80,6 +80,8 @@ pub struct StreamInfo {
     pub flags: Flags,
     /// Envoy's response code details (`via_upstream`, `route_not_found`, ...).
     pub details: Cow<'static, str>,
+    /// Why the proxy ended the connection (`%CONNECTION_TERMINATION_DETAILS%`).
+    pub termination: Cow<'static, str>,
     /// Body bytes.
     pub bytes_received: u64,
     pub bytes_sent: u64,
@@ -123,6 +125,7 @@ impl StreamInfo {
             status: 0,
             flags: Flags::default(),
             details: "".into(),
+            termination: "".into(),
             bytes_received: 0,
             bytes_sent: 0,
             request_complete: None,

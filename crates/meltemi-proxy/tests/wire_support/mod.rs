@@ -96,6 +96,7 @@ pub fn chain(cluster: u32) -> Arc<FilterChain> {
         handshake_timeout: None,
         peer_exchange: false,
         istio_stats: false,
+        filters: Box::default(),
         terminal: Terminal::Tcp(Arc::new(TcpProxy {
             stat_prefix: "test".into(),
             clusters: [(ClusterId(cluster), 1)].into(),

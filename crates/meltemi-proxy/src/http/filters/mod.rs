@@ -28,8 +28,8 @@ pub(crate) use chain::{Kept, Plan};
 pub use cors::{Cors, CorsPolicy};
 pub use dynamic_forward_proxy::{DynamicForwardProxy, DynamicHost};
 pub use fault::{AbortKind, Fault, FaultAbort, FaultDelay};
-pub(crate) use rbac::Subject;
 pub use rbac::{Policies, Rbac, RbacAction, RbacPolicy, RbacRule, RouteRbac};
+pub(crate) use rbac::{RbacStats, Subject, policies};
 
 use super::body::ResponseBody;
 use super::exchange::Exchange;

@@ -157,6 +157,9 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         Op::Protocol => out.push_str(info.protocol.as_str()),
         Op::ResponseCode => number(out, info.status.into()),
         Op::ResponseCodeDetails if !info.details.is_empty() => out.push_str(&info.details),
+        Op::ConnectionTerminationDetails if !info.termination.is_empty() => {
+            out.push_str(&info.termination);
+        }
         Op::ResponseFlags => info.flags.write_short(out),
         Op::ResponseFlagsLong => info.flags.write_long(out),
         Op::UpstreamTransportFailureReason => return text(out, info.upstream_failure.as_deref()),

@@ -60,6 +60,7 @@ fn config(upstreams: &Upstreams) -> Config {
             http_listener_with(filters, any_host(routes), json!({})),
             guarded("DENY"),
             guarded("ALLOW"),
+            by_route(),
         ],
         clusters: clusters(&upstreams.ports),
     }
@@ -81,6 +82,68 @@ fn guarded(action: &str) -> Value {
         "response_headers_to_add": [{ "header": { "key": "x-added", "value": "by the route" } }],
     }]);
     http_listener_with(filter, any_host(routes), json!({}))
+}
+
+/// Routes have the last word on filters: other policies, none, disabled, enabled.
+fn by_route() -> Value {
+    let rules = |role: &str| {
+        let role = json!({ "name": "x-role", "string_match": { "exact": role } });
+        json!({ "action": "DENY", "policies": {
+            "p": { "permissions": [{ "header": role }], "principals": [{ "any": true }] },
+        } })
+    };
+    let own = |fields| json!({ "rbac": typed("filters.http.rbac.v3.RBACPerRoute", fields) });
+    let fault = |status: u16| {
+        let abort = json!({ "http_status": status, "percentage": { "numerator": 100 } });
+        typed("filters.http.fault.v3.HTTPFault", json!({ "abort": abort }))
+    };
+    let filter_config = |mut fields: Value| {
+        fields["@type"] = json!("type.googleapis.com/envoy.config.route.v3.FilterConfig");
+        fields
+    };
+    let mut chain = json!({ "rules": rules("admin") });
+    chain["shadow_rules"] = rules("guest");
+    let filters = json!([
+        { "name": "rbac", "typed_config": typed("filters.http.rbac.v3.RBAC", chain) },
+        { "name": "fault", "disabled": true, "typed_config": fault(555) },
+    ]);
+    let route = |prefix: &str, said: Value| json!({ "match": { "prefix": prefix }, "route": { "cluster": "a" }, "typed_per_filter_config": said });
+    let off = json!({ "rbac": filter_config(json!({ "disabled": true })) });
+    let on = json!({ "fault": filter_config(json!({ "config": fault(501) })) });
+    let mut split = route("/split", json!({ "fault": fault(501) }));
+    split["route"] = json!({ "weighted_clusters": { "clusters": [
+        { "name": "a", "weight": 1, "typed_per_filter_config": { "fault": fault(502) } },
+    ] } });
+    let routes = json!([
+        route("/other", own(json!({ "rbac": { "rules": rules("guest") } }))),
+        route("/none", own(json!({}))),
+        route("/off", off),
+        route("/on", on),
+        route("/named", json!({ "fault": fault(503) })),
+        route("/another-name", json!({ "faults": fault(503) })),
+        split,
+        { "match": { "prefix": "/" }, "route": { "cluster": "a" } },
+    ]);
+    http_listener_with(filters, any_host(routes), json!({}))
+}
+
+fn route_cases() -> Vec<Case> {
+    let role = |name: &'static str, path: &str, role: &str| {
+        Case::get(name, path).header("x-role", role).on(3)
+    };
+    vec![
+        role("the chain's policies", "/", "admin"),
+        role("the chain's policies pass others", "/", "guest"),
+        role("a route's policies", "/other", "guest"),
+        role("a route's policies in the chain's place", "/other", "admin"),
+        role("no policies on a route", "/none", "admin"),
+        role("a filter disabled by its route", "/off", "admin"),
+        role("a disabled filter", "/", "nobody"),
+        role("a filter enabled by its route", "/on", "nobody"),
+        role("a filter enabled by its configuration", "/named", "nobody"),
+        role("configuration for another name", "/another-name", "nobody"),
+        role("configuration of a weighted cluster", "/split", "nobody"),
+    ]
 }
 
 fn guard_cases() -> Vec<Case> {
@@ -133,6 +196,7 @@ fn cases() -> Vec<Case> {
             .header("access-control-request-headers", "x-one")
     };
     let mut cases = guard_cases();
+    cases.extend(route_cases());
     cases.extend([
         Case::get("abort", "/abort"),
         Case::get("abort of a POST", "/abort")

@@ -9,6 +9,7 @@ mod headers;
 mod http2;
 mod local;
 mod names;
+mod network;
 mod paths;
 mod resilience;
 mod rewriting;
@@ -34,6 +35,7 @@ pub fn groups() -> Vec<Group> {
         framing::group(),
         framing::limits(),
         tcp::group(),
+        network::group(),
         clusters::group(),
         names::group(),
     ]

@@ -5,13 +5,12 @@ use super::{Policies, RbacAction, RbacPolicy, RbacRule};
 use crate::http::head::Head;
 use crate::http::matching::{self, Unreadable};
 use crate::telemetry::ConnectionInfo;
-use http::HeaderMap;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Who asks for what.
 pub(crate) struct Subject<'a> {
-    /// `None`: a connection without HTTP. It has no headers and no path.
+    /// `None`: a connection without HTTP, where no rule may look at headers or paths.
     pub head: Option<&'a Head>,
     pub connection: &'a ConnectionInfo,
     /// The client after `x-forwarded-for` rules.
@@ -54,6 +53,10 @@ impl Subject<'_> {
         Ok(false)
     }
 
+    fn head(&self) -> Result<&Head, Unreadable> {
+        self.head.ok_or(Unreadable)
+    }
+
     fn matches(&self, rule: &RbacRule) -> Result<bool, Unreadable> {
         let connection = self.connection;
         Ok(match rule {
@@ -68,13 +71,8 @@ impl Subject<'_> {
             }
             RbacRule::Any(rules) => self.any(rules)?,
             RbacRule::Not(rule) => !self.matches(rule)?,
-            RbacRule::Header(matcher) => match self.head {
-                Some(head) => matching::strict_header(matcher, head)?,
-                None => matching::response_header(matcher, &HeaderMap::new()),
-            },
-            RbacRule::Path(pattern) => self
-                .head
-                .is_some_and(|head| matching::string(pattern, head.path.path())),
+            RbacRule::Header(matcher) => matching::strict_header(matcher, self.head()?)?,
+            RbacRule::Path(pattern) => matching::string(pattern, self.head()?.path.path()),
             RbacRule::DestinationIp(prefix) => prefix.contains(connection.facts.destination.ip()),
             RbacRule::DestinationPort(ports) => {
                 ports.contains(&connection.facts.destination.port().into())

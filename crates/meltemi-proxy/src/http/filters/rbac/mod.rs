@@ -7,6 +7,7 @@ mod policies;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compile::policies;
 pub(crate) use evaluate::{Subject, Verdict};
 pub use policies::*;
 
@@ -62,7 +63,11 @@ impl RbacStats {
     /// `counter` makes the counter of a name that begins with `rbac.`.
     pub fn new(prefix: &str, shadow_prefix: &str, counter: impl Fn(&str) -> Counter) -> Self {
         let of = |prefix: &str, names: [&str; 2]| {
-            names.map(|name| counter(&format!("rbac.{prefix}{name}")))
+            let dot = match prefix.is_empty() || prefix.ends_with('.') {
+                true => "",
+                false => ".",
+            };
+            names.map(|name| counter(&format!("rbac.{prefix}{dot}{name}")))
         };
         Self {
             enforced: of(prefix, ["allowed", "denied"]),

@@ -27,6 +27,28 @@ pub struct RbacPolicy {
     pub principals: Box<[RbacRule]>,
 }
 
+impl Policies {
+    /// Whether any rule looks at more than a connection.
+    pub fn read_requests(&self) -> bool {
+        let mut rules = self
+            .policies
+            .iter()
+            .flat_map(|policy| policy.permissions.iter().chain(&policy.principals));
+        rules.any(RbacRule::reads_requests)
+    }
+}
+
+impl RbacRule {
+    fn reads_requests(&self) -> bool {
+        match self {
+            Self::Header(_) | Self::Path(_) => true,
+            Self::All(rules) | Self::Any(rules) => rules.iter().any(Self::reads_requests),
+            Self::Not(rule) => rule.reads_requests(),
+            _ => false,
+        }
+    }
+}
+
 /// A permission or a principal.
 #[derive(Debug)]
 pub enum RbacRule {

@@ -48,7 +48,7 @@ fn shadow_policies_only_count() {
         });
         let bench = bench(fields, json!({}));
         let count = |name: &str| {
-            Counter::scoped("http", "bench", &format!("rbac.dry_run_shadow_{name}")).value()
+            Counter::scoped("http", "bench", &format!("rbac.dry_run_.shadow_{name}")).value()
         };
         let before = (count("allowed"), count("denied"));
         assert!(ask(&bench, "admin").await.passed.is_some());
