@@ -6,7 +6,7 @@ use super::context::Cx;
 use super::per_filter;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result};
-use super::{headers, matching, pb, retry, subset};
+use super::{headers, matching, pb, rate_limit, retry, subset};
 use crate::model::{
     ClusterChoice, Forward, HashPolicy, HostRewrite, Mirror, Overrides, PathRewrite, RetryPolicy,
     WeightedCluster,
@@ -82,8 +82,6 @@ pub fn forward(
         flush_timeout,
         early_data_policy,
         retry_policy_typed_config,
-        rate_limits,
-        include_vh_rate_limits,
         cors,
         grpc_timeout_offset,
         internal_redirect_policy,
@@ -133,6 +131,8 @@ pub fn forward(
             own_mirrors.into()
         },
         hash_policy: hash_policies(hash_policy)?,
+        rate_limits: rate_limit::all(rate_limits)?,
+        include_host_rate_limits: bool_or(include_vh_rate_limits, false),
         upgrades: upgrades(upgrade_configs)?,
         high_priority,
     })

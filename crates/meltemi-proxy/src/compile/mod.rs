@@ -31,6 +31,7 @@ pub mod pb;
 mod per_filter;
 pub(crate) mod presence;
 mod protocol;
+pub(crate) mod rate_limit;
 mod retry;
 mod route;
 mod route_table;

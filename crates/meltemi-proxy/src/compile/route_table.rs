@@ -9,7 +9,7 @@ use super::per_filter;
 use super::presence::{harmless, left_out, refuse};
 use super::route::route;
 use super::{At, Error, Result};
-use super::{forward, pb, retry};
+use super::{forward, pb, rate_limit, retry};
 use crate::model::{Domains, RequireTls, RouteTable, VirtualHost};
 use pb::route as proto;
 use std::collections::HashMap;
@@ -226,7 +226,6 @@ fn virtual_host(
     }
     refuse!(
         matcher,
-        rate_limits,
         cors,
         retry_policy_typed_config,
         hedge_policy,
@@ -269,6 +268,7 @@ fn virtual_host(
             .collect(),
         routes: compiled,
         require_tls,
+        rate_limits: rate_limit::all(rate_limits)?,
         request_headers: headers::operations(
             request_headers_to_add,
             request_headers_to_remove,

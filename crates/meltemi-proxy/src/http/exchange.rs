@@ -270,13 +270,7 @@ impl Exchange {
         }
         let mut headers: HeaderMap = reply.headers.drain(..).collect();
         router::respond_headers(self, &mut headers, matched, chosen);
-        let mut last = None;
-        for (name, value) in headers {
-            last = name.or(last);
-            if let Some(name) = &last {
-                reply.headers.push((name.clone(), value));
-            }
-        }
+        reply.add_headers(headers);
         reply
     }
 

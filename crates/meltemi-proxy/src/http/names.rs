@@ -30,6 +30,9 @@ names! {
     X_ENVOY_SERVICE_TIME = "x-envoy-upstream-service-time";
     X_ENVOY_OVERLOADED = "x-envoy-overloaded";
     X_ENVOY_RATELIMITED = "x-envoy-ratelimited";
+    X_RATELIMIT_LIMIT = "x-ratelimit-limit";
+    X_RATELIMIT_REMAINING = "x-ratelimit-remaining";
+    X_RATELIMIT_RESET = "x-ratelimit-reset";
     X_ENVOY_TIMEOUT = "x-envoy-upstream-rq-timeout-ms";
     X_ENVOY_PER_TRY_TIMEOUT = "x-envoy-upstream-rq-per-try-timeout-ms";
     X_ENVOY_TIMEOUT_ALT = "x-envoy-upstream-rq-timeout-alt-response";

@@ -101,6 +101,16 @@ impl Reply {
         self
     }
 
+    pub fn add_headers(&mut self, headers: http::HeaderMap) {
+        let mut last = None;
+        for (name, value) in headers {
+            last = name.or(last);
+            if let Some(name) = &last {
+                self.headers.push((name.clone(), value));
+            }
+        }
+    }
+
     /// A request that breaks the protocol; the connection ends with it.
     pub fn bad_request(details: &'static str) -> Self {
         let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;

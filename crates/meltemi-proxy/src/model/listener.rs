@@ -175,22 +175,30 @@ pub struct IpPrefix {
 }
 
 impl IpPrefix {
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+    /// The address without what is behind the prefix.
+    pub fn network(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(ip) => {
                 let mask = u32::MAX
                     .checked_shl(32 - u32::from(self.length))
                     .unwrap_or(0);
-                u32::from(net) & mask == u32::from(ip) & mask
+                std::net::Ipv4Addr::from(u32::from(ip) & mask).into()
             }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+            IpAddr::V6(ip) => {
                 let mask = u128::MAX
                     .checked_shl(128 - u32::from(self.length))
                     .unwrap_or(0);
-                u128::from(net) & mask == u128::from(ip) & mask
+                std::net::Ipv6Addr::from(u128::from(ip) & mask).into()
             }
-            _ => false,
         }
+    }
+
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let other = Self {
+            address: ip,
+            length: self.length,
+        };
+        ip.is_ipv4() == self.address.is_ipv4() && other.network() == self.network()
     }
 }
 

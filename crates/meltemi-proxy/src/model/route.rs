@@ -1,6 +1,6 @@
 //! Route tables: virtual hosts, matching, and what a route does.
 
-use super::{ClusterId, HeaderMatch, HeaderOps, Overrides, PathMatch, QueryMatch};
+use super::{ClusterId, HeaderMatch, HeaderOps, Overrides, PathMatch, QueryMatch, RateLimit};
 use regex::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub struct VirtualHost {
     pub domains: Box<[Box<str>]>,
     pub routes: Vec<Arc<Route>>,
     pub require_tls: RequireTls,
+    pub rate_limits: Box<[RateLimit]>,
     pub request_headers: HeaderOps,
     pub response_headers: HeaderOps,
     /// `include_request_attempt_count`: send `x-envoy-attempt-count` upstream.
@@ -104,6 +105,9 @@ pub struct Forward {
     pub path_rewrite: PathRewrite,
     pub mirrors: Box<[Mirror]>,
     pub hash_policy: Box<[HashPolicy]>,
+    pub rate_limits: Box<[RateLimit]>,
+    /// The virtual host's `rate_limits` hold too (`include_vh_rate_limits`).
+    pub include_host_rate_limits: bool,
     /// Overrides of the manager's upgrades: (lower-case token, enabled).
     pub upgrades: Box<[(Box<str>, bool)]>,
     pub high_priority: bool,

@@ -265,6 +265,7 @@ pub const VALUES: &[Value] = &[
             "local::direct of a POST",
             "local::redirect of a POST with a body",
             "filters::abort of a POST",
+            "limits::posts: beyond",
         ],
         aspect: "answer.header.connection",
         envoy: "close",

@@ -19,6 +19,7 @@ mod cors;
 mod dynamic_forward_proxy;
 mod fault;
 mod grpc_stats;
+mod local_ratelimit;
 mod rbac;
 #[cfg(test)]
 pub(crate) mod testkit;
@@ -28,6 +29,7 @@ pub(crate) use chain::{Kept, Plan};
 pub use cors::{Cors, CorsPolicy};
 pub use dynamic_forward_proxy::{DynamicForwardProxy, DynamicHost};
 pub use fault::{AbortKind, Fault, FaultAbort, FaultDelay};
+pub use local_ratelimit::Limits;
 pub use rbac::{Policies, Rbac, RbacAction, RbacPolicy, RbacRule, RouteRbac};
 pub(crate) use rbac::{RbacStats, Subject, policies};
 
@@ -233,6 +235,7 @@ macro_rules! http_filters {
 // Name: the filter, what routes say to it, what it remembers of a request.
 http_filters! {
     Fault(Fault, Fault, ());
+    LocalRateLimit(Limits, Limits, Option<local_ratelimit::Told>);
     Cors(Cors, CorsPolicy, Option<cors::Marked>);
     Rbac(Rbac, RouteRbac, ());
     GrpcStats(grpc_stats::GrpcStats, NoRoute, ());

@@ -32,6 +32,12 @@ pub fn typed(kind: &str, mut fields: Value) -> Value {
     fields
 }
 
+fn merge(into: &mut Value, more: &Value) {
+    for (key, value) in more.as_object().expect("an object") {
+        into[key] = value.clone();
+    }
+}
+
 /// A connection manager with some filters and one route.
 pub struct Bench {
     downstream: Rc<Downstream>,
@@ -53,6 +59,12 @@ impl Outcome {
     pub fn header(&self, name: &str) -> Option<&str> {
         Some(self.headers.get(name)?.to_str().unwrap())
     }
+
+    /// A header of the request as the router gets it.
+    pub fn passed_header(&self, name: &str) -> Option<&str> {
+        let head = self.passed.as_ref().expect("a filter answered");
+        Some(head.headers.get(name)?.to_str().unwrap())
+    }
 }
 
 impl Bench {
@@ -61,17 +73,22 @@ impl Bench {
     /// # Errors
     /// What the proxy says of a configuration that it does not take.
     pub fn new(filters: Value, route: Value) -> Result<Self, String> {
+        Self::with_host(filters, route, json!({}))
+    }
+
+    /// `host` is merged into the virtual host.
+    pub fn with_host(filters: Value, route: Value, host: Value) -> Result<Self, String> {
         let mut filters = filters.as_array().expect("a list").clone();
         let router = typed("router.v3.Router", json!({}));
         filters.push(json!({ "name": "router", "typed_config": router }));
         let mut whole = json!({ "match": { "prefix": "/" }, "route": { "cluster": "c" } });
-        for (key, value) in route.as_object().expect("an object") {
-            whole[key] = value.clone();
-        }
+        merge(&mut whole, &route);
+        let mut whole_host = json!({ "name": "v", "domains": ["*"], "routes": [whole] });
+        merge(&mut whole_host, &host);
         let manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "bench",
-            "route_config": { "virtual_hosts": [{ "name": "v", "domains": ["*"], "routes": [whole] }] },
+            "route_config": { "virtual_hosts": [whole_host] },
             "http_filters": filters,
         });
         let listener = json!({

@@ -115,6 +115,8 @@ pub fn forward() -> Forward {
         path_rewrite: PathRewrite::None,
         mirrors: Box::new([]),
         hash_policy: Box::new([]),
+        rate_limits: Box::new([]),
+        include_host_rate_limits: false,
         upgrades: Box::new([]),
         high_priority: false,
     }
@@ -183,6 +185,7 @@ pub fn virtual_host(name: &str, routes: Vec<Route>) -> VirtualHost {
         domains: Box::default(),
         routes: routes.into_iter().map(Arc::new).collect(),
         require_tls: RequireTls::No,
+        rate_limits: Box::new([]),
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
         attempt_count_in_request: false,

@@ -7,6 +7,7 @@ mod filters;
 mod framing;
 mod headers;
 mod http2;
+mod limits;
 mod local;
 mod names;
 mod network;
@@ -36,6 +37,7 @@ pub fn groups() -> Vec<Group> {
         framing::limits(),
         tcp::group(),
         network::group(),
+        limits::group(),
         clusters::group(),
         names::group(),
     ]
