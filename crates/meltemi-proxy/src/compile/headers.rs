@@ -28,6 +28,22 @@ pub fn operations(
     })
 }
 
+/// The removal of one header.
+pub fn removal(name: &str) -> Result<HeaderOps> {
+    Ok(HeaderOps {
+        remove: Box::new([removable(name)?]),
+        ..HeaderOps::default()
+    })
+}
+
+/// The addition of one header.
+pub fn put(value: core::HeaderValueOption) -> Result<HeaderOps> {
+    Ok(HeaderOps {
+        add: Box::new([addition(value)?]),
+        ..HeaderOps::default()
+    })
+}
+
 fn removable(name: &str) -> Result<http::HeaderName> {
     if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
         return Err(Error::new(format!("{name:?} may not be removed")));

@@ -9,6 +9,7 @@ use super::record::{Guard, Record};
 use super::reply::Reply;
 use super::router::{self, Chosen};
 use super::routing::{self, Choice, Matched};
+use super::source::RequestSource;
 use super::upload::Upload;
 use super::{address, client_cert, grpc, header_ops, names, path, peer, redirect};
 use crate::model::{Action, ServerHeader, Snapshot, UpstreamHttp1};
@@ -70,7 +71,7 @@ impl Exchange {
             !body.is_end_stream(),
         );
         let result = match refused {
-            None => self.route(&mut head, body).await,
+            None => self.route(&mut head, RequestSource::Client(body)).await,
             Some(reply) => Err(reply),
         };
         if result.is_err() && self.record.info.borrow().request.method.is_none() {
@@ -82,7 +83,7 @@ impl Exchange {
     async fn route(
         &mut self,
         head: &mut Head,
-        body: Incoming,
+        mut body: RequestSource,
     ) -> Result<Response<ResponseBody>, Reply> {
         let downstream = self.downstream.clone();
         path::normalize(downstream.manager.path, &mut head.path)?;
@@ -100,7 +101,7 @@ impl Exchange {
             Choice::Route(matched) => matched,
             Choice::RequireTls => return Err(redirect::to_tls(head)),
             Choice::None => {
-                self.filter(head, None).await?;
+                self.filter(head, &mut body, None).await?;
                 return Err(Reply::no_route());
             }
         };
@@ -120,11 +121,12 @@ impl Exchange {
     async fn respond(
         &mut self,
         head: &mut Head,
-        body: Incoming,
+        mut body: RequestSource,
         matched: &Matched,
         chosen: &Chosen<'_>,
     ) -> Result<Response<ResponseBody>, Reply> {
-        self.filter(head, Some((matched, *chosen))).await?;
+        self.filter(head, &mut body, Some((matched, *chosen)))
+            .await?;
         match &matched.route.action {
             Action::Forward(forward) => {
                 router::forward(self, head, body, matched, forward, chosen).await
@@ -143,6 +145,7 @@ impl Exchange {
     pub async fn filter(
         &mut self,
         head: &mut Head,
+        body: &mut RequestSource,
         matched: Option<(&Matched, Chosen<'_>)>,
     ) -> Result<(), Reply> {
         let downstream = self.downstream.clone();
@@ -157,6 +160,7 @@ impl Exchange {
         let mut call = Call {
             exchange: self,
             head,
+            body,
             matched,
         };
         let result = filters.request(&self.plan, &mut call, &mut kept).await;
@@ -171,7 +175,10 @@ impl Exchange {
     pub fn filter_answer(&mut self, response: &mut Response<ResponseBody>) {
         let downstream = self.downstream.clone();
         let kept = std::mem::take(&mut self.kept);
-        let mut answer = Answer { response };
+        let mut answer = Answer {
+            exchange: self,
+            response,
+        };
         let filters = &downstream.manager.filters;
         filters.response(&self.plan, kept, &mut answer);
     }
@@ -201,7 +208,7 @@ impl Exchange {
     }
 
     /// Tells the record who asks, and notes what the answer will need.
-    fn introduce(&mut self, head: &mut Head, body: &Incoming) {
+    fn introduce(&mut self, head: &mut Head, body: &RequestSource) {
         let manager = &self.downstream.manager;
         if let Some(Ok(value)) = manager.via.as_deref().map(HeaderValue::from_str) {
             head.headers.append(VIA, value);
@@ -359,7 +366,7 @@ impl Exchange {
     }
 
     /// The request's body, or `None` when it has none.
-    pub fn upload(&self, body: Incoming, keep: bool, gated: bool) -> Option<Rc<Upload>> {
+    pub fn upload(&self, body: RequestSource, keep: bool, gated: bool) -> Option<Rc<Upload>> {
         (!body.is_end_stream()).then(|| Upload::new(body, self.record.clone(), keep, gated))
     }
 

@@ -33,6 +33,7 @@ mod retry;
 mod rewrite;
 mod router;
 mod routing;
+mod source;
 mod stats;
 #[cfg(test)]
 pub(crate) mod testkit;

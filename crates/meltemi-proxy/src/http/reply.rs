@@ -143,6 +143,17 @@ impl Reply {
         )
     }
 
+    /// The rest of such a body is not waited for.
+    pub fn payload_too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Payload Too Large",
+            Flags::default(),
+            "request_payload_too_large",
+        )
+        .closing()
+    }
+
     /// The target is no path, and routes match paths (`OPTIONS *`).
     pub fn no_path() -> Self {
         let (status, flags) = (StatusCode::NOT_FOUND, Flags::default());

@@ -2,12 +2,12 @@
 
 use super::attempt::{self, Answered, Failed};
 use super::body::{ResponseBody, UpstreamBody};
-use super::codec::Incoming;
 use super::exchange::Exchange;
 use super::head::{self, Head};
 use super::reply::Reply;
 use super::retry::Retries;
 use super::routing::Matched;
+use super::source::RequestSource;
 use super::timeouts::Watchdog;
 use super::upgrade::{self, Upgraded};
 use super::upload::Upload;
@@ -70,7 +70,7 @@ pub(crate) fn choose<'a>(exchange: &Exchange, forward: &'a Forward, head: &Head)
 pub(crate) async fn forward(
     exchange: &mut Exchange,
     head: &mut Head,
-    body: Incoming,
+    body: RequestSource,
     matched: &Matched,
     forward: &Forward,
     chosen: &Chosen<'_>,

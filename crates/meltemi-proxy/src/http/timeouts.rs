@@ -4,6 +4,7 @@
 //! or an earlier deadline appears, so that activity costs nothing.
 
 use super::record::Record;
+use crate::model::HttpTimeouts;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -37,6 +38,16 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
+    /// The connection manager's limits, for a request that is not forwarded yet.
+    pub fn of_request(timeouts: &HttpTimeouts, started: Instant) -> Self {
+        Self {
+            idle: timeouts.stream_idle,
+            max_stream: timeouts.max_stream_duration.map(|limit| started + limit),
+            request: timeouts.request.map(|limit| started + limit),
+            ..Self::default()
+        }
+    }
+
     /// The head has arrived: limits of the attempt end.
     pub fn head_arrived(&mut self) {
         self.per_try = None;

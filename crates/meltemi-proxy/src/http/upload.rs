@@ -1,13 +1,12 @@
 //! A request's body on its way up: read once from the client, kept (within a bound) while
 //! it may have to be sent again or mirrored.
 
-use super::codec::Incoming;
 use super::grpc::MessageCounter;
 use super::record::Record;
+use super::source::RequestSource;
 use bytes::Bytes;
-use http_body::{Body, Frame};
+use http_body::Frame;
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
@@ -31,7 +30,7 @@ pub(crate) struct Upload {
 }
 
 struct State {
-    incoming: Incoming,
+    source: RequestSource,
     kept: Vec<Kept>,
     kept_bytes: usize,
     /// What was read is no longer there in full.
@@ -53,12 +52,12 @@ enum Kept {
 pub(crate) struct UploadError;
 
 impl Upload {
-    pub fn new(incoming: Incoming, record: Rc<Record>, keep: bool, held: bool) -> Rc<Self> {
+    pub fn new(source: RequestSource, record: Rc<Record>, keep: bool, held: bool) -> Rc<Self> {
         Rc::new(Self {
-            length: incoming.size_hint().exact(),
+            length: source.length(),
             drop_trailers: record.drops_trailers(),
             state: RefCell::new(State {
-                incoming,
+                source,
                 kept: Vec::new(),
                 kept_bytes: 0,
                 lost: false,
@@ -146,7 +145,7 @@ impl Upload {
         if self.held.get() {
             return Poll::Pending;
         }
-        let frame = match ready!(Pin::new(&mut state.incoming).poll_frame(cx)) {
+        let frame = match ready!(state.source.poll_frame(&self.record, cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
                 tracing::debug!(%error, "request body broke off");
@@ -158,14 +157,12 @@ impl Upload {
                 return Poll::Ready(None);
             }
         };
-        self.record.touch();
         if self.drop_trailers && frame.is_trailers() {
             self.ended(state);
             return Poll::Ready(None);
         }
         if let Some(data) = frame.data_ref() {
             let mut info = self.record.info.borrow_mut();
-            info.bytes_received += data.len() as u64;
             if info.grpc && self.record.counts_messages.get() {
                 info.request_messages += state.messages.count(data);
             }
@@ -185,7 +182,7 @@ impl Upload {
         } else {
             state.lost = true;
         }
-        if state.incoming.is_end_stream() {
+        if state.source.is_end_stream() {
             self.ended(state);
         }
         Poll::Ready(Some(Ok(frame)))

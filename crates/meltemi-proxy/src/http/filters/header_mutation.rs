@@ -43,7 +43,10 @@ impl HeaderMutation {
             true => (None, Some(levels.iter().rev())),
             false => (Some(levels.iter()), None),
         };
-        let levels = first.into_iter().flatten().chain(last.into_iter().flatten());
+        let levels = first
+            .into_iter()
+            .flatten()
+            .chain(last.into_iter().flatten());
         std::iter::once(&self.own).chain(levels.map(|level| &**level))
     }
 }
@@ -221,21 +224,25 @@ mod tests {
     #[test]
     fn steps_are_taken_in_their_order() {
         run(async {
-            let put = |value: &str| {
-                json!({ "append": { "header": { "key": "x-a", "value": value } } })
-            };
+            let put =
+                |value: &str| json!({ "append": { "header": { "key": "x-a", "value": value } } });
             let steps = json!([
                 put("first"),
                 { "remove": "x-a" },
                 put("%REQ(X-B)%"),
                 { "remove_on_match": { "key_matcher": { "prefix": "x-secret" } } },
             ]);
-            let own = json!({ "mutations": { "request_mutations": steps, "response_mutations": steps } });
+            let own =
+                json!({ "mutations": { "request_mutations": steps, "response_mutations": steps } });
             let filters = json!([filter("m", "header_mutation.v3.HeaderMutation", own)]);
             let bench = Bench::new(filters, json!({})).unwrap();
-            let asked = request("GET", "/").header("x-b", "b").header("x-secret-1", "s");
+            let asked = request("GET", "/")
+                .header("x-b", "b")
+                .header("x-secret-1", "s");
             let mut answer = Response::new("");
-            answer.headers_mut().insert("x-secret-2", "s".parse().unwrap());
+            answer
+                .headers_mut()
+                .insert("x-secret-2", "s".parse().unwrap());
             let outcome = bench.call(asked, answer).await;
             assert_eq!(outcome.passed_header("x-a"), Some("b"));
             assert_eq!(outcome.passed_header("x-secret-1"), None);

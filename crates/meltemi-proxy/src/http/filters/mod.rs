@@ -12,6 +12,7 @@
 //! with answers, in reverse order back.
 
 mod alpn;
+mod buffer;
 mod chain;
 #[cfg(test)]
 mod chain_tests;
@@ -19,16 +20,19 @@ mod cors;
 mod dynamic_forward_proxy;
 mod fault;
 mod grpc_stats;
+mod header_mutation;
 mod local_ratelimit;
 mod rbac;
 #[cfg(test)]
 pub(crate) mod testkit;
 
+pub use buffer::{Buffer, RouteBuffer};
 pub use chain::{FilterId, HttpFilters, Override, Overrides};
 pub(crate) use chain::{Kept, Plan};
 pub use cors::{Cors, CorsPolicy};
 pub use dynamic_forward_proxy::{DynamicForwardProxy, DynamicHost};
 pub use fault::{AbortKind, Fault, FaultAbort, FaultDelay};
+pub use header_mutation::{HeaderMutation, RouteMutations};
 pub use local_ratelimit::Limits;
 pub use rbac::{Policies, Rbac, RbacAction, RbacPolicy, RbacRule, RouteRbac};
 pub(crate) use rbac::{RbacStats, Subject, policies};
@@ -39,6 +43,7 @@ use super::head::Head;
 use super::reply::Reply;
 use super::router::Chosen;
 use super::routing::Matched;
+use super::source::RequestSource;
 use crate::compile::any::Typed;
 use crate::compile::{Cx, Error, Result as Compiled};
 use crate::model::Cluster;
@@ -114,6 +119,7 @@ pub enum NoRoute {}
 pub(crate) struct Call<'a> {
     pub exchange: &'a Exchange,
     pub head: &'a mut Head,
+    pub body: &'a mut RequestSource,
     /// The route and its cluster; without one filters still decide: a client that may not ask
     /// is not told what there is.
     pub matched: Option<(&'a Matched, Chosen<'a>)>,
@@ -129,6 +135,7 @@ impl Call<'_> {
 
 /// An answer on its way to the client.
 pub(crate) struct Answer<'a> {
+    pub exchange: &'a Exchange,
     pub response: &'a mut Response<ResponseBody>,
 }
 
@@ -235,6 +242,8 @@ macro_rules! http_filters {
 // Name: the filter, what routes say to it, what it remembers of a request.
 http_filters! {
     Fault(Fault, Fault, ());
+    HeaderMutation(HeaderMutation, RouteMutations, ());
+    Buffer(Buffer, RouteBuffer, ());
     LocalRateLimit(Limits, Limits, Option<local_ratelimit::Told>);
     Cors(Cors, CorsPolicy, Option<cors::Marked>);
     Rbac(Rbac, RouteRbac, ());

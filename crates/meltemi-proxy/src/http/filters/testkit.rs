@@ -7,11 +7,13 @@ use crate::http::exchange::Exchange;
 use crate::http::head::{self, Head};
 use crate::http::router::{self, Chosen};
 use crate::http::routing::{self, Choice};
+use crate::http::source::RequestSource;
 use crate::model::{Action, Direction, Snapshot, Terminal, Transport};
 use crate::net::Connector;
 use crate::telemetry::{ConnectionInfo, Flags, Protocol};
 use crate::upstream::Upstreams;
 use crate::worker::{DrainSignal, Worker};
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use prost::Message;
@@ -132,6 +134,25 @@ impl Bench {
 
     /// The upstream says `answer`.
     pub async fn call(&self, request: http::request::Builder, answer: Response<&str>) -> Outcome {
+        self.exchange(request, "", answer).await
+    }
+
+    /// As [`Self::ask`], with a body.
+    pub async fn send(&self, request: http::request::Builder, body: &str) -> Outcome {
+        self.exchange(request, body, Response::new("")).await
+    }
+
+    async fn exchange(
+        &self,
+        request: http::request::Builder,
+        body: &str,
+        answer: Response<&str>,
+    ) -> Outcome {
+        let chunks = body.as_bytes().chunks(3).map(Bytes::copy_from_slice);
+        let mut body = RequestSource::Read {
+            chunks: chunks.collect(),
+            trailers: None,
+        };
         let request = request.body(()).unwrap();
         let mut exchange = Exchange::new(self.downstream.clone(), Protocol::Http11, &request);
         let (mut head, refused) = self.receive(request);
@@ -145,7 +166,9 @@ impl Bench {
             Action::Forward(forward) => router::choose(&exchange, forward, &head),
             _ => Chosen::default(),
         };
-        let result = exchange.filter(&mut head, Some((&matched, chosen))).await;
+        let result = exchange
+            .filter(&mut head, &mut body, Some((&matched, chosen)))
+            .await;
         let passed = result.is_ok();
         let mut response = match result {
             Ok(()) => {

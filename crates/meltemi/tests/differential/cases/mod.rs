@@ -9,6 +9,7 @@ mod headers;
 mod http2;
 mod limits;
 mod local;
+mod mutation;
 mod names;
 mod network;
 mod paths;
@@ -38,6 +39,7 @@ pub fn groups() -> Vec<Group> {
         tcp::group(),
         network::group(),
         limits::group(),
+        mutation::group(),
         clusters::group(),
         names::group(),
     ]
