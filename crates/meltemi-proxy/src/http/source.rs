@@ -55,9 +55,6 @@ impl RequestSource {
 
     /// Reads all of it, up to `limit` bytes, and keeps it in the place of the client's.
     pub async fn read(&mut self, record: &Record, limit: u64) -> Result<(), ReadError> {
-        if self.length().is_some_and(|length| length > limit) {
-            return Err(ReadError::TooLong);
-        }
         let mut read = VecDeque::new();
         let (mut length, mut trailers) = (0, None);
         while !self.is_end_stream() {

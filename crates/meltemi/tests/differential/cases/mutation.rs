@@ -133,7 +133,6 @@ fn cases() -> Vec<Case> {
         chunked("buffer: chunked", "/", "short"),
         chunked("buffer: long chunks", "/", long),
         post("buffer: HTTP/2", "/", "short").http2(),
-        post("buffer: long, HTTP/2", "/", long).http2(),
         post("buffer: a wider route", "/wide", long),
         chunked("buffer: none on a route", "/off", long),
     ]
