@@ -136,14 +136,14 @@ async fn a_refused_host_keeps_its_last_good_version_and_the_others_go_on() {
     let mut mesh = mesh(vec![host("r/a", &["a"], "c"), host("r/b", &["b"], "c")]).await;
     let before = in_force(&mesh.handle, "r").unwrap();
     let mut bad = host("r/a", &["a"], "c");
-    bad.1["rate_limits"] = json!([{}]);
+    bad.1["hedge_policy"] = json!({});
     // One takes what another one has.
     let more = vec![bad, host("r/b", &["b", "e"], "c"), host("r/z", &["b"], "c")];
     mesh.source.set_named(Kind::VirtualHost, more);
     let nack = within(mesh.nacks.recv()).await.unwrap();
     assert_eq!(
         nack,
-        "virtual host \"r/a\": rate_limits: is not supported; \
+        "virtual host \"r/a\": hedge_policy: is not supported; \
          virtual host \"r/z\": domains: \"b\" stands in two virtual hosts"
     );
     mesh.until(|handle| has(handle, "r", &["a", "b", "e", "own"]))
