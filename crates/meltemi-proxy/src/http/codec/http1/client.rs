@@ -14,7 +14,7 @@ use crate::model::ClusterConfig;
 use crate::net::Stream;
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -168,14 +168,10 @@ impl Http1Client {
     ) -> Result<Response<Incoming>, Fault> {
         let StatusLine { status, version } = head.start;
         let body = head.framing.of_response(method, status, version)?;
-        let has = |token| has_token(&head.headers, CONNECTION, token);
         // What follows a switch of protocols is no HTTP.
         let switches = status == StatusCode::SWITCHING_PROTOCOLS
             || *method == Method::CONNECT && bodiless(method, status);
-        self.keeps &= !switches
-            && !body.is_until_close()
-            && !has(b"close")
-            && (version == Version::HTTP_11 || has(b"keep-alive"));
+        self.keeps &= !switches && !body.is_until_close() && head.framing.keeps(version);
         let body = Connection::begin_body(&self.connection, body, false);
         let mut response = Response::new(Incoming::Http1(body));
         *response.status_mut() = status;

@@ -71,11 +71,11 @@ pub(super) fn request(
         proper,
     };
     fields(&parts.headers, style, out);
-    let encoder = match (Size::of(body), stated(&parts.headers)) {
-        (Size::None, None) => Encoder::Nothing,
-        (Size::None, Some(_)) => Encoder::Length(0),
-        (Size::Exact(length), _) | (Size::Unknown, Some(length)) => Encoder::Length(length),
-        (Size::Unknown, None) => Encoder::Chunked,
+    let encoder = match Size::of(body) {
+        Size::None if !parts.headers.contains_key(CONTENT_LENGTH) => Encoder::Nothing,
+        Size::None => Encoder::Length(0),
+        Size::Exact(length) => Encoder::Length(length),
+        Size::Unknown => stated(&parts.headers).map_or(Encoder::Chunked, Encoder::Length),
     };
     encoder.announce(style, out);
     out.extend_from_slice(b"\r\n");
@@ -101,33 +101,36 @@ pub(super) fn response(
     } else {
         Method::GET
     };
-    let encoder = match (Size::of(body), stated(&parts.headers)) {
-        _ if asked.head || bodiless(&method, status) => Encoder::Nothing,
-        (Size::None, _) => Encoder::Length(0),
-        (Size::Exact(length), _) | (Size::Unknown, Some(length)) => Encoder::Length(length),
-        (Size::Unknown, None) if asked.http10 => Encoder::UntilClose,
-        (Size::Unknown, None) => Encoder::Chunked,
+    let bodiless = bodiless(&method, status);
+    let encoder = match Size::of(body) {
+        _ if asked.head || bodiless => Encoder::Nothing,
+        Size::None => Encoder::Length(0),
+        Size::Exact(length) => Encoder::Length(length),
+        Size::Unknown => match stated(&parts.headers) {
+            Some(length) => Encoder::Length(length),
+            None if asked.http10 => Encoder::UntilClose,
+            None => Encoder::Chunked,
+        },
     };
     status_line(status, asked.http10, out);
-    fields(&parts.headers, style, out);
+    let said = fields(&parts.headers, style, out);
     if asked.head
-        && !bodiless(&method, status)
+        && !bodiless
         && let Some(length) = stated(&parts.headers)
     {
         Encoder::Length(length).announce(style, out);
     }
     encoder.announce(style, out);
-    let connection = |token| crate::http::head::has_token(&parts.headers, CONNECTION, token);
-    if status != StatusCode::SWITCHING_PROTOCOLS {
-        if !(keeps && encoder != Encoder::UntilClose) {
-            if !connection(b"close") {
-                line(&CONNECTION, b"close", style, out);
-            }
-        } else if asked.http10 && !connection(b"keep-alive") {
-            line(&CONNECTION, b"keep-alive", style, out);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        // Its `Connection` names the protocol.
+    } else if !keeps || encoder == Encoder::UntilClose {
+        if !said.close {
+            line(&CONNECTION, b"close", style, out);
         }
+    } else if asked.http10 {
+        line(&CONNECTION, b"keep-alive", style, out);
     }
-    if !parts.headers.contains_key(DATE) {
+    if !said.date {
         date::with(|date| line(&DATE, date, style, out));
     }
     out.extend_from_slice(b"\r\n");
@@ -147,13 +150,26 @@ fn status_line(status: StatusCode, http10: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// All lines but those of the length.
-fn fields(headers: &HeaderMap, style: Style<'_>, out: &mut Vec<u8>) {
+/// What lines were written.
+#[derive(Default)]
+struct Said {
+    close: bool,
+    date: bool,
+}
+
+/// Writes all lines but those of the length.
+fn fields(headers: &HeaderMap, style: Style<'_>, out: &mut Vec<u8>) -> Said {
+    let mut said = Said::default();
     for (name, value) in headers {
-        if *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
-            line(name, value.as_bytes(), style, out);
+        match *name {
+            CONTENT_LENGTH | TRANSFER_ENCODING => continue,
+            CONNECTION => said.close |= value.as_bytes().eq_ignore_ascii_case(b"close"),
+            DATE => said.date = true,
+            _ => {}
         }
+        line(name, value.as_bytes(), style, out);
     }
+    said
 }
 
 fn line(name: &HeaderName, value: &[u8], style: Style<'_>, out: &mut Vec<u8>) {

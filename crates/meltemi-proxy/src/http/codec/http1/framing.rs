@@ -1,19 +1,24 @@
-//! Where a message's body ends (RFC 9112 6), decided strictly.
+//! What a head's lines say of its message's end and of the connection (RFC 9112 6 and 9).
 //!
 //! A parser that is lenient where another on the way is strict is what request smuggling
 //! lives on: one `Content-Length` that is a number, or one `Transfer-Encoding` that is
 //! `chunked`, never both, in requests and answers alike (Envoy refuses them, too).
 
 use super::{Decoder, Fault};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, Method, StatusCode, Version};
 
-/// What the header lines so far say of the body.
+/// What the header lines so far say.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Framing {
     length: Option<u64>,
     chunked: bool,
     host: bool,
+    /// The options of `Connection`.
+    close: bool,
+    keep_alive: bool,
+    /// `Expect: 100-continue`.
+    expects_continue: bool,
 }
 
 impl Framing {
@@ -21,7 +26,8 @@ impl Framing {
     pub fn note(&mut self, name: &HeaderName, value: &[u8], request: bool) -> Result<(), Fault> {
         match *name {
             HOST if request => {
-                if std::mem::replace(&mut self.host, true) {
+                let another = std::mem::replace(&mut self.host, true);
+                if another {
                     return Err(Fault::Framing("more than one host"));
                 }
             }
@@ -37,12 +43,30 @@ impl Framing {
                 }
                 self.chunked = true;
             }
-            _ => return Ok(()),
+            CONNECTION => {
+                for option in value.split(|byte| *byte == b',') {
+                    let option = option.trim_ascii();
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            EXPECT => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
         }
         if self.chunked && self.length.is_some() {
             return Err(Fault::Framing("content-length next to transfer-encoding"));
         }
         Ok(())
+    }
+
+    /// Whether the sender wants the connection to go on (RFC 9112 9.3).
+    pub fn keeps(&self, version: Version) -> bool {
+        !self.close && (version == Version::HTTP_11 || self.keep_alive)
+    }
+
+    /// Whether the client waits for 100 (Continue). HTTP/1.0 knows nothing of it.
+    pub fn expects_continue(&self, version: Version) -> bool {
+        self.expects_continue && version == Version::HTTP_11
     }
 
     pub fn of_request(&self, version: Version) -> Result<Decoder, Fault> {

@@ -14,7 +14,7 @@ use crate::net::Stream;
 use crate::telemetry::Protocol;
 use crate::worker::DrainSignal;
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT};
+use http::header::CONNECTION;
 use http::{Method, Request, Response, StatusCode, Version};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -181,22 +181,18 @@ impl Server {
             target,
             version,
         } = head.start;
-        let has = |token| has_token(&head.headers, CONNECTION, token);
-        let http10 = version == Version::HTTP_10;
         let asked = Asked {
             head: method == Method::HEAD,
             connect: method == Method::CONNECT,
-            http10,
-            keeps: !has(b"close") && (!http10 || has(b"keep-alive")),
+            http10: version == Version::HTTP_10,
+            keeps: head.framing.keeps(version),
         };
         let body = head.framing.of_request(version)?;
         if body.is_chunked() {
             // What came with the head is looked at before any of it is forwarded.
             body.check(&self.connection.borrow().input)?;
         }
-        let expects = head.headers.get(EXPECT);
-        let owes_continue = !http10
-            && expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let owes_continue = head.framing.expects_continue(version);
         let body = Connection::begin_body(&self.connection, body, owes_continue);
         let mut request = Request::new(Incoming::Http1(body));
         *request.method_mut() = method;
