@@ -2,16 +2,18 @@
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
 use super::any::{self, Typed};
-use super::basic::{bool_or, percent, u32_or};
+use super::basic::{bool_or, duration_or, percent, u32_or};
 use super::context::Cx;
+use super::pb::wkt;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result, pb};
-use crate::model::Balancer;
+use crate::model::{Balancer, SlowStart};
 use pb::balancing::common::v3 as shared;
 use pb::balancing::{least_request, maglev, random, ring_hash, round_robin, wrr_locality};
 use pb::cluster::LoadBalancingPolicy;
 use pb::cluster::cluster as nested;
 use prost::Name;
+use std::time::Duration;
 
 /// Envoy's sizes.
 const MINIMUM_RING: u64 = 1024;
@@ -88,24 +90,33 @@ pub fn balancer(
     }
     let balancer = match policy {
         nested::LbPolicy::RoundRobin => {
-            if let Some(nested::LbConfig::RoundRobinLbConfig(config)) = config {
-                slow_start(config.slow_start_config.is_some(), cx);
+            let slow = match config {
+                Some(nested::LbConfig::RoundRobinLbConfig(config)) => config.slow_start_config,
+                _ => None,
+            };
+            Balancer::RoundRobin {
+                slow_start: slow
+                    .map(Slow::from)
+                    .map(slow_start)
+                    .transpose()
+                    .at("slow_start_config")?,
             }
-            Balancer::RoundRobin
         }
         nested::LbPolicy::LeastRequest => {
-            let mut choices = 2;
-            if let Some(nested::LbConfig::LeastRequestLbConfig(config)) = config {
-                let nested::LeastRequestLbConfig {
-                    choice_count,
-                    active_request_bias,
-                    slow_start_config,
-                } = config;
-                bias(active_request_bias).at("least_request_lb_config")?;
-                slow_start(slow_start_config.is_some(), cx);
-                choices = u32_or(choice_count, 2).max(2);
+            let nested::LeastRequestLbConfig {
+                choice_count,
+                active_request_bias,
+                slow_start_config,
+            } = match config {
+                Some(nested::LbConfig::LeastRequestLbConfig(config)) => config,
+                _ => Default::default(),
+            };
+            let slow = slow_start_config.map(Slow::from);
+            Balancer::LeastRequest {
+                choices: Some(u32_or(choice_count, 2).max(2)),
+                bias: bias(active_request_bias).at("least_request_lb_config")?,
+                slow_start: slow.map(slow_start).transpose().at("slow_start_config")?,
             }
-            Balancer::LeastRequest { choices }
         }
         nested::LbPolicy::Random => Balancer::Random,
         nested::LbPolicy::RingHash => {
@@ -164,26 +175,32 @@ fn extension(typed: Typed, cx: &mut Cx<'_>) -> Result<Option<(Balancer, bool)>> 
             slow_start_config,
             locality_lb_config,
         } = typed.decode()?;
-        slow_start(slow_start_config.is_some(), cx);
-        (Balancer::RoundRobin, locality(locality_lb_config, cx))
+        let slow = slow_start_config.map(Slow::from);
+        (
+            Balancer::RoundRobin {
+                slow_start: slow.map(slow_start).transpose().at("slow_start_config")?,
+            },
+            locality(locality_lb_config, cx),
+        )
     } else if name == least_request::v3::LeastRequest::full_name() {
+        let value: least_request::v3::LeastRequest = typed.decode()?;
+        let full =
+            value.selection_method() == least_request::v3::least_request::SelectionMethod::FullScan;
         let least_request::v3::LeastRequest {
             choice_count,
             active_request_bias,
             slow_start_config,
             locality_lb_config,
             enable_full_scan,
-            selection_method,
-        } = typed.decode()?;
-        if bool_or(enable_full_scan, false) {
-            return Err(Error::unsupported("enable_full_scan"));
-        }
-        refuse!(selection_method);
-        bias(active_request_bias)?;
-        slow_start(slow_start_config.is_some(), cx);
+            selection_method: _,
+        } = value;
+        let full = full || bool_or(enable_full_scan, false);
+        let slow = slow_start_config.map(Slow::from);
         (
             Balancer::LeastRequest {
-                choices: u32_or(choice_count, 2).max(2),
+                choices: (!full).then(|| u32_or(choice_count, 2).max(2)),
+                bias: bias(active_request_bias)?,
+                slow_start: slow.map(slow_start).transpose().at("slow_start_config")?,
             },
             locality(locality_lb_config, cx),
         )
@@ -262,22 +279,53 @@ fn consistent(value: Option<shared::ConsistentHashingLbConfig>) -> Result<bool> 
     Ok(use_hostname_for_hashing)
 }
 
-fn slow_start(asked: bool, cx: &mut Cx<'_>) {
-    if asked {
-        cx.notice(
-            "LbConfig.slow_start_config",
-            "new endpoints take their full share at once",
-        );
+/// Both messages that say it: the cluster's own and that of extensions.
+struct Slow {
+    window: Option<wkt::Duration>,
+    aggression: Option<pb::core::RuntimeDouble>,
+    minimum: Option<pb::types::Percent>,
+}
+
+impl From<nested::SlowStartConfig> for Slow {
+    fn from(value: nested::SlowStartConfig) -> Self {
+        Self {
+            window: value.slow_start_window,
+            aggression: value.aggression,
+            minimum: value.min_weight_percent,
+        }
     }
 }
 
-fn bias(value: Option<pb::core::RuntimeDouble>) -> Result<()> {
-    match value {
-        Some(value) if (value.default_value - 1.0).abs() > f64::EPSILON => {
-            Err(Error::new("only 1 is supported").at_field("active_request_bias"))
+impl From<shared::SlowStartConfig> for Slow {
+    fn from(value: shared::SlowStartConfig) -> Self {
+        Self {
+            window: value.slow_start_window,
+            aggression: value.aggression,
+            minimum: value.min_weight_percent,
         }
-        _ => Ok(()),
     }
+}
+
+fn slow_start(value: Slow) -> Result<SlowStart> {
+    let window = duration_or(value.window, Duration::ZERO).at("slow_start_window")?;
+    let aggression = value.aggression.map_or(1.0, |value| value.default_value);
+    if aggression.is_nan() || aggression <= 0.0 {
+        return Err(Error::new("must be above 0").at_field("aggression"));
+    }
+    let minimum = value.minimum.map_or(10.0, |percent| percent.value);
+    Ok(SlowStart {
+        window,
+        aggression,
+        minimum: minimum.clamp(0.0, 100.0) / 100.0,
+    })
+}
+
+fn bias(value: Option<pb::core::RuntimeDouble>) -> Result<f64> {
+    let bias = value.map_or(1.0, |value| value.default_value);
+    if bias.is_nan() || bias < 0.0 {
+        return Err(Error::new("must not be negative").at_field("active_request_bias"));
+    }
+    Ok(bias)
 }
 
 fn ring((minimum, maximum): (u64, u64), use_hostname: bool) -> Result<Balancer> {

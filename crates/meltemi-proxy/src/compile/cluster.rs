@@ -8,7 +8,9 @@ use super::context::Cx;
 use super::discovery::{self, Kind};
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
-use super::{balancer, cluster_dns, cluster_protocol, health, limits, pb, subset, transport};
+use super::{
+    balancer, cluster_dns, cluster_protocol, health, limits, outlier, pb, subset, transport,
+};
 use crate::model::{
     Balancer, ClusterConfig, Discovery, HealthProbe, IstioService, TcpKeepalive, TransportChoice,
     TransportMatch, UpstreamProtocol, UpstreamTransport,
@@ -283,7 +285,7 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
             circuit_breakers: limits::circuit_breakers(circuit_breakers.unwrap_or_default(), cx)
                 .at("circuit_breakers")?,
             outlier: outlier_detection
-                .map(|value| limits::outlier(value, cx))
+                .map(outlier::outlier)
                 .transpose()
                 .at("outlier_detection")?,
             health_check,

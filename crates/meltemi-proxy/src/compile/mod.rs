@@ -27,6 +27,7 @@ pub(crate) mod istio;
 mod limits;
 mod listener;
 pub(crate) mod matching;
+mod outlier;
 pub mod pb;
 mod per_filter;
 pub(crate) mod presence;

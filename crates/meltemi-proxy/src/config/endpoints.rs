@@ -8,8 +8,10 @@ use crate::model::{
     Address, Balancer, ClusterConfig, Endpoint, EndpointSet, EndpointState, HashTable, Health,
     Locality, Priority,
 };
+use crate::worker::millis_since_start;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Builds the set of a cluster. Addresses that `former` has keep their state (load,
 /// ejection). Host names that are still unresolved are skipped.
@@ -86,7 +88,12 @@ fn endpoint(
         lb_metadata: spec.lb_metadata.clone(),
         check: spec.check.clone(),
         workload: spec.workload.clone(),
-        state: state.unwrap_or_default(),
+        state: state.unwrap_or_else(|| {
+            let state = EndpointState::default();
+            let now = millis_since_start();
+            state.warming_since.store(now, Ordering::Relaxed);
+            Arc::new(state)
+        }),
     }))
 }
 

@@ -205,7 +205,7 @@ fn cluster_json(cluster: &Cluster, added: bool) -> Value {
         "host_statuses": hosts,
         "circuit_breakers": {"thresholds": thresholds},
         "lb_policy": match config.balancer {
-            Balancer::RoundRobin => "ROUND_ROBIN",
+            Balancer::RoundRobin { .. } => "ROUND_ROBIN",
             Balancer::LeastRequest { .. } => "LEAST_REQUEST",
             Balancer::Random => "RANDOM",
             Balancer::RingHash { .. } => "RING_HASH",

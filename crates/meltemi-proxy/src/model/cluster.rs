@@ -1,6 +1,6 @@
 //! Clusters: how endpoints are found, chosen, connected to and protected.
 
-use super::{ClientTls, EndpointSet, Http2Options};
+use super::{ClientTls, EndpointSet, Http2Options, OutlierDetection};
 use crate::dns::DnsCache;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -117,12 +117,50 @@ pub enum DnsFamily {
     All,
 }
 
+/// How endpoints that are new, or pass their checks again, come to their full share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlowStart {
+    pub window: Duration,
+    /// 1: in proportion to the time; above 1 the share grows faster at first. Above 0.
+    pub aggression: f64,
+    /// The least part of its weight that an endpoint gets, 0 to 1.
+    pub minimum: f64,
+}
+
+impl SlowStart {
+    /// The part of its weight that an endpoint gets after this time.
+    pub fn factor(&self, age: Duration) -> f64 {
+        if age >= self.window {
+            return 1.0;
+        }
+        let time = age.max(Duration::from_millis(1)).as_secs_f64() / self.window.as_secs_f64();
+        time.min(1.0).powf(1.0 / self.aggression).max(self.minimum)
+    }
+}
+
+impl Balancer {
+    pub fn slow_start(&self) -> Option<&SlowStart> {
+        match self {
+            Self::RoundRobin { slow_start } | Self::LeastRequest { slow_start, .. } => {
+                slow_start.as_ref()
+            }
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Balancer {
-    RoundRobin,
-    /// Power of `choices` (2 unless configured).
+    RoundRobin {
+        slow_start: Option<SlowStart>,
+    },
     LeastRequest {
-        choices: u32,
+        /// The best of so many (2 unless configured); `None`: of all.
+        choices: Option<u32>,
+        /// Where weights differ: the exponent of an endpoint's requests, which its weight is
+        /// divided by (1 unless configured).
+        bias: f64,
+        slow_start: Option<SlowStart>,
     },
     Random,
     RingHash {
@@ -149,21 +187,6 @@ pub struct CircuitBreakers {
     pub max_retries: u32,
     /// Percent of active requests that may be retries, and their minimum concurrency.
     pub retry_budget: Option<(f64, u32)>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct OutlierDetection {
-    pub consecutive_5xx: u32,
-    pub enforcing_consecutive_5xx: u32,
-    pub consecutive_gateway_failure: u32,
-    pub enforcing_consecutive_gateway_failure: u32,
-    pub consecutive_local_origin_failure: u32,
-    pub enforcing_consecutive_local_origin_failure: u32,
-    pub split_local_origin: bool,
-    pub interval: Duration,
-    pub base_ejection_time: Duration,
-    pub max_ejection_time: Duration,
-    pub max_ejection_percent: u32,
 }
 
 #[derive(Clone, Debug)]

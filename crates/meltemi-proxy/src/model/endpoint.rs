@@ -68,6 +68,14 @@ pub struct Endpoint {
     pub state: Arc<EndpointState>,
 }
 
+impl EndpointSet {
+    /// Of all priorities and localities, whatever their health.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        let localities = self.priorities.iter().flat_map(|level| &level.localities);
+        localities.flat_map(|locality| &locality.endpoints)
+    }
+}
+
 impl Endpoint {
     /// What discovery and, where the cluster is checked, its checks say: the worse counts.
     pub fn health_in(&self, config: &ClusterConfig) -> Health {
@@ -105,6 +113,9 @@ pub struct Workload {
 #[derive(Default)]
 pub struct EndpointState {
     pub active_requests: AtomicU32,
+    /// Milliseconds since process start at which the endpoint came, or passed its checks
+    /// after it had not: what slow start counts from.
+    pub warming_since: AtomicU64,
     pub connections: AtomicU32,
     /// Milliseconds since process start until which the endpoint is ejected; 0: not.
     pub ejected_until: AtomicU64,
@@ -116,9 +127,37 @@ pub struct EndpointState {
     pub consecutive_5xx: AtomicU32,
     pub consecutive_gateway: AtomicU32,
     pub consecutive_local: AtomicU32,
+    /// How requests ended, for outlier detection: by what the endpoint answered, and by what
+    /// the proxy saw itself where that is counted apart.
+    pub external: Tally,
+    pub local: Tally,
     pub requests_total: AtomicU64,
     pub requests_failed: AtomicU64,
     pub connect_failures: AtomicU64,
+}
+
+/// Requests of an interval.
+#[derive(Default)]
+pub struct Tally {
+    total: AtomicU32,
+    successes: AtomicU32,
+}
+
+impl Tally {
+    pub fn count(&self, success: bool) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        if success {
+            self.successes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// (all, those that succeeded); begins anew.
+    pub fn take(&self) -> (u32, u32) {
+        // Successes first: what is counted in between is not a failure of this interval.
+        let successes = self.successes.swap(0, Ordering::Relaxed);
+        let total = self.total.swap(0, Ordering::Relaxed);
+        (total.max(successes), successes)
+    }
 }
 
 /// What active health checks found.

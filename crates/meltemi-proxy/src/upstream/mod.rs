@@ -26,7 +26,7 @@ pub(crate) use connect::{Offer, transport};
 pub(crate) use dynamic::default_port;
 pub use error::{Limit, PickError, UpstreamError};
 pub use health::HealthChecker;
-pub use outlier::Outcome;
+pub use outlier::{Outcome, OutlierWatch};
 pub(crate) use pool::{ConnectionFacts, Lease, Upgrade, Wanted, WantedProtocol};
 pub(crate) use proxy_protocol::Ends;
 pub(crate) use stats::ClusterStats;

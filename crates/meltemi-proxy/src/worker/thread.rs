@@ -6,7 +6,7 @@ use super::listeners::{Acceptors, BindKey};
 use super::{ListenerStates, Worker};
 use crate::model::{IpPrefix, Snapshot};
 use crate::net::{Connector, HostSockets, netns};
-use crate::upstream::{HealthChecker, Upstreams};
+use crate::upstream::{HealthChecker, OutlierWatch, Upstreams};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -76,17 +76,26 @@ pub(super) fn run(
             upstreams,
             connector,
         ));
-        // One worker checks for all: what it finds is shared.
-        let checker = (plan.index == 0).then(|| HealthChecker::new(worker.connector.clone()));
-        follow(worker, checker, plan.limit, plan.listener_drain, orders).await;
+        // One worker looks for all: what it finds is shared.
+        let watch = (plan.index == 0).then(|| Watch {
+            health: HealthChecker::new(worker.connector.clone()),
+            outliers: OutlierWatch::default(),
+        });
+        follow(worker, watch, plan.limit, plan.listener_drain, orders).await;
     });
     // Connections that are left end with the runtime's tasks.
     drop(runtime);
 }
 
+/// What is looked at whether or not there are requests.
+struct Watch {
+    health: HealthChecker,
+    outliers: OutlierWatch,
+}
+
 async fn follow(
     worker: Rc<Worker>,
-    mut checker: Option<HealthChecker>,
+    mut watch: Option<Watch>,
     limit: ConnectionLimit,
     listener_drain: Duration,
     mut orders: mpsc::UnboundedReceiver<Order>,
@@ -101,8 +110,9 @@ async fn follow(
                 acceptors.retain(&snapshot);
                 states.retain(&snapshot, listener_drain);
                 worker.upstreams.retain(&snapshot);
-                if let Some(checker) = &mut checker {
-                    checker.apply(&snapshot);
+                if let Some(watch) = &mut watch {
+                    watch.health.apply(&snapshot);
+                    watch.outliers.apply(&snapshot);
                 }
                 for (key, socket) in sockets {
                     let listener = snapshot.listeners.by_address.get(&key.address).cloned();

@@ -29,7 +29,7 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
             name: format!("cluster-{id}").into(),
             alt_stat_name: None,
             discovery: Discovery::Static,
-            balancer: Balancer::RoundRobin,
+            balancer: Balancer::RoundRobin { slow_start: None },
             connect_timeout: Duration::from_secs(5),
             buffer_limit: 1 << 20,
             circuit_breakers: [CircuitBreakers {

@@ -23,10 +23,17 @@ pub fn endpoint(address: SocketAddr) -> Endpoint {
 }
 
 pub fn endpoints(all: Vec<Endpoint>) -> EndpointSet {
+    let all: Vec<Arc<Endpoint>> = all.into_iter().map(Arc::new).collect();
     EndpointSet {
         priorities: vec![Priority {
-            localities: Vec::new(),
-            endpoints: all.into_iter().map(Arc::new).collect(),
+            localities: vec![Locality {
+                region: "".into(),
+                zone: "".into(),
+                sub_zone: "".into(),
+                weight: 0,
+                endpoints: all.clone(),
+            }],
+            endpoints: all,
             hash_table: None,
         }],
         overprovisioning: 140,
@@ -57,7 +64,7 @@ pub fn cluster_config(name: &str) -> ClusterConfig {
         name: name.into(),
         alt_stat_name: None,
         discovery: Discovery::Static,
-        balancer: Balancer::RoundRobin,
+        balancer: Balancer::RoundRobin { slow_start: None },
         connect_timeout: Duration::from_secs(2),
         buffer_limit: 1 << 20,
         circuit_breakers: [breakers, breakers],
@@ -87,6 +94,43 @@ pub fn cluster_config(name: &str) -> ClusterConfig {
         overprovisioning_percent: 140,
         close_on_host_removal: false,
         hash: 0,
+    }
+}
+
+/// Detection that finds nothing.
+pub const fn no_outliers() -> OutlierDetection {
+    let never = Consecutive {
+        threshold: 0,
+        enforcing: 0,
+    };
+    let volume = Volume {
+        hosts: u32::MAX,
+        requests: u32::MAX,
+    };
+    OutlierDetection {
+        consecutive_5xx: never,
+        consecutive_gateway_failure: never,
+        consecutive_local_origin_failure: never,
+        split_local_origin: false,
+        success_rate: SuccessRate {
+            volume,
+            stdev_factor: 1.9,
+            enforcing: 0,
+            enforcing_local_origin: 0,
+        },
+        failure_percentage: FailurePercentage {
+            volume,
+            threshold: 85,
+            enforcing: 0,
+            enforcing_local_origin: 0,
+        },
+        interval: Duration::from_secs(10),
+        base_ejection_time: Duration::from_secs(30),
+        max_ejection_time: Duration::from_secs(300),
+        max_ejection_time_jitter: Duration::ZERO,
+        max_ejection_percent: 100,
+        always_eject_one_host: false,
+        uneject_on_passed_check: true,
     }
 }
 

@@ -286,17 +286,15 @@ fn an_endpoint_that_fails_is_left_out_and_comes_back() {
         let (good, bad) = (Upstream::named("good").await, flaky(3).await);
         let mut config = cluster_config("b");
         config.outlier = Some(OutlierDetection {
-            consecutive_5xx: 3,
-            enforcing_consecutive_5xx: 100,
-            consecutive_gateway_failure: 0,
-            enforcing_consecutive_gateway_failure: 0,
-            consecutive_local_origin_failure: 0,
-            enforcing_consecutive_local_origin_failure: 0,
-            split_local_origin: false,
+            consecutive_5xx: Consecutive {
+                threshold: 3,
+                enforcing: 100,
+            },
             interval: Duration::from_millis(100),
             base_ejection_time: Duration::from_millis(300),
             max_ejection_time: Duration::from_secs(10),
             max_ejection_percent: 50,
+            ..no_outliers()
         });
         let both = cluster(config, &[&good, &bad]);
         let shared = both.shared.clone();

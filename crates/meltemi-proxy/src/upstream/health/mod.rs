@@ -8,9 +8,11 @@
 mod probe;
 mod verdict;
 
+use super::outlier::release;
 use crate::model::{Cluster, ClusterConfig, Endpoint, HealthCheck, Snapshot};
 use crate::net::Connector;
 use crate::telemetry::stats::Counter;
+use crate::worker::millis_since_start;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -132,7 +134,15 @@ impl Checked {
                 .unwrap_or_else(|_| Verdict::unreachable("no answer in time"));
             self.count(&verdict);
             let changed = streak.take(&self.check, &self.endpoint.state, &verdict);
+            self.take_back();
             if changed {
+                if self.endpoint.state.passes_checks() {
+                    let now = millis_since_start();
+                    self.endpoint
+                        .state
+                        .warming_since
+                        .store(now, Ordering::Relaxed);
+                }
                 self.cluster
                     .shared
                     .health_epoch
@@ -141,6 +151,16 @@ impl Checked {
                     result = %verdict, "health changed");
             }
             tokio::time::sleep(self.pause(changed)).await;
+        }
+    }
+
+    /// An endpoint that passes is no outlier any more, where that is configured.
+    fn take_back(&self) {
+        let outlier = self.cluster.config.outlier.as_ref();
+        if outlier.is_some_and(|detection| detection.uneject_on_passed_check)
+            && self.endpoint.state.passes_checks()
+        {
+            release(&self.cluster.shared, &self.endpoint.state);
         }
     }
 

@@ -121,6 +121,33 @@ fn announced(name: &str, upstreams: &Upstreams, version: &str) -> Value {
     )
 }
 
+/// Clusters of one endpoint whose second 500 in a row makes it an outlier.
+fn ejecting(upstreams: &Upstreams) -> Vec<Value> {
+    let cluster = |name: &str, more: Value| {
+        let mut detection = json!({
+            "consecutive_5xx": 2, "enforcing_success_rate": 0,
+            "base_ejection_time": "60s", "interval": "60s",
+        });
+        let more = more.as_object().unwrap().clone();
+        detection.as_object_mut().unwrap().extend(more);
+        let never_panic = json!({ "healthy_panic_threshold": { "value": 0 } });
+        let more = json!({ "outlier_detection": detection, "common_lb_config": never_panic });
+        cluster(name, &[upstreams.ports["a"]], more)
+    };
+    vec![
+        cluster("ejected", json!({ "max_ejection_percent": 100 })),
+        cluster("most-are-ejected", json!({ "max_ejection_percent": 99 })),
+        cluster(
+            "one-is-ejected",
+            json!({ "max_ejection_percent": 1, "always_eject_one_host": true }),
+        ),
+        cluster(
+            "not-enforced",
+            json!({ "max_ejection_percent": 100, "enforcing_consecutive_5xx": 0 }),
+        ),
+    ]
+}
+
 fn config(upstreams: &Upstreams) -> Config {
     let port = |name: &str| upstreams.ports[name];
     let tcp = |send: &str, receive: &str| {
@@ -138,7 +165,7 @@ fn config(upstreams: &Upstreams) -> Config {
     let mut elsewhere = checked("elsewhere", &[port("b")], http_check("", json!({})));
     let endpoint = &mut elsewhere["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
     endpoint["health_check_config"] = json!({ "port_value": port("refused") });
-    let own = vec![
+    let mut own = vec![
         checked("passing", &[port("a")], http_check("", json!({}))),
         checked("failing", &[port("a")], http_check("status=503", json!({}))),
         checked("expected", &[port("a")], http_check("status=503", expected)),
@@ -170,6 +197,7 @@ fn config(upstreams: &Upstreams) -> Config {
         announced("announced-1", upstreams, "V1"),
         announced("announced-2", upstreams, "V2"),
     ];
+    own.extend(ejecting(upstreams));
     let names: Vec<String> = own
         .iter()
         .map(|cluster| cluster["name"].as_str().unwrap().to_owned())
@@ -204,6 +232,46 @@ fn config(upstreams: &Upstreams) -> Config {
 }
 
 fn cases() -> Vec<Case> {
+    let mut cases = one_of_each();
+    for (names, path) in [
+        (
+            ["a first failure", "a second failure", "an outlier"],
+            "/ejected",
+        ),
+        (
+            [
+                "a first failure of one",
+                "a second failure of one",
+                "more than are ejected",
+            ],
+            "/most-are-ejected",
+        ),
+        (
+            [
+                "a first failure of all",
+                "a second failure of all",
+                "one is always ejected",
+            ],
+            "/one-is-ejected",
+        ),
+        (
+            [
+                "a first failure seen",
+                "a second failure seen",
+                "an outlier that is only seen",
+            ],
+            "/not-enforced",
+        ),
+    ] {
+        let [first, second, then] = names;
+        cases.push(Case::get(first, path).ask("status=500"));
+        cases.push(Case::get(second, path).ask("status=500"));
+        cases.push(Case::get(then, path));
+    }
+    cases
+}
+
+fn one_of_each() -> Vec<Case> {
     vec![
         Case::get("the check passes", "/passing"),
         Case::get("the check fails", "/failing"),
