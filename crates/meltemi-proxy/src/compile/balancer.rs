@@ -7,7 +7,7 @@ use super::context::Cx;
 use super::pb::wkt;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result, pb};
-use crate::model::{Balancer, SlowStart};
+use crate::model::{Balancer, Hashing, RingFunction, SlowStart};
 use pb::balancing::common::v3 as shared;
 use pb::balancing::{least_request, maglev, random, ring_hash, round_robin, wrr_locality};
 use pb::cluster::LoadBalancingPolicy;
@@ -28,7 +28,7 @@ const PANIC_THRESHOLD: u32 = 50;
 pub struct Common {
     pub panic_threshold: u32,
     pub locality_weighted: bool,
-    pub use_hostname: bool,
+    pub hashing: Hashing,
 }
 
 pub fn common(value: nested::CommonLbConfig, cx: &mut Cx<'_>) -> Result<Common> {
@@ -57,20 +57,21 @@ pub fn common(value: nested::CommonLbConfig, cx: &mut Cx<'_>) -> Result<Common> 
             false
         }
     };
-    let use_hostname = match consistent_hashing_lb_config {
-        None => false,
+    let hashing = match consistent_hashing_lb_config {
+        None => Hashing::default(),
         Some(ConsistentHashingLbConfig {
             use_hostname_for_hashing,
             hash_balance_factor,
-        }) => {
-            refuse!(hash_balance_factor);
-            use_hostname_for_hashing
-        }
+        }) => Hashing {
+            use_hostname: use_hostname_for_hashing,
+            balance_factor: balance_factor(hash_balance_factor)
+                .at("consistent_hashing_lb_config")?,
+        },
     };
     Ok(Common {
         panic_threshold: healthy_panic_threshold.map_or(PANIC_THRESHOLD, percent),
         locality_weighted,
-        use_hostname,
+        hashing,
     })
 }
 
@@ -121,20 +122,23 @@ pub fn balancer(
         nested::LbPolicy::Random => Balancer::Random,
         nested::LbPolicy::RingHash => {
             let mut sizes = (MINIMUM_RING, MAXIMUM_RING);
+            let mut function = RingFunction::XxHash;
             if let Some(nested::LbConfig::RingHashLbConfig(config)) = config {
+                use nested::ring_hash_lb_config::HashFunction;
+                if config.hash_function() == HashFunction::MurmurHash2 {
+                    function = RingFunction::MurmurHash2;
+                }
                 let nested::RingHashLbConfig {
                     minimum_ring_size,
-                    hash_function,
+                    hash_function: _,
                     maximum_ring_size,
                 } = config;
-                // xxHash is 0; MurmurHash2 is refused.
-                refuse!(hash_function);
                 sizes = (
                     minimum_ring_size.map_or(MINIMUM_RING, |value| value.value),
                     maximum_ring_size.map_or(MAXIMUM_RING, |value| value.value),
                 );
             }
-            ring(sizes, common.use_hostname).at("ring_hash_lb_config")?
+            ring(sizes, function, common.hashing).at("ring_hash_lb_config")?
         }
         nested::LbPolicy::Maglev => {
             let size = match config {
@@ -143,7 +147,7 @@ pub fn balancer(
                 }
                 _ => MAGLEV_TABLE,
             };
-            maglev_table(size, common.use_hostname).at("maglev_lb_config")?
+            maglev_table(size, common.hashing).at("maglev_lb_config")?
         }
         nested::LbPolicy::ClusterProvided => Balancer::ClusterProvided,
         nested::LbPolicy::LoadBalancingPolicyConfig => {
@@ -210,9 +214,10 @@ fn extension(typed: Typed, cx: &mut Cx<'_>) -> Result<Option<(Balancer, bool)>> 
     } else if name == ring_hash::v3::RingHash::full_name() {
         use ring_hash::v3::ring_hash::HashFunction;
         let value: ring_hash::v3::RingHash = typed.decode()?;
-        if value.hash_function() == HashFunction::MurmurHash2 {
-            return Err(Error::new("MURMUR_HASH_2 is not supported").at_field("hash_function"));
-        }
+        let function = match value.hash_function() {
+            HashFunction::MurmurHash2 => RingFunction::MurmurHash2,
+            HashFunction::DefaultHash | HashFunction::XxHash => RingFunction::XxHash,
+        };
         let ring_hash::v3::RingHash {
             hash_function: _,
             minimum_ring_size,
@@ -222,14 +227,20 @@ fn extension(typed: Typed, cx: &mut Cx<'_>) -> Result<Option<(Balancer, bool)>> 
             consistent_hashing_lb_config,
             locality_weighted_lb_config,
         } = value;
-        refuse!(hash_balance_factor);
-        let hostname = consistent(consistent_hashing_lb_config)? || use_hostname_for_hashing;
+        // The message's own fields are deprecated, and count without the newer one only.
+        let hashing = match consistent_hashing_lb_config {
+            Some(value) => consistent(value).at("consistent_hashing_lb_config")?,
+            None => Hashing {
+                use_hostname: use_hostname_for_hashing,
+                balance_factor: balance_factor(hash_balance_factor)?,
+            },
+        };
         let sizes = (
             minimum_ring_size.map_or(MINIMUM_RING, |value| value.value),
             maximum_ring_size.map_or(MAXIMUM_RING, |value| value.value),
         );
         (
-            ring(sizes, hostname)?,
+            ring(sizes, function, hashing)?,
             locality_weighted_lb_config.is_some(),
         )
     } else if name == maglev::v3::Maglev::full_name() {
@@ -238,10 +249,11 @@ fn extension(typed: Typed, cx: &mut Cx<'_>) -> Result<Option<(Balancer, bool)>> 
             consistent_hashing_lb_config,
             locality_weighted_lb_config,
         } = typed.decode()?;
-        let hostname = consistent(consistent_hashing_lb_config)?;
+        let hashing = consistent_hashing_lb_config.map(consistent).transpose();
+        let hashing = hashing.at("consistent_hashing_lb_config")?;
         let size = table_size.map_or(MAGLEV_TABLE, |value| value.value);
         (
-            maglev_table(size, hostname)?,
+            maglev_table(size, hashing.unwrap_or_default())?,
             locality_weighted_lb_config.is_some(),
         )
     } else if name == wrr_locality::v3::WrrLocality::full_name() {
@@ -269,14 +281,26 @@ fn locality(value: Option<shared::LocalityLbConfig>, cx: &mut Cx<'_>) -> bool {
     }
 }
 
-fn consistent(value: Option<shared::ConsistentHashingLbConfig>) -> Result<bool> {
+fn consistent(value: shared::ConsistentHashingLbConfig) -> Result<Hashing> {
     let shared::ConsistentHashingLbConfig {
         use_hostname_for_hashing,
         hash_balance_factor,
         hash_policy,
-    } = value.unwrap_or_default();
-    refuse!(hash_balance_factor, hash_policy);
-    Ok(use_hostname_for_hashing)
+    } = value;
+    refuse!(hash_policy);
+    Ok(Hashing {
+        use_hostname: use_hostname_for_hashing,
+        balance_factor: balance_factor(hash_balance_factor)?,
+    })
+}
+
+/// 0 is none, as unset.
+fn balance_factor(value: Option<wkt::UInt32Value>) -> Result<Option<u32>> {
+    match u32_or(value, 0) {
+        0 => Ok(None),
+        1..=99 => Err(Error::new("must be at least 100").at_field("hash_balance_factor")),
+        factor => Ok(Some(factor)),
+    }
 }
 
 /// Both messages that say it: the cluster's own and that of extensions.
@@ -328,7 +352,11 @@ fn bias(value: Option<pb::core::RuntimeDouble>) -> Result<f64> {
     Ok(bias)
 }
 
-fn ring((minimum, maximum): (u64, u64), use_hostname: bool) -> Result<Balancer> {
+fn ring(
+    (minimum, maximum): (u64, u64),
+    function: RingFunction,
+    hashing: Hashing,
+) -> Result<Balancer> {
     if maximum > MAXIMUM_RING {
         return Err(Error::new(format!("is above {MAXIMUM_RING}")).at_field("maximum_ring_size"));
     }
@@ -338,11 +366,12 @@ fn ring((minimum, maximum): (u64, u64), use_hostname: bool) -> Result<Balancer> 
     Ok(Balancer::RingHash {
         minimum,
         maximum,
-        use_hostname,
+        function,
+        hashing,
     })
 }
 
-fn maglev_table(table_size: u64, use_hostname: bool) -> Result<Balancer> {
+fn maglev_table(table_size: u64, hashing: Hashing) -> Result<Balancer> {
     if table_size > MAGLEV_LARGEST || !is_prime(table_size) {
         return Err(Error::new(format!(
             "must be a prime number of at most {MAGLEV_LARGEST}"
@@ -351,7 +380,7 @@ fn maglev_table(table_size: u64, use_hostname: bool) -> Result<Balancer> {
     }
     Ok(Balancer::Maglev {
         table_size,
-        use_hostname,
+        hashing,
     })
 }
 

@@ -360,11 +360,19 @@ fn hash_policy(value: proto::route_action::HashPolicy) -> Result<Option<HashPoli
             path,
             attributes,
         })) => {
-            refuse!(attributes);
+            let attributes = attributes
+                .iter()
+                .map(
+                    |policy::CookieAttribute { name, value }| match value.is_empty() {
+                        true => format!("; {name}"),
+                        false => format!("; {name}={value}"),
+                    },
+                );
             HashPolicy::Cookie {
                 name: name.into(),
                 ttl: ttl.map(duration).transpose().at("cookie.ttl")?,
                 path: path.into(),
+                attributes: attributes.collect::<String>().into(),
                 terminal,
             }
         }

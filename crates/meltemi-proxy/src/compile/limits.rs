@@ -15,6 +15,7 @@ const DEFAULT: CircuitBreakers = CircuitBreakers {
     max_pending_requests: 1024,
     max_requests: 1024,
     max_retries: 3,
+    max_connections_per_host: u32::MAX,
     retry_budget: None,
 };
 
@@ -27,20 +28,55 @@ pub fn circuit_breakers(
         thresholds,
         per_host_thresholds,
     } = value;
-    refuse!(per_host_thresholds);
     let mut limits = [DEFAULT, DEFAULT];
     let mut seen = [false, false];
     for (index, threshold) in thresholds.into_iter().enumerate() {
-        let slot = match threshold.priority() {
-            pb::core::RoutingPriority::Default => 0,
-            pb::core::RoutingPriority::High => 1,
-        };
+        let slot = slot(&threshold);
         // Of several entries for one priority Envoy takes the first.
         if !std::mem::replace(&mut seen[slot], true) {
             limits[slot] = limit(threshold, cx).nth("thresholds", index)?;
         }
     }
+    let mut seen = [false, false];
+    for (index, threshold) in per_host_thresholds.into_iter().enumerate() {
+        let slot = slot(&threshold);
+        if !std::mem::replace(&mut seen[slot], true) {
+            limits[slot].max_connections_per_host =
+                per_host(threshold).nth("per_host_thresholds", index)?;
+        }
+    }
     Ok(limits)
+}
+
+/// Index of the priority's limits.
+fn slot(value: &Thresholds) -> usize {
+    match value.priority() {
+        pb::core::RoutingPriority::Default => 0,
+        pb::core::RoutingPriority::High => 1,
+    }
+}
+
+/// As in Envoy, connections are what a single endpoint's limit is about.
+fn per_host(value: Thresholds) -> Result<u32> {
+    let Thresholds {
+        priority: _,
+        max_connections,
+        max_pending_requests,
+        max_requests,
+        max_retries,
+        retry_budget,
+        track_remaining,
+        max_connection_pools,
+    } = value;
+    refuse!(
+        max_pending_requests,
+        max_requests,
+        max_retries,
+        retry_budget,
+        max_connection_pools,
+    );
+    harmless!(track_remaining);
+    Ok(u32_or(max_connections, u32::MAX))
 }
 
 fn limit(value: Thresholds, cx: &mut Cx<'_>) -> Result<CircuitBreakers> {
@@ -79,6 +115,7 @@ fn limit(value: Thresholds, cx: &mut Cx<'_>) -> Result<CircuitBreakers> {
         max_pending_requests: u32_or(max_pending_requests, DEFAULT.max_pending_requests),
         max_requests: u32_or(max_requests, DEFAULT.max_requests),
         max_retries: u32_or(max_retries, DEFAULT.max_retries),
+        max_connections_per_host: DEFAULT.max_connections_per_host,
         retry_budget: budget,
     })
 }

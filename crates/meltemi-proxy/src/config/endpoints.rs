@@ -5,8 +5,8 @@ use super::subsets;
 use super::tables::{self, Weighted};
 use crate::compile::assignment::{Assignment, EndpointSpec, Host};
 use crate::model::{
-    Address, Balancer, ClusterConfig, Endpoint, EndpointSet, EndpointState, HashTable, Health,
-    Locality, Priority,
+    Address, Balancer, ClusterConfig, Endpoint, EndpointSet, EndpointState, HashPlaces, HashTable,
+    Health, Locality, Priority,
 };
 use crate::worker::millis_since_start;
 use std::collections::HashMap;
@@ -98,12 +98,7 @@ fn endpoint(
 }
 
 pub fn hash_table(config: &ClusterConfig, priority: &Priority) -> Option<HashTable> {
-    let use_hostname = match config.balancer {
-        Balancer::RingHash { use_hostname, .. } | Balancer::Maglev { use_hostname, .. } => {
-            use_hostname
-        }
-        _ => return None,
-    };
+    let use_hostname = config.balancer.hashing()?.use_hostname;
     let keys: Vec<Box<str>> = priority
         .endpoints
         .iter()
@@ -121,22 +116,29 @@ pub fn hash_table(config: &ClusterConfig, priority: &Priority) -> Option<HashTab
             share: shares[*index as usize],
         })
         .collect();
-    Some(match config.balancer {
-        Balancer::Maglev { table_size, .. } => HashTable::Maglev(
+    let places = match config.balancer {
+        Balancer::Maglev { table_size, .. } => HashPlaces::Maglev(
             tables::maglev(&weighted, table_size)
                 .into_iter()
                 .map(|index| kept[index as usize])
                 .collect(),
         ),
         Balancer::RingHash {
-            minimum, maximum, ..
-        } => HashTable::Ring(
-            tables::ring(&weighted, minimum, maximum)
+            minimum,
+            maximum,
+            function,
+            ..
+        } => HashPlaces::Ring(
+            tables::ring(&weighted, minimum, maximum, function)
                 .into_iter()
                 .map(|(hash, index)| (hash, kept[index as usize]))
                 .collect(),
         ),
         _ => return None,
+    };
+    Some(HashTable {
+        places,
+        shares: shares.into(),
     })
 }
 

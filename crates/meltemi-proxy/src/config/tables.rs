@@ -1,6 +1,7 @@
 //! Consistent hashing tables, computed as Envoy computes them, so that both send the same
 //! hash to the same endpoint.
 
+use crate::model::RingFunction;
 use xxhash_rust::xxh64::xxh64;
 
 /// An endpoint's key (its address or host name) and its share of the traffic; the shares
@@ -13,7 +14,12 @@ pub struct Weighted<'a> {
 /// Envoy's ketama ring: sorted (hash, index of the endpoint). Each endpoint has points in
 /// proportion to its weight, the lightest a whole number of them, and the ring has at least
 /// `minimum` and at most `maximum` points.
-pub fn ring(endpoints: &[Weighted<'_>], minimum: u64, maximum: u64) -> Vec<(u64, u32)> {
+pub fn ring(
+    endpoints: &[Weighted<'_>],
+    minimum: u64,
+    maximum: u64,
+    function: RingFunction,
+) -> Vec<(u64, u32)> {
     let lightest = endpoints
         .iter()
         .map(|endpoint| endpoint.share)
@@ -36,13 +42,40 @@ pub fn ring(endpoints: &[Weighted<'_>], minimum: u64, maximum: u64) -> Vec<(u64,
         while current < target {
             key.truncate(stem);
             key.push_str(&number.to_string());
-            ring.push((xxh64(key.as_bytes(), 0), index));
+            let hash = match function {
+                RingFunction::XxHash => xxh64(key.as_bytes(), 0),
+                RingFunction::MurmurHash2 => murmur2(key.as_bytes()),
+            };
+            ring.push((hash, index));
             number += 1;
             current += 1.0;
         }
     }
     ring.sort_unstable();
     ring
+}
+
+/// MurmurHash64A with the seed of GNU's `std::hash`.
+fn murmur2(bytes: &[u8]) -> u64 {
+    const SEED: u64 = 0xc70f_6907;
+    const FACTOR: u64 = 0xc6a4_a793_5bd1_e995;
+    let mix = |value: u64| value ^ (value >> 47);
+    let mut hash = SEED ^ (bytes.len() as u64).wrapping_mul(FACTOR);
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        let word = little_endian(word).wrapping_mul(FACTOR);
+        hash = (hash ^ mix(word).wrapping_mul(FACTOR)).wrapping_mul(FACTOR);
+    }
+    if !words.remainder().is_empty() {
+        hash = (hash ^ little_endian(words.remainder())).wrapping_mul(FACTOR);
+    }
+    mix(mix(hash).wrapping_mul(FACTOR))
+}
+
+/// Up to eight bytes.
+fn little_endian(bytes: &[u8]) -> u64 {
+    let bytes = bytes.iter().rev();
+    bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A Maglev table of `size` (prime) indices, filled in the order of the endpoints' keys.
@@ -138,12 +171,35 @@ mod tests {
             (15_516_499_411_664_133_160, 94),
             (16_117_243_373_044_804_889, 90),
         ];
-        let ring = ring(&equal(&keys), 12, 8 << 20);
+        let ring = ring(&equal(&keys), 12, 8 << 20, RingFunction::XxHash);
         let found: Vec<_> = ring
             .iter()
             .map(|(hash, index)| (*hash, index + 90))
             .collect();
         assert_eq!(found, expected);
+    }
+
+    /// As the ring in the comments of Envoy's test of MurmurHash.
+    #[test]
+    fn a_ring_by_murmur_is_envoys() {
+        let keys: Vec<String> = (80..86).map(|port| format!("127.0.0.1:{port}")).collect();
+        let expected: [(u64, u32); 12] = [
+            (1_358_027_074_129_602_068, 85),
+            (4_361_834_613_929_391_114, 83),
+            (7_224_494_972_555_149_682, 84),
+            (7_701_421_856_454_313_576, 81),
+            (8_649_315_368_077_433_379, 82),
+            (8_739_448_859_063_030_639, 84),
+            (9_887_544_217_113_020_895, 81),
+            (10_150_910_876_324_007_731, 82),
+            (15_168_472_011_420_622_455, 83),
+            (15_427_156_902_705_414_897, 80),
+            (16_375_050_414_328_759_093, 85),
+            (17_613_279_263_364_193_813, 80),
+        ];
+        let ring = ring(&equal(&keys), 12, 8 << 20, RingFunction::MurmurHash2);
+        let found = ring.iter().map(|(hash, index)| (*hash, index + 80));
+        assert_eq!(found.collect::<Vec<_>>(), expected);
     }
 
     /// The table in the comments of Envoy's own test of its Maglev balancer.
@@ -156,9 +212,12 @@ mod tests {
     #[test]
     fn ring_keeps_to_its_bounds() {
         let keys = six();
-        assert_eq!(ring(&equal(&keys), 1024, 8 << 20).len(), 1026);
-        assert_eq!(ring(&equal(&keys), 1, 3).len(), 3);
-        assert!(ring(&[], 1024, 2048).is_empty());
+        assert_eq!(
+            ring(&equal(&keys), 1024, 8 << 20, RingFunction::XxHash).len(),
+            1026
+        );
+        assert_eq!(ring(&equal(&keys), 1, 3, RingFunction::XxHash).len(), 3);
+        assert!(ring(&[], 1024, 2048, RingFunction::XxHash).is_empty());
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use super::head::Head;
 use crate::model::HashPolicy;
 use crate::telemetry::ConnectionInfo;
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::COOKIE;
+use smallvec::SmallVec;
 use std::net::IpAddr;
 use xxhash_rust::xxh64::xxh64;
 
@@ -28,6 +30,7 @@ pub(crate) fn of_request(
                 name,
                 ttl,
                 path,
+                attributes,
                 terminal,
             } => {
                 let found = cookie(head, name).map(|value| xxh64(value.as_bytes(), 0));
@@ -42,6 +45,7 @@ pub(crate) fn of_request(
                     if !path.is_empty() {
                         text.push_str(&format!("; Path={path}"));
                     }
+                    text.push_str(attributes);
                     text.push_str("; HttpOnly");
                     cookies.extend(HeaderValue::from_str(&text).ok());
                     Some(xxh64(value.as_bytes(), 0))
@@ -54,7 +58,7 @@ pub(crate) fn of_request(
             HashPolicy::QueryParameter { name, terminal } => {
                 let query = head.path.query().unwrap_or("");
                 let value = query.split('&').find_map(|pair| {
-                    let (key, value) = pair.split_once('=')?;
+                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
                     (key == &**name).then_some(value)
                 });
                 (value.map(|value| xxh64(value.as_bytes(), 0)), *terminal)
@@ -63,9 +67,9 @@ pub(crate) fn of_request(
         if let Some(found) = found {
             // As Envoy combines them: rotate, then exclusive or.
             hash = Some(hash.map_or(found, |hash| hash.rotate_left(1) ^ found));
-            if terminal {
-                break;
-            }
+        }
+        if terminal && hash.is_some() {
+            break;
         }
     }
     hash
@@ -76,18 +80,27 @@ fn header(
     name: &http::HeaderName,
     rewrite: Option<&(regex::Regex, Box<str>)>,
 ) -> Option<u64> {
-    let value = if name == http::header::HOST {
-        &head.authority
-    } else {
-        head.headers.get(name)?
-    };
-    Some(match rewrite {
-        None => xxh64(value.as_bytes(), 0),
+    let rewritten = |value: &HeaderValue| match rewrite {
+        None => Some(Bytes::copy_from_slice(value.as_bytes())),
         Some((regex, replacement)) => {
-            let text = value.to_str().ok()?;
-            xxh64(regex.replace_all(text, &**replacement).as_bytes(), 0)
+            let text = regex.replace_all(value.to_str().ok()?, &**replacement);
+            Some(Bytes::copy_from_slice(text.as_bytes()))
         }
-    })
+    };
+    let mut all = head.headers.get_all(name).iter();
+    let (first, second) = match name == http::header::HOST {
+        true => (&head.authority, None),
+        false => (all.next()?, all.next()),
+    };
+    if second.is_none() && rewrite.is_none() {
+        return Some(xxh64(first.as_bytes(), 0));
+    }
+    // Several values count all, whatever their order.
+    let values = [first].into_iter().chain(second).chain(all);
+    let mut values: SmallVec<[Bytes; 2]> = values.map(rewritten).collect::<Option<_>>()?;
+    values.sort_unstable();
+    let hash = |seed, value: &Bytes| xxh64(value, seed);
+    Some(values.iter().fold(0, hash))
 }
 
 fn cookie<'a>(head: &'a Head, name: &str) -> Option<&'a str> {
@@ -100,4 +113,5 @@ fn cookie<'a>(head: &'a Head, name: &str) -> Option<&'a str> {
             let (key, value) = pair.trim().split_once('=')?;
             (key == name).then(|| value.trim_matches('"'))
         })
+        .filter(|value| !value.is_empty())
 }

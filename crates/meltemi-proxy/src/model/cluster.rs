@@ -138,7 +138,32 @@ impl SlowStart {
     }
 }
 
+/// Where endpoints stand on a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingFunction {
+    XxHash,
+    /// As GNU's C++ library hashes text.
+    MurmurHash2,
+}
+
+/// What both kinds of consistent hashing have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hashing {
+    /// Hash the endpoint's host name, not its address.
+    pub use_hostname: bool,
+    /// Percent of the average load, by weight, that an endpoint may have; above it another
+    /// one is taken. At least 100.
+    pub balance_factor: Option<u32>,
+}
+
 impl Balancer {
+    pub fn hashing(&self) -> Option<&Hashing> {
+        match self {
+            Self::RingHash { hashing, .. } | Self::Maglev { hashing, .. } => Some(hashing),
+            _ => None,
+        }
+    }
+
     pub fn slow_start(&self) -> Option<&SlowStart> {
         match self {
             Self::RoundRobin { slow_start } | Self::LeastRequest { slow_start, .. } => {
@@ -166,13 +191,13 @@ pub enum Balancer {
     RingHash {
         minimum: u64,
         maximum: u64,
-        /// Hash the endpoint's host name, not its address.
-        use_hostname: bool,
+        function: RingFunction,
+        hashing: Hashing,
     },
     /// `table_size` is prime (Envoy 65,537).
     Maglev {
         table_size: u64,
-        use_hostname: bool,
+        hashing: Hashing,
     },
     /// ORIGINAL_DST and dynamic forward proxies.
     ClusterProvided,
@@ -185,6 +210,8 @@ pub struct CircuitBreakers {
     pub max_pending_requests: u32,
     pub max_requests: u32,
     pub max_retries: u32,
+    /// To one endpoint; Envoy has none unless configured.
+    pub max_connections_per_host: u32,
     /// Percent of active requests that may be retries, and their minimum concurrency.
     pub retry_budget: Option<(f64, u32)>,
 }

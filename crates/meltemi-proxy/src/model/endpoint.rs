@@ -36,7 +36,13 @@ pub struct Locality {
     pub endpoints: Vec<Arc<Endpoint>>,
 }
 
-pub enum HashTable {
+pub struct HashTable {
+    pub places: HashPlaces,
+    /// Of all traffic, by index into `Priority::endpoints`; they add up to 1.
+    pub shares: Box<[f64]>,
+}
+
+pub enum HashPlaces {
     /// Sorted (hash, index into `Priority::endpoints`).
     Ring(Arc<[(u64, u32)]>),
     /// `table[hash % len]` is an index into `Priority::endpoints`.

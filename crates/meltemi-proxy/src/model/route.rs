@@ -269,6 +269,8 @@ pub enum HashPolicy {
         /// `Some`: set the cookie when absent, with this lifetime (0: session).
         ttl: Option<Duration>,
         path: Box<str>,
+        /// Of the cookie that is set: `; NAME=VALUE` each.
+        attributes: Box<str>,
         terminal: bool,
     },
     SourceIp {

@@ -1,7 +1,7 @@
 //! Choosing one of several endpoints: in turn, by least load, at random, by hash.
 
 use super::table::Slot;
-use crate::model::{Balancer, Endpoint, HashTable};
+use crate::model::{Balancer, Endpoint};
 use crate::worker::millis_since_start as now_ms;
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
@@ -102,23 +102,13 @@ impl Group {
         self.members[fastrand::usize(..self.members.len())]
     }
 
-    /// The hash table's choice; walks on where it names an endpoint outside the group.
-    pub fn choose_by_hash(&self, table: &HashTable, hash: u64) -> Option<u32> {
-        let usable = |index: u32| self.members.binary_search(&index).is_ok();
-        match table {
-            HashTable::Ring(ring) => {
-                let start = ring.partition_point(|(point, _)| *point < hash);
-                (0..ring.len())
-                    .map(|step| ring[(start + step) % ring.len()].1)
-                    .find(|index| usable(*index))
-            }
-            HashTable::Maglev(entries) => {
-                let start = (hash % entries.len().max(1) as u64) as usize;
-                (0..entries.len())
-                    .map(|step| entries[(start + step) % entries.len()])
-                    .find(|index| usable(*index))
-            }
-        }
+    /// Whether the slot is one of the group.
+    pub fn holds(&self, member: u32) -> bool {
+        self.members.binary_search(&member).is_ok()
+    }
+
+    pub fn members(&self) -> &[u32] {
+        &self.members
     }
 }
 

@@ -34,17 +34,21 @@ impl ConnectionGuard {
     /// `always`: a pool without a connection may open one beyond the limit, otherwise its
     /// requests would wait for ever (Envoy does the same).
     pub(super) fn new(cluster: &Cluster, endpoint: &Endpoint, always: bool) -> Option<Self> {
-        let limit = if always {
-            u32::MAX
-        } else {
-            limits(cluster, false).max_connections
-        };
-        take(&cluster.shared.connections, limit).then(|| {
-            endpoint.state.connections.fetch_add(1, Ordering::Relaxed);
-            Self {
-                shared: cluster.shared.clone(),
-                endpoint: endpoint.state.clone(),
-            }
+        let limits = limits(cluster, false);
+        let limit = |limit| if always { u32::MAX } else { limit };
+        if !take(
+            &endpoint.state.connections,
+            limit(limits.max_connections_per_host),
+        ) {
+            return None;
+        }
+        if !take(&cluster.shared.connections, limit(limits.max_connections)) {
+            endpoint.state.connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Self {
+            shared: cluster.shared.clone(),
+            endpoint: endpoint.state.clone(),
         })
     }
 }

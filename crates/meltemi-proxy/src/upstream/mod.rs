@@ -12,6 +12,7 @@ mod breakers;
 mod connect;
 mod dynamic;
 mod error;
+mod hashing;
 mod health;
 mod load;
 mod outlier;

@@ -3,11 +3,12 @@
 //! ejections change, never by a request as such.
 
 use super::balance::Group;
+use super::hashing;
 use super::load::{Among, Census, Loads};
 use super::outlier::is_ejected;
 use super::pool::EndpointPools;
 use super::{PickContext, PickError, Picked};
-use crate::model::{Balancer, Cluster, Endpoint, EndpointSet, EndpointState, Health, SubsetChoice};
+use crate::model::{Cluster, Endpoint, EndpointSet, EndpointState, Health, SubsetChoice};
 use crate::worker::millis_since_start as now_ms;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -184,7 +185,7 @@ impl Table {
         let mut again = context.reselect;
         loop {
             let (priority, slot) = self
-                .once(cluster, context)
+                .once(cluster, context, context.reselect - again)
                 .ok_or(PickError::NoHealthyUpstream)?;
             let tried = context
                 .tried
@@ -201,7 +202,12 @@ impl Table {
         }
     }
 
-    fn once(&self, cluster: &Cluster, context: &PickContext<'_>) -> Option<(usize, &Slot)> {
+    fn once(
+        &self,
+        cluster: &Cluster,
+        context: &PickContext<'_>,
+        attempt: u32,
+    ) -> Option<(usize, &Slot)> {
         let balancer = &cluster.config.balancer;
         let (priority, among) = match self.levels.len() {
             // The common case needs no random number.
@@ -215,24 +221,31 @@ impl Table {
         };
         let level = &self.levels[priority];
         let group = match among {
-            Among::Healthy if !level.localities.is_empty() => level.locality(),
+            // A hash table has the localities' weights in it.
+            Among::Healthy if !level.localities.is_empty() && balancer.hashing().is_none() => {
+                level.locality()
+            }
             Among::Healthy => &level.healthy,
             Among::Degraded => &level.degraded,
             Among::All => &level.all,
         };
-        let by_hash = matches!(
-            balancer,
-            Balancer::RingHash { .. } | Balancer::Maglev { .. }
-        );
         let table = self.set.priorities[priority].hash_table.as_ref();
-        let index = match table {
-            // A retry that avoids earlier endpoints must be free to leave the hash's choice.
-            Some(table) if by_hash && (context.reselect == 0 || context.tried.is_empty()) => {
+        let index = match (balancer.hashing(), table) {
+            (Some(hashing), Some(table)) => {
                 let hash = context.hash.unwrap_or_else(|| fastrand::u64(..));
-                group.choose_by_hash(table, hash)
+                let chosen = hashing::choose(group, table, hash, attempt)?;
+                match hashing.balance_factor {
+                    None => chosen,
+                    Some(factor) => hashing::bounded(
+                        (group, &level.slots),
+                        (table, hash),
+                        (&cluster.shared, factor),
+                        chosen,
+                    ),
+                }
             }
-            _ => group.choose(&level.slots, balancer),
-        }?;
+            _ => group.choose(&level.slots, balancer)?,
+        };
         Some((priority, &level.slots[index as usize]))
     }
 }

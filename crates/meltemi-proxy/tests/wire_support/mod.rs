@@ -37,6 +37,7 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
                 max_pending_requests: 1024,
                 max_requests: 1024,
                 max_retries: 3,
+                max_connections_per_host: u32::MAX,
                 retry_budget: None,
             }; 2],
             outlier: None,

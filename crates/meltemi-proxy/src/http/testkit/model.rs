@@ -58,6 +58,7 @@ pub fn cluster_config(name: &str) -> ClusterConfig {
         max_pending_requests: 1024,
         max_requests: 1024,
         max_retries: 3,
+        max_connections_per_host: u32::MAX,
         retry_budget: None,
     };
     ClusterConfig {

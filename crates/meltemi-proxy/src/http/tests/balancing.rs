@@ -56,10 +56,13 @@ fn a_hash_keeps_a_client_at_its_endpoint() {
         let mut config = cluster_config("b");
         config.balancer = Balancer::Maglev {
             table_size: 5,
-            use_hostname: false,
+            hashing: Hashing::default(),
         };
         let mut set = endpoints(vec![endpoint(a.address), endpoint(b.address)]);
-        set.priorities[0].hash_table = Some(HashTable::Maglev(Arc::new([0, 1, 0, 1, 0])));
+        set.priorities[0].hash_table = Some(HashTable {
+            places: HashPlaces::Maglev(Arc::new([0, 1, 0, 1, 0])),
+            shares: Box::new([0.5, 0.5]),
+        });
         let hashed = Cluster {
             endpoints: Arc::new(set),
             ..Arc::into_inner(cluster(config, &[])).unwrap()
@@ -75,6 +78,7 @@ fn a_hash_keeps_a_client_at_its_endpoint() {
                     name: "session".into(),
                     ttl: Some(Duration::from_secs(60)),
                     path: "/".into(),
+                    attributes: "".into(),
                     terminal: false,
                 },
             ]),

@@ -148,6 +148,104 @@ fn ejecting(upstreams: &Upstreams) -> Vec<Value> {
     ]
 }
 
+/// Clusters of three that balance by the hash of what the path's last word says.
+fn hashed(upstreams: &Upstreams) -> Vec<(Value, Value)> {
+    let ports = ["a", "b", "c"].map(|name| upstreams.ports[name]);
+    let ring = |function: &str, minimum: u32| {
+        json!({ "lb_policy": "RING_HASH",
+            "ring_hash_lb_config": { "hash_function": function, "minimum_ring_size": minimum } })
+    };
+    let maglev = json!({ "lb_policy": "MAGLEV" });
+    let bounded = json!({ "lb_policy": "MAGLEV", "maglev_lb_config": { "table_size": 101 },
+        "common_lb_config": { "consistent_hashing_lb_config": { "hash_balance_factor": 150 } } });
+    let header = json!({ "header": { "header_name": "x-key" } });
+    let cookie = json!({ "cookie": { "name": "session" } });
+    let query = json!({ "query_parameter": { "name": "key" } });
+    let rewritten = json!({ "header": { "header_name": "x-key", "regex_rewrite": {
+        "pattern": { "regex": "[0-9]+" }, "substitution": "" } } });
+    let all = [
+        ("ring", ring("XX_HASH", 1024), json!([header])),
+        ("murmur-ring", ring("MURMUR_HASH_2", 64), json!([header])),
+        ("maglev", maglev.clone(), json!([header])),
+        ("bounded", bounded, json!([header])),
+        ("by-cookie", maglev.clone(), json!([cookie])),
+        ("by-query", maglev.clone(), json!([query, header])),
+        ("by-rewritten", maglev, json!([rewritten])),
+    ];
+    let one = |(name, policy, hash_policy): &(&str, Value, Value)| {
+        let route = json!({ "match": { "prefix": format!("/{name}/") },
+            "route": { "cluster": name, "hash_policy": hash_policy } });
+        (cluster(name, &ports, policy.clone()), route)
+    };
+    all.iter().map(one).collect()
+}
+
+/// Different keys, and the same ones again in other ways.
+fn hashed_cases() -> Vec<Case> {
+    let keys = ["one", "two", "three", "four", "five", "six"];
+    let mut cases = Vec::new();
+    let names: [(&str, [&'static str; 6]); 4] = [
+        (
+            "ring",
+            [
+                "ring: 1", "ring: 2", "ring: 3", "ring: 4", "ring: 5", "ring: 6",
+            ],
+        ),
+        (
+            "murmur-ring",
+            [
+                "murmur: 1",
+                "murmur: 2",
+                "murmur: 3",
+                "murmur: 4",
+                "murmur: 5",
+                "murmur: 6",
+            ],
+        ),
+        (
+            "maglev",
+            [
+                "maglev: 1",
+                "maglev: 2",
+                "maglev: 3",
+                "maglev: 4",
+                "maglev: 5",
+                "maglev: 6",
+            ],
+        ),
+        (
+            "bounded",
+            [
+                "bounded: 1",
+                "bounded: 2",
+                "bounded: 3",
+                "bounded: 4",
+                "bounded: 5",
+                "bounded: 6",
+            ],
+        ),
+    ];
+    for (cluster, names) in names {
+        for (name, key) in names.into_iter().zip(keys) {
+            cases.push(Case::get(name, format!("/{cluster}/")).header("x-key", key));
+        }
+    }
+    cases.extend([
+        Case::get("a key of two values", "/maglev/")
+            .header("x-key", "two")
+            .header("x-key", "one"),
+        Case::get("a key by a cookie", "/by-cookie/").header("cookie", "a=b; session=four"),
+        Case::get("a key by a query parameter", "/by-query/?a=b&key=five"),
+        Case::get("a key by two policies", "/by-query/?key=six").header("x-key", "one"),
+        Case::get("an empty key", "/by-query/?key"),
+        Case::get("a key that is rewritten", "/by-rewritten/").header("x-key", "th12ree3"),
+        Case::get("two keys that are rewritten", "/by-rewritten/")
+            .header("x-key", "9b")
+            .header("x-key", "10a"),
+    ]);
+    cases
+}
+
 fn config(upstreams: &Upstreams) -> Config {
     let port = |name: &str| upstreams.ports[name];
     let tcp = |send: &str, receive: &str| {
@@ -205,8 +303,11 @@ fn config(upstreams: &Upstreams) -> Config {
     let route = |name: &String| json!({ "match": { "path": format!("/{name}") }, "route": { "cluster": name } });
     let mut routes: Vec<Value> = names.iter().map(route).collect();
     routes.extend(subset_routes());
+    let (hashed, by_hash): (Vec<_>, Vec<_>) = hashed(upstreams).into_iter().unzip();
+    routes.extend(by_hash);
     let mut all = clusters(&upstreams.ports);
     all.extend(own);
+    all.extend(hashed);
     let selectors = json!([{ "keys": ["stage"] }, { "keys": ["version", "stage"] }]);
     all.push(divided(
         "strict",
@@ -233,6 +334,7 @@ fn config(upstreams: &Upstreams) -> Config {
 
 fn cases() -> Vec<Case> {
     let mut cases = one_of_each();
+    cases.extend(hashed_cases());
     for (names, path) in [
         (
             ["a first failure", "a second failure", "an outlier"],
