@@ -2,15 +2,16 @@
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
 use super::assignment::criteria;
-use super::basic::{duration, duration_or, u32_or};
+use super::basic::{bool_or, duration, duration_or, u32_or};
 use super::context::Cx;
 use super::headers;
 use super::pb::{core as proto, types, wkt};
-use super::presence::{harmless, left_out, refuse};
+use super::presence::{left_out, refuse};
 use super::{At, Error, Result};
 use crate::model::{
     AddName, CheckIntervals, HeaderOps, HeaderText, HealthCheck, HealthProbe, HttpProbe,
 };
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use proto::health_check as nested;
 use std::ops::RangeInclusive;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 /// Envoy's pause while a cluster is not used.
 const NO_TRAFFIC: Duration = Duration::from_secs(60);
+
+/// Bytes of an answer that Envoy looks at.
+const LOOKED_AT: u64 = 1024;
 
 /// Envoy's clusters have one health check at most, too.
 pub fn checks(values: Vec<proto::HealthCheck>, cx: &mut Cx<'_>) -> Result<Option<HealthCheck>> {
@@ -67,12 +71,6 @@ fn check(value: proto::HealthCheck, cx: &mut Cx<'_>) -> Result<HealthCheck> {
         always_log_health_check_failures,
         always_log_health_check_success,
     );
-    if super::basic::bool_or(reuse_connection, false) {
-        cx.notice(
-            "HealthCheck.reuse_connection",
-            "every check makes a connection of its own",
-        );
-    }
     let steady = positive(interval).at("interval")?;
     let or = |value: Option<wkt::Duration>, default| duration_or(value, default);
     let unhealthy = or(unhealthy_interval, steady).at("unhealthy_interval")?;
@@ -94,6 +92,7 @@ fn check(value: proto::HealthCheck, cx: &mut Cx<'_>) -> Result<HealthCheck> {
             jitter: or(interval_jitter, Duration::ZERO).at("interval_jitter")?,
             jitter_percent: interval_jitter_percent,
         },
+        reuse_connection: bool_or(reuse_connection, true),
         alt_port: alt_port
             .map(|port| u16::try_from(port.value))
             .transpose()
@@ -146,8 +145,29 @@ fn http(value: nested::HttpHealthCheck) -> Result<HttpProbe> {
         service_name_matcher,
         method: _,
     } = value;
-    refuse!(send, receive, service_name_matcher);
-    harmless!(response_buffer_size);
+    refuse!(service_name_matcher);
+    let without_content = matches!(
+        method,
+        proto::RequestMethod::MethodUnspecified
+            | proto::RequestMethod::Get
+            | proto::RequestMethod::Head
+            | proto::RequestMethod::Delete
+            | proto::RequestMethod::Trace
+    );
+    if send.is_some() && without_content {
+        return Err(
+            Error::new("needs a method with content: POST, PUT, PATCH or OPTIONS").at_field("send"),
+        );
+    }
+    let receive = payloads(receive)?;
+    // 0: no bound in Envoy, ours here.
+    let looked_at = match response_buffer_size.map_or(LOOKED_AT, |value| value.value) {
+        0 => usize::MAX,
+        size => usize::try_from(size).unwrap_or(usize::MAX),
+    };
+    if receive.iter().map(Bytes::len).sum::<usize>() > looked_at {
+        return Err(Error::new("is longer than response_buffer_size").at_field("receive"));
+    }
     let HeaderOps { add, remove } = headers::operations(
         request_headers_to_add,
         request_headers_to_remove,
@@ -177,6 +197,9 @@ fn http(value: nested::HttpHealthCheck) -> Result<HttpProbe> {
             expected
         },
         retriable: statuses(retriable_statuses).at("retriable_statuses")?,
+        send: send.map(payload).transpose().at("send")?,
+        receive,
+        looked_at,
         http2: match codec {
             types::CodecClientType::Http1 => false,
             types::CodecClientType::Http2 => true,
@@ -211,16 +234,19 @@ fn tcp(value: nested::TcpHealthCheck) -> Result<HealthProbe> {
     refuse!(proxy_protocol_config);
     Ok(HealthProbe::Tcp {
         send: send.map(payload).transpose().at("send")?,
-        receive: receive
-            .into_iter()
-            .enumerate()
-            .map(|(index, value)| payload(value).nth("receive", index))
-            .collect::<Result<_>>()?,
+        receive: payloads(receive)?,
     })
 }
 
+fn payloads(values: Vec<nested::Payload>) -> Result<Vec<Bytes>> {
+    let values = values.into_iter().enumerate();
+    values
+        .map(|(index, value)| payload(value).nth("receive", index))
+        .collect()
+}
+
 /// Text is hexadecimal.
-fn payload(value: nested::Payload) -> Result<bytes::Bytes> {
+fn payload(value: nested::Payload) -> Result<Bytes> {
     match value.payload {
         Some(nested::payload::Payload::Binary(bytes)) => Ok(bytes.into()),
         Some(nested::payload::Payload::Text(text)) => hex(&text)

@@ -17,6 +17,8 @@ pub struct HealthCheck {
     /// needs one.
     pub healthy_threshold: u32,
     pub intervals: CheckIntervals,
+    /// Checks by HTTP and gRPC use one connection as long as it lives.
+    pub reuse_connection: bool,
     pub alt_port: Option<u16>,
     /// Chooses among the cluster's transports instead of the endpoint's metadata.
     pub transport_criteria: Option<Vec<(Box<str>, Box<str>)>>,
@@ -64,6 +66,12 @@ pub struct HttpProbe {
     pub expected: Vec<RangeInclusive<u16>>,
     /// Statuses that count as a failure of the network: not at once.
     pub retriable: Vec<RangeInclusive<u16>>,
+    /// The request's content, for methods that have one.
+    pub send: Option<Bytes>,
+    /// Found in this order in the answer's content.
+    pub receive: Vec<Bytes>,
+    /// Bytes of the content that are looked at (Envoy 1024).
+    pub looked_at: usize,
     /// HTTP/2, with or without TLS.
     pub http2: bool,
 }

@@ -121,6 +121,7 @@ impl Checked {
         let intervals = &self.check.intervals;
         tokio::time::sleep(intervals.initial_jitter.mul_f64(fastrand::f64())).await;
         let mut streak = Streak::default();
+        let mut kept = None;
         loop {
             self.counters.attempt.inc();
             let probing = probe::probe(
@@ -128,6 +129,7 @@ impl Checked {
                 &self.cluster.config,
                 &self.check,
                 &self.target,
+                &mut kept,
             );
             let verdict = tokio::time::timeout(self.check.timeout, probing)
                 .await

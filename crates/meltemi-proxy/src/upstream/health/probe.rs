@@ -1,4 +1,4 @@
-//! One check of one endpoint: HTTP, TCP or gRPC, on a connection of its own.
+//! One check of one endpoint: HTTP, TCP or gRPC.
 
 use super::verdict::Verdict;
 use crate::http::body::RequestBody;
@@ -9,7 +9,7 @@ use crate::net::{Connector, Stream};
 use crate::upstream::ClusterStats;
 use crate::upstream::connect::{self, Offer, Way};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HOST, TE, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use prost::Message;
@@ -59,47 +59,124 @@ pub(super) fn target(config: &ClusterConfig, check: &HealthCheck, endpoint: &End
     }
 }
 
+/// A connection that the next check may use, too.
+pub(super) enum Kept {
+    Http1(Box<Http1Client>),
+    Http2(Http2Connection),
+}
+
+impl Kept {
+    fn is_ready(&mut self) -> bool {
+        match self {
+            Self::Http1(client) => client.is_ready(),
+            Self::Http2(connection) => !connection.0.is_closed(),
+        }
+    }
+}
+
+/// Ends when it is dropped.
+pub(super) struct Http2Connection(Http2Client);
+
+impl Drop for Http2Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// `kept`: the connection of the check before, and this one's where it can be used again.
 pub(super) async fn probe(
     connector: &Connector,
     config: &ClusterConfig,
     check: &HealthCheck,
     target: &Endpoint,
+    kept: &mut Option<Kept>,
 ) -> Verdict {
-    let stats = ClusterStats::of(config);
-    let http2 = match &check.probe {
-        HealthProbe::Grpc { .. } => true,
-        HealthProbe::Http(probe) => probe.http2,
-        HealthProbe::Tcp { .. } => false,
+    let probing = async {
+        let (http2, request) = match &check.probe {
+            HealthProbe::Tcp { send, receive } => {
+                let stream = connected(connector, config, target, Offer::Own).await?;
+                return tcp(stream, send.as_ref(), receive).await;
+            }
+            HealthProbe::Grpc {
+                service,
+                authority,
+                metadata,
+            } => {
+                let authority = authority.as_ref();
+                let request = grpc_request(config, service, authority, metadata, target)?;
+                (true, request)
+            }
+            HealthProbe::Http(probe) => (probe.http2, http_request(config, probe, target)?),
+        };
+        let former = kept
+            .take()
+            .and_then(|mut kept| kept.is_ready().then_some(kept));
+        let mut client = match former {
+            Some(kept) => kept,
+            None if http2 => {
+                let stream = connected(connector, config, target, Offer::Http2).await?;
+                Kept::Http2(Http2Connection(Http2Client::new(stream, config).await?))
+            }
+            None => {
+                let stream = connected(connector, config, target, Offer::Own).await?;
+                Kept::Http1(Box::new(Http1Client::new(stream, config)))
+            }
+        };
+        let answer = exchange(&mut client, request).await?;
+        let verdict = match &check.probe {
+            HealthProbe::Http(probe) => judge(probe, &answer),
+            _ => grpc(&answer)?,
+        };
+        if check.reuse_connection {
+            *kept = Some(client);
+        }
+        Ok(verdict)
     };
+    let result: Result<Verdict, Failure> = probing.await;
+    result.unwrap_or_else(|error| Verdict::unreachable(error.to_string()))
+}
+
+async fn connected(
+    connector: &Connector,
+    config: &ClusterConfig,
+    target: &Endpoint,
+    offer: Offer,
+) -> Result<Stream, Failure> {
     let way = Way {
-        offer: if http2 { Offer::Http2 } else { Offer::Own },
+        offer,
         ..Way::default()
     };
+    let stats = ClusterStats::of(config);
     let connected = connect::establish(connector, &stats, config, target, way).await;
-    let stream = match connected {
-        Ok(connected) => connected.stream,
-        Err(error) => return Verdict::unreachable(error.to_string()),
+    match connected {
+        Ok(connected) => Ok(connected.stream),
+        Err(error) => Err(error.to_string().into()),
+    }
+}
+
+/// An answer, as much of its content as is looked at, and its trailers.
+struct Answer {
+    head: Response<()>,
+    content: Bytes,
+    trailers: HeaderMap,
+}
+
+async fn exchange(client: &mut Kept, request: Request<RequestBody>) -> Result<Answer, Failure> {
+    let response = match client {
+        Kept::Http1(client) => client.send(request).await,
+        Kept::Http2(connection) => connection.0.send(request).await,
     };
-    let result = match &check.probe {
-        HealthProbe::Http(probe) => http(stream, config, probe, target).await,
-        HealthProbe::Tcp { send, receive } => tcp(stream, send.as_ref(), receive).await,
-        HealthProbe::Grpc {
-            service,
-            authority,
-            metadata,
-        } => {
-            grpc(
-                stream,
-                config,
-                service,
-                authority.as_ref(),
-                metadata,
-                target,
-            )
-            .await
-        }
+    let (parts, body) = response.map_err(|failed| failed.error)?.into_parts();
+    let driver = match client {
+        Kept::Http1(client) => Some(&mut **client),
+        Kept::Http2(_) => None,
     };
-    result.unwrap_or_else(|error| Verdict::unreachable(error.to_string()))
+    let (content, trailers) = read(body, driver).await?;
+    Ok(Answer {
+        head: Response::from_parts(parts, ()),
+        content,
+        trailers,
+    })
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -117,48 +194,46 @@ fn host(
     })
 }
 
-async fn http(
-    stream: Stream,
+fn http_request(
     config: &ClusterConfig,
     probe: &HttpProbe,
     target: &Endpoint,
-) -> Result<Verdict, Failure> {
+) -> Result<Request<RequestBody>, Failure> {
     let host = host(probe.host.as_ref(), target, config)?;
-    let mut request = Request::new(RequestBody::Empty);
+    let mut request = Request::new(match &probe.send {
+        None => RequestBody::Empty,
+        Some(content) => RequestBody::Chunks(VecDeque::from([content.clone()])),
+    });
     *request.method_mut() = probe.method.clone();
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, AGENT);
+    if let Some(content) = &probe.send {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
+    }
     for (name, value) in &probe.add {
         headers.append(name, value.clone());
     }
     for name in &probe.remove {
         headers.remove(name);
     }
-    let response = if probe.http2 {
+    if probe.http2 {
         *request.uri_mut() = uri(&host, probe.path.as_str())?;
-        let client = Http2Client::new(stream, config).await?;
-        let response = client.send(request).await.map_err(|failed| failed.error)?;
-        let (parts, body) = response.into_parts();
-        read(body, None).await?;
-        client.abort();
-        Response::from_parts(parts, ())
     } else {
-        request.headers_mut().insert(HOST, host);
+        headers.insert(HOST, host);
         *request.uri_mut() = Uri::from(probe.path.clone());
-        let mut client = Http1Client::new(stream, config);
-        let response = client.send(request).await.map_err(|failed| failed.error)?;
-        let (parts, body) = response.into_parts();
-        read(body, Some(&mut client)).await?;
-        Response::from_parts(parts, ())
-    };
-    Ok(judge(probe, &response))
+    }
+    Ok(request)
 }
 
-fn judge(probe: &HttpProbe, response: &Response<()>) -> Verdict {
-    let status = response.status().as_u16();
+fn judge(probe: &HttpProbe, answer: &Answer) -> Verdict {
+    let looked_at = probe.looked_at.min(answer.content.len());
+    if !holds(&answer.content[..looked_at], &probe.receive) {
+        return Verdict::unhealthy("another content than expected");
+    }
+    let status = answer.head.status().as_u16();
     let within =
         |ranges: &[std::ops::RangeInclusive<u16>]| ranges.iter().any(|r| r.contains(&status));
-    let headers = response.headers();
+    let headers = answer.head.headers();
     if headers.contains_key("x-envoy-immediate-health-check-fail") {
         Verdict::unhealthy("it says so (x-envoy-immediate-health-check-fail)")
     } else if within(&probe.expected) {
@@ -257,14 +332,13 @@ struct HealthResponse {
     status: i32,
 }
 
-async fn grpc(
-    stream: Stream,
+fn grpc_request(
     config: &ClusterConfig,
     service: &str,
     authority: Option<&HeaderValue>,
     metadata: &[(http::HeaderName, HeaderValue)],
     target: &Endpoint,
-) -> Result<Verdict, Failure> {
+) -> Result<Request<RequestBody>, Failure> {
     let message = HealthRequest {
         service: service.to_owned(),
     }
@@ -284,24 +358,24 @@ async fn grpc(
     for (name, value) in metadata {
         headers.append(name, value.clone());
     }
-    let client = Http2Client::new(stream, config).await?;
-    let response = client.send(request).await.map_err(|failed| failed.error)?;
-    let (parts, body) = response.into_parts();
-    let (content, trailers) = read(body, None).await?;
-    client.abort();
-    if parts.status != http::StatusCode::OK {
+    Ok(request)
+}
+
+fn grpc(answer: &Answer) -> Result<Verdict, Failure> {
+    let (head, trailers) = (&answer.head, &answer.trailers);
+    if head.status() != http::StatusCode::OK {
         return Ok(Verdict::unhealthy(format!(
             "status {}",
-            parts.status.as_u16()
+            head.status().as_u16()
         )));
     }
     let status = |headers: &HeaderMap| headers.get("grpc-status").cloned();
-    match status(&trailers).or_else(|| status(&parts.headers)) {
+    match status(trailers).or_else(|| status(head.headers())) {
         Some(status) if status == "0" => {}
         Some(status) => return Ok(Verdict::unhealthy(format!("gRPC status {status:?}"))),
         None => return Ok(Verdict::unreachable("an answer without a gRPC status")),
     }
-    let answer = content.get(5..).unwrap_or_default();
+    let answer = answer.content.get(5..).unwrap_or_default();
     Ok(match HealthResponse::decode(answer)?.status {
         SERVING => Verdict::Passed,
         other => Verdict::unhealthy(format!("serving status {other}")),

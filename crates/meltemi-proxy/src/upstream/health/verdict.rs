@@ -110,6 +110,7 @@ mod tests {
                 jitter: Duration::ZERO,
                 jitter_percent: 0,
             },
+            reuse_connection: true,
             alt_port: None,
             transport_criteria: None,
         }

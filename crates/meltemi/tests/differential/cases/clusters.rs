@@ -275,6 +275,24 @@ fn config(upstreams: &Upstreams) -> Config {
         checked("no-answer", &[port("silent")], http_check("", json!({}))),
         checked("no-http", &[port("garbage")], http_check("", json!({}))),
         checked(
+            "says-its-name",
+            &[port("a")],
+            http_check("", json!({ "receive": [{ "text": "61" }] })),
+        ),
+        checked(
+            "says-another",
+            &[port("a")],
+            http_check("", json!({ "receive": [{ "text": "7a7a" }] })),
+        ),
+        checked(
+            "is-told",
+            &[port("a")],
+            http_check(
+                "",
+                json!({ "method": "POST", "send": { "text": "70696e67" } }),
+            ),
+        ),
+        checked(
             "tcp-connects",
             &[port("a")],
             json!({ "tcp_health_check": {} }),
@@ -381,6 +399,9 @@ fn one_of_each() -> Vec<Case> {
         Case::get("the check leaves one of two", "/one-of-two"),
         Case::get("the check gets no answer", "/no-answer"),
         Case::get("the check gets no HTTP", "/no-http"),
+        Case::get("the check finds its content", "/says-its-name"),
+        Case::get("the check finds another content", "/says-another"),
+        Case::get("the check sends content", "/is-told"),
         Case::get("the check connects", "/tcp-connects"),
         Case::get("the check does not connect", "/tcp-refused"),
         Case::get("the check finds its answer", "/tcp-answers"),
