@@ -99,6 +99,12 @@ impl Downstream {
         abandoned >= ABANDONED && abandoned > self.served.get() / 2
     }
 
+    /// Requests that the client gave up before they were looked at.
+    pub fn abandoned_unseen(&self, requests: u32) {
+        self.served.set(self.served.get() + requests);
+        self.abandoned.set(self.abandoned.get() + requests);
+    }
+
     /// Whether the answer now being made is the last of an HTTP/1 connection.
     pub fn closes(&self) -> bool {
         self.draining.get()

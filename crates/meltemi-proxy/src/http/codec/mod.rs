@@ -5,10 +5,10 @@
 //! folder; none needs a `dyn` on the way of a request.
 
 pub(crate) mod client;
+mod date;
 mod error;
 mod http1;
 mod http2;
-mod io;
 pub(crate) mod server;
 mod timers;
 
@@ -17,9 +17,8 @@ pub(crate) use http1::Http1Client;
 #[cfg(fuzzing)]
 pub use http1::transcript;
 pub(crate) use http2::Http2Client;
-#[cfg(test)]
-pub(crate) use http2::LocalExecutor;
-pub(crate) use io::Io;
+#[cfg(fuzzing)]
+pub use http2::{Own as Http2Settings, replay};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -42,7 +41,7 @@ impl Body for Incoming {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Error::from),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Error::from),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
 

@@ -1,22 +1,16 @@
-//! Downstream connections: one task a connection, which also runs the exchanges
-//! of HTTP/1; HTTP/2 streams are local tasks.
+//! Downstream connections: one task a connection, which also runs its exchanges.
 //!
 //! Draining (RFC 9110 9.6, RFC 9113 6.8): HTTP/1 answers carry `Connection: close` from
 //! then on and an idle connection closes when the drain time is over, so that a request
 //! which is on its way is still served; HTTP/2 says GOAWAY at once, but to a client that has
 //! asked nothing yet only with its first answer, so that it gets one.
 
-use super::{Incoming, http1, http2};
-use crate::http::body::ResponseBody;
+use super::{http1, http2};
 use crate::http::downstream::Downstream;
-use crate::http::exchange;
 use crate::model::CodecType;
 use crate::net::Stream;
-use crate::telemetry::Protocol;
 use crate::worker::DrainSignal;
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -80,14 +74,4 @@ async fn detect(
         () = drain.expired() => return None,
     };
     Some((stream, read.freeze(), is_http2))
-}
-
-/// Its future holds all of an exchange and is large: it is boxed, because hyper and the
-/// runtime move a request's future several times.
-pub(super) async fn answer(
-    downstream: Rc<Downstream>,
-    protocol: Protocol,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    Ok(exchange::run(downstream, protocol, request).await)
 }

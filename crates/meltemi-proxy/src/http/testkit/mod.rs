@@ -23,6 +23,16 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
+/// Runs hyper's tasks on the thread of the test.
+#[derive(Clone, Copy)]
+pub struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
 pub type Reply = Response<BoxBody<Bytes, Infallible>>;
 
 /// Runs a test on one thread, as a worker runs; fails it when it hangs.
@@ -107,11 +117,9 @@ impl Upstream {
                 tokio::task::spawn_local(async move {
                     let io = TokioIo::new(stream);
                     if http2 {
-                        let _ = hyper::server::conn::http2::Builder::new(
-                            crate::http::codec::LocalExecutor,
-                        )
-                        .serve_connection(io, service)
-                        .await;
+                        let _ = hyper::server::conn::http2::Builder::new(LocalExecutor)
+                            .serve_connection(io, service)
+                            .await;
                     } else {
                         let _ = hyper::server::conn::http1::Builder::new()
                             .serve_connection(io, service)
@@ -330,12 +338,10 @@ impl Client {
 
     pub async fn http2(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        let (sender, connection) = hyper::client::conn::http2::handshake(
-            crate::http::codec::LocalExecutor,
-            TokioIo::new(stream),
-        )
-        .await
-        .unwrap();
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(LocalExecutor, TokioIo::new(stream))
+                .await
+                .unwrap();
         tokio::task::spawn_local(async move {
             let _ = connection.await;
         });

@@ -115,7 +115,7 @@ pub(super) async fn probe(
             Some(kept) => kept,
             None if http2 => {
                 let stream = connected(connector, config, target, Offer::Http2).await?;
-                Kept::Http2(Http2Connection(Http2Client::new(stream, config).await?))
+                Kept::Http2(Http2Connection(Http2Client::new(stream, config)))
             }
             None => {
                 let stream = connected(connector, config, target, Offer::Own).await?;

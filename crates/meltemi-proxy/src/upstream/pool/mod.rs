@@ -15,7 +15,7 @@ use super::breakers::{ConnectionGuard, PendingGuard};
 use super::connect::{self, Connected, Offer};
 use super::proxy_protocol::Ends;
 use super::{ClusterStats, Limit, UpstreamError};
-use crate::http::codec::{Error, Http1Client, Http2Client};
+use crate::http::codec::{Http1Client, Http2Client};
 use crate::model::{Cluster, ClusterConfig, Endpoint};
 use crate::net::Connector;
 use smallvec::SmallVec;
@@ -269,10 +269,7 @@ impl Pool {
             },
         )
         .await;
-        let result = match connected {
-            Ok(connected) => self.handshake(connected, open).await,
-            Err(error) => Err(error),
-        };
+        let result = connected.map(|connected| self.lease(connected, open));
         if let Err(error) = &result {
             self.failures.set(self.failures.get() + 1);
             *self.last_failure.borrow_mut() = Some(error.clone());
@@ -280,11 +277,8 @@ impl Pool {
         result
     }
 
-    async fn handshake(
-        self: &Rc<Self>,
-        connected: Connected,
-        open: Open,
-    ) -> Result<Lease, UpstreamError> {
+    /// The first lease of a new connection.
+    fn lease(self: &Rc<Self>, connected: Connected, open: Open) -> Lease {
         let Connected { stream, tls } = connected;
         let http2 = self.speaks_http2.get().unwrap_or_else(|| {
             let http2 = matches!(stream.alpn(), Some(b"h2" | b"istio-h2"));
@@ -296,10 +290,6 @@ impl Pool {
             remote: stream.peer_addr(),
             tls,
         });
-        let failed = |error: Error| UpstreamError::Connect {
-            message: error.to_string().into(),
-            timeout: false,
-        };
         if http2 {
             self.stats.cx_http2_total.inc();
         } else {
@@ -314,11 +304,9 @@ impl Pool {
                 opened: Instant::now(),
                 open,
             };
-            return Ok(Lease::Http1(Http1Lease::new(connection, self.clone())));
+            return Lease::Http1(Http1Lease::new(connection, self.clone()));
         }
-        let client = Http2Client::new(stream, &self.config)
-            .await
-            .map_err(failed)?;
+        let client = Http2Client::new(stream, &self.config);
         let shared = Rc::new(Shared {
             client,
             facts,
@@ -336,7 +324,7 @@ impl Pool {
         if self.exhausted(shared.requests.get()) {
             shared.retired.set(true);
         }
-        Ok(Lease::Http2(lease))
+        Lease::Http2(lease)
     }
 
     /// An HTTP/1 connection whose exchange is over, if it may carry another one.

@@ -2,10 +2,11 @@
 //! kept: a head's own `Content-Length` and `Transfer-Encoding` lines are replaced by what
 //! the body is.
 
+use super::Fault;
 use super::framing::{self, bodiless};
 use super::output::Output;
 use super::spelling::{Spelling, Style};
-use super::{Fault, date};
+use crate::http::codec::date;
 use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, DATE, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -131,7 +132,7 @@ pub(super) fn response(
         line(&CONNECTION, b"keep-alive", style, out);
     }
     if !said.date {
-        date::with(|date| line(&DATE, date, style, out));
+        date::with(|date| line(&DATE, date.as_bytes(), style, out));
     }
     out.extend_from_slice(b"\r\n");
     encoder

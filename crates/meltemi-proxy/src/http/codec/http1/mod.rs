@@ -7,7 +7,6 @@
 
 mod client;
 mod connection;
-mod date;
 mod decode;
 mod encode;
 mod fault;

@@ -1,79 +1,60 @@
 //! HTTP/2 to upstreams: a connection serves many exchanges and has a task of its own.
 
-use super::cork::cork;
+use super::connection::{Connection, Role, Shared};
+use super::frame;
+use super::handles::{Incoming as Body, Pump, Reader, Writer};
+use super::keepalive::Keepalive;
+use super::message;
+use super::reason::Reason;
+use super::settings::Own;
+use super::stream::Failure;
+use super::transport::Transport;
 use crate::http::body::RequestBody;
+use crate::http::codec::Incoming;
 use crate::http::codec::client::{MAX_HEADER_BYTES, SendError};
-use crate::http::codec::{Error, Incoming, Io};
 use crate::model::ClusterConfig;
 use crate::net::Stream;
-use http::{Request, Response};
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioTimer;
-use std::cell::Cell;
-use std::pin::{Pin, pin};
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body as _;
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use tokio::task::AbortHandle;
 
-/// Streams at a time until the peer's settings are known (hyper's own assumption).
-const INITIAL_STREAMS: u32 = 100;
-
-/// A handle of a shared connection.
+/// A shared connection; when it is dropped, the connection ends with its last stream.
 pub(crate) struct Http2Client {
-    sender: http2::SendRequest<RequestBody>,
-    /// As the peer's settings say, kept up to date by the connection's task.
-    max_streams: Rc<Cell<u32>>,
+    connection: Shared,
     task: AbortHandle,
 }
 
 impl Http2Client {
-    pub async fn new(stream: Stream, config: &ClusterConfig) -> Result<Self, Error> {
+    pub fn new(stream: Stream, config: &ClusterConfig) -> Self {
         let options = &config.http2;
-        let (io, cork) = cork(Io::new(stream));
-        let mut builder = http2::Builder::new(cork);
-        builder
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(options.initial_stream_window)
-            .initial_connection_window_size(options.initial_connection_window)
-            .max_header_list_size(MAX_HEADER_BYTES as u32)
-            .max_send_buf_size(config.buffer_limit as usize)
-            .max_local_error_reset_streams(1024);
-        if let Some(interval) = options.keepalive_interval {
-            builder.keep_alive_interval(interval);
-            builder.keep_alive_while_idle(true);
-            if let Some(timeout) = options.keepalive_timeout {
-                builder.keep_alive_timeout(timeout);
-            }
-        }
-        let (sender, mut connection) = builder.handshake(io).await?;
-        let max_streams = Rc::new(Cell::new(INITIAL_STREAMS));
-        let known = max_streams.clone();
-        let task = tokio::task::spawn_local(async move {
-            let result = std::future::poll_fn(|cx| {
-                let result = Pin::new(&mut connection).poll(cx);
-                let streams = connection.current_max_send_streams();
-                known.set(u32::try_from(streams).unwrap_or(u32::MAX));
-                result
-            })
-            .await;
-            if let Err(error) = result {
-                tracing::debug!(%error, "upstream HTTP/2 connection ended");
-            }
-        });
-        Ok(Self {
-            sender,
-            max_streams,
+        let own = Own {
+            max_streams: None,
+            stream_window: options.initial_stream_window,
+            connection_window: options.initial_connection_window,
+            max_header_list: MAX_HEADER_BYTES as u32,
+        };
+        let connection = Rc::new(RefCell::new(Connection::new(Role::Client, own)));
+        let keepalive = Keepalive::new(options.keepalive_interval, options.keepalive_timeout);
+        let transport = Transport::new(stream, &Bytes::new(), keepalive);
+        let task = tokio::task::spawn_local(run(connection.clone(), transport));
+        Self {
+            connection,
             task: task.abort_handle(),
-        })
+        }
     }
 
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.connection.borrow().is_closed()
     }
 
     /// Streams that the peer allows at a time.
     pub fn max_streams(&self) -> u32 {
-        self.max_streams.get()
+        self.connection.borrow().max_streams()
     }
 
     /// Ends the connection and all its streams.
@@ -83,16 +64,94 @@ impl Http2Client {
 
     pub async fn send(
         &self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, SendError> {
-        let mut sender = self.sender.clone();
-        let mut response = pin!(sender.try_send_request(request));
-        std::future::poll_fn(|cx: &mut Context<'_>| -> Poll<_> {
-            match ready!(response.as_mut().poll(cx)) {
-                Ok(response) => Poll::Ready(Ok(response.map(Incoming::Http2))),
-                Err(error) => Poll::Ready(Err(error.into())),
+        let opened = poll_fn(|cx| self.connection.borrow_mut().poll_open(cx)).await;
+        if let Err(failure) = opened {
+            return Err(SendError {
+                error: failure.into(),
+                unsent: Some(Box::new(request)),
+            });
+        }
+        let end = request.body().is_end_stream();
+        let length = request.body().size_hint().exact();
+        if length != Some(0) || has_meaningful_body(request.method()) {
+            message::tell_length(request.headers_mut(), length);
+        }
+        let key = self.connection.borrow_mut().open(&request, end);
+        let reader = Reader::new(&self.connection, key);
+        let writer = Writer::new(&self.connection, key);
+        let mut pump = (!end).then(|| Pump::new(writer, request.into_body(), Reason::CANCEL));
+        let head = poll_fn(|cx| {
+            if let Some(sending) = &mut pump
+                && sending.poll(cx).is_ready()
+            {
+                pump = None;
             }
+            reader.poll_head(cx)
         })
-        .await
+        .await;
+        let head = head.map_err(|failure| SendError {
+            error: failure.into(),
+            unsent: None,
+        })?;
+        if let Some(mut pump) = pump {
+            // The answer came first; the rest of the request goes on beside it.
+            tokio::task::spawn_local(async move { poll_fn(|cx| pump.poll(cx)).await });
+        }
+        Ok(head.map(|()| Incoming::Http2(Body::new(reader))))
     }
+}
+
+/// Whether servers expect a body of the method: that it is empty is said then (RFC 9110
+/// 8.6).
+fn has_meaningful_body(method: &Method) -> bool {
+    !matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT
+    )
+}
+
+impl Drop for Http2Client {
+    fn drop(&mut self) {
+        let mut connection = self.connection.borrow_mut();
+        connection.is_unused = true;
+        connection.wake_task();
+    }
+}
+
+/// Tells those who wait, however the task ends.
+struct Ends(Shared);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0
+            .borrow_mut()
+            .end(Failure::Ended("the connection was closed"));
+    }
+}
+
+async fn run(connection: Shared, mut transport: Transport) {
+    let ends = Ends(connection);
+    let connection = &ends.0;
+    poll_fn(|cx| {
+        connection.borrow_mut().begin_turn();
+        transport.read(cx, connection);
+        transport.ask(cx, connection);
+        while transport.write(cx, connection) {}
+        let mut connection = connection.borrow_mut();
+        if connection.is_over() {
+            return Poll::Ready(());
+        }
+        connection.end_turn(cx);
+        Poll::Pending
+    })
+    .await;
+    {
+        let mut connection = connection.borrow_mut();
+        if connection.ended.is_none() {
+            frame::goaway(0, Reason::NO_ERROR, connection.output.bytes());
+        }
+    }
+    transport.close(connection).await;
 }

@@ -1,29 +1,30 @@
-//! HTTP/2 of clients.
+//! HTTP/2 of clients: exchanges run within the connection's task, so that their answers
+//! leave with its turn.
 
-use super::{LocalExecutor, cork::cork};
-use crate::http::codec::server::answer;
+use super::connection::{Accepted, Connection, Role, Shared};
+use super::handles::{Incoming as Body, Pump, Reader, Writer};
+use super::keepalive::Keepalive;
+use super::message;
+use super::reason::{Broken, Reason};
+use super::settings::Own;
+use super::transport::Transport;
 use crate::http::codec::timers::{Event, Timers};
-use crate::http::codec::{Error, Incoming, Io};
+use crate::http::codec::{Error, Incoming, date};
 use crate::http::downstream::Downstream;
+use crate::http::exchange;
 use crate::net::Stream;
 use crate::telemetry::Protocol;
 use crate::worker::DrainSignal;
 use bytes::Bytes;
-use http::Request;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
-use std::pin::pin;
+use futures_util::stream::{FuturesUnordered, Stream as _};
+use http::HeaderValue;
+use http::header::DATE;
+use http_body::Body as _;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-
-/// Streams reset by the peer before we looked at them (CVE-2023-44487); more end the
-/// connection.
-const MAX_PENDING_RESETS: usize = 50;
-/// Streams that the peer's own errors made us reset.
-const MAX_ERROR_RESETS: usize = 1024;
-/// Bound on an HTTP/2 stream's send buffer.
-const SEND_BUFFER: usize = 256 * 1024;
 
 pub(crate) async fn serve(
     stream: Stream,
@@ -31,56 +32,58 @@ pub(crate) async fn serve(
     downstream: Rc<Downstream>,
     drain: DrainSignal,
 ) {
-    let manager = downstream.manager.clone();
     downstream.stats.cx_http2_total.inc();
-    let options = &manager.http2;
-    let mut builder = http2::Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(options.max_concurrent_streams)
-        .initial_stream_window_size(options.initial_stream_window)
-        .initial_connection_window_size(options.initial_connection_window)
-        .max_header_list_size(manager.max_request_headers)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_ERROR_RESETS)
-        .max_send_buf_size(SEND_BUFFER);
-    if let Some(interval) = options.keepalive_interval {
-        builder.keep_alive_interval(interval);
-        if let Some(timeout) = options.keepalive_timeout {
-            builder.keep_alive_timeout(timeout);
-        }
-    }
-    let service = service_fn(|request: Request<super::Incoming>| {
-        let downstream = downstream.clone();
-        Box::pin(answer(
-            downstream,
-            Protocol::Http2,
-            request.map(Incoming::Http2),
-        ))
-    });
-    let (io, cork) = cork(Io::with_prefix(stream, read));
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let options = &downstream.manager.http2;
+    let own = Own {
+        max_streams: Some(options.max_concurrent_streams),
+        stream_window: options.initial_stream_window,
+        connection_window: options.initial_connection_window,
+        max_header_list: downstream.manager.max_request_headers,
+    };
+    let connection = Rc::new(RefCell::new(Connection::new(Role::Server, own)));
+    let keepalive = Keepalive::new(options.keepalive_interval, options.keepalive_timeout);
+    let mut transport = Transport::new(stream, &read, keepalive);
+    let mut exchanges = FuturesUnordered::new();
     let mut timers = Timers::new(&downstream);
     let mut goaway_owed = false;
     loop {
         let event = timers
             .next(&drain, None, |cx| {
+                connection.borrow_mut().begin_turn();
+                transport.read(cx, &connection);
+                transport.ask(cx, &connection);
+                loop {
+                    downstream.abandoned_unseen(connection.borrow_mut().take_unseen_resets());
+                    while let Some(accepted) = next_request(&connection) {
+                        exchanges.push(serve_request(&connection, accepted, &downstream));
+                    }
+                    while let Poll::Ready(Some(())) = Pin::new(&mut exchanges).poll_next(cx) {}
+                    if goaway_owed && downstream.served.get() > 0 {
+                        goaway_owed = false;
+                        connection.borrow_mut().shut_down();
+                    }
+                    if !transport.write(cx, &connection) {
+                        break;
+                    }
+                }
                 if downstream.is_abused() {
                     tracing::info!(
                         id = downstream.info.id,
                         "too many streams were reset by the client: connection closed"
                     );
                     downstream.stats.rq_too_many_resets.inc();
-                    return Poll::Ready(Ok(()));
+                    let broken = Broken::flood("too many streams were reset");
+                    connection.borrow_mut().break_off(&broken);
                 }
-                let mut result = connection.as_mut().poll(cx);
-                if goaway_owed && downstream.served.get() > 0 && result.is_pending() {
-                    goaway_owed = false;
-                    connection.as_mut().graceful_shutdown();
-                    result = connection.as_mut().poll(cx);
+                let mut connection = connection.borrow_mut();
+                if connection.is_over() {
+                    return Poll::Ready(match connection.ended {
+                        Some(failure) => Err(Error::from(failure)),
+                        None => Ok(()),
+                    });
                 }
-                cork.release(cx);
-                result.map_err(Error::from)
+                connection.end_turn(cx);
+                Poll::Pending
             })
             .await;
         match event {
@@ -88,21 +91,67 @@ pub(crate) async fn serve(
                 if let Err(error) = result {
                     tracing::debug!(%error, id = downstream.info.id, "HTTP/2 connection ended");
                 }
-                return;
+                break;
             }
             Event::Drain => {
                 downstream.draining.set(true);
                 goaway_owed = downstream.served.get() == 0;
                 if !goaway_owed {
-                    connection.as_mut().graceful_shutdown();
+                    connection.borrow_mut().shut_down();
                 }
             }
             Event::HeadBegan => {}
             Event::Timer => {
                 if timers.connection_is_over() {
-                    connection.as_mut().graceful_shutdown();
+                    connection.borrow_mut().shut_down();
                 }
             }
+        }
+    }
+    drop(exchanges);
+    transport.close(&connection).await;
+}
+
+fn next_request(connection: &Shared) -> Option<Accepted> {
+    connection.borrow_mut().accepted.pop_front()
+}
+
+/// One request, from its head to the end of its answer. When the client resets the stream,
+/// everything that is under way for it is dropped.
+fn serve_request(
+    connection: &Shared,
+    accepted: Accepted,
+    downstream: &Rc<Downstream>,
+) -> impl Future<Output = ()> + use<> {
+    let writer = Writer::new(connection, accepted.key);
+    let body = Body::new(Reader::new(connection, accepted.key));
+    let request = accepted.request.map(|()| Incoming::Http2(body));
+    let downstream = downstream.clone();
+    async move {
+        let mut answering = pin!(exchange::run(downstream, Protocol::Http2, request));
+        let answered = poll_fn(|cx| match writer.has_failed(cx) {
+            true => Poll::Ready(None),
+            false => answering.as_mut().poll(cx).map(Some),
+        });
+        let Some(response) = answered.await else {
+            return;
+        };
+        if poll_fn(|cx| writer.poll_ready(cx)).await.is_err() {
+            return;
+        }
+        let (mut head, body) = response.into_parts();
+        let end = body.is_end_stream();
+        if !end {
+            message::tell_length(&mut head.headers, body.size_hint().exact());
+        }
+        head.headers
+            .entry(DATE)
+            .or_insert_with(|| date::with(HeaderValue::clone));
+        writer.send_head(head.status, &head.headers, end);
+        drop(head);
+        if !end {
+            let mut pump = Pump::new(writer, body, Reason::INTERNAL_ERROR);
+            poll_fn(|cx| pump.poll(cx)).await;
         }
     }
 }
