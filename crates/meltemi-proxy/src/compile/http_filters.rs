@@ -12,7 +12,6 @@ use crate::model::{FilterId, HttpFilter, HttpFilters, PeerMetadata};
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 const PEER_METADATA: &str = "io.istio.http.peer_metadata.Config";
-const COMPRESSOR: &str = "envoy.extensions.filters.http.compressor.v3.Compressor";
 
 /// The filters before the router, and what Istio's filters switch on.
 pub struct Filters {
@@ -76,7 +75,7 @@ impl Chain<'_> {
         let kind = typed.type_name().to_owned();
         match &*kind {
             // These are no filters of requests here: what they do is the manager's.
-            ROUTER | PEER_METADATA | istio::STATS | COMPRESSOR => {
+            ROUTER | PEER_METADATA | istio::STATS => {
                 refuse!(disabled);
                 return self.special(typed, cx);
             }
@@ -103,14 +102,10 @@ impl Chain<'_> {
             PEER_METADATA => {
                 self.peer_metadata = istio::peer_metadata(typed).at("typed_config")?;
             }
-            istio::STATS => {
+            _ => {
                 istio::stats(typed, cx).at("typed_config")?;
                 self.istio_stats = true;
             }
-            _ => cx.notice(
-                "HttpFilter.compressor",
-                "compression is not supported yet: bodies pass as they are",
-            ),
         }
         Ok(())
     }

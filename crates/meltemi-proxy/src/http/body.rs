@@ -1,8 +1,10 @@
 //! The bodies of both directions, as enums.
 
 use super::codec::{Error, Incoming};
+use super::filters::Coder;
 use super::grpc::MessageCounter;
 use super::record::Guard;
+use super::stage::{Failed, Stage};
 use super::timeouts::{Expired, Watchdog};
 use super::upload::{UploadBody, UploadError};
 use crate::telemetry::Flags;
@@ -11,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 /// What is sent upstream.
@@ -82,6 +84,8 @@ pub(crate) struct Broken(&'static str);
 /// What is sent to the client. Reports the exchange when it ends.
 pub(crate) struct ResponseBody {
     content: Content,
+    /// What filters make of it, the innermost first.
+    stages: Vec<Stage>,
     /// `None` after a switch of protocols: the tunnel reports.
     guard: Option<Guard>,
 }
@@ -106,11 +110,21 @@ pub(crate) struct UpstreamBody {
 }
 
 impl ResponseBody {
-    pub fn empty(guard: Guard) -> Self {
+    fn new(content: Content, guard: Option<Guard>) -> Self {
         Self {
-            content: Content::Empty,
-            guard: Some(guard),
+            content,
+            stages: Vec::new(),
+            guard,
         }
+    }
+
+    /// Recodes what is still to come.
+    pub fn recode(&mut self, coder: Coder) {
+        self.stages.push(Stage::new(coder));
+    }
+
+    pub fn empty(guard: Guard) -> Self {
+        Self::new(Content::Empty, Some(guard))
     }
 
     pub fn text(text: Bytes, guard: Guard) -> Self {
@@ -119,25 +133,16 @@ impl ResponseBody {
         } else {
             Content::Text(Some(text))
         };
-        Self {
-            content,
-            guard: Some(guard),
-        }
+        Self::new(content, Some(guard))
     }
 
     pub fn upstream(body: UpstreamBody, guard: Guard) -> Self {
-        Self {
-            content: Content::Upstream(Box::new(body)),
-            guard: Some(guard),
-        }
+        Self::new(Content::Upstream(Box::new(body)), Some(guard))
     }
 
     /// Of a 101: what follows is no HTTP.
     pub fn switched() -> Self {
-        Self {
-            content: Content::Empty,
-            guard: None,
-        }
+        Self::new(Content::Empty, None)
     }
 
     fn finish(&self) {
@@ -190,6 +195,7 @@ impl ResponseBody {
     fn poll_upstream(
         body: &mut UpstreamBody,
         guard: &Guard,
+        as_it_is: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let record = &guard.0;
@@ -200,7 +206,9 @@ impl ResponseBody {
                 info.last_upstream_byte = Some(record.activity.get());
                 if let Some(data) = frame.data_ref() {
                     body.left = body.left.map(|left| left.saturating_sub(data.len() as u64));
-                    info.bytes_sent += data.len() as u64;
+                    if as_it_is {
+                        info.bytes_sent += data.len() as u64;
+                    }
                     if info.grpc && record.counts_messages.get() {
                         info.response_messages += body.messages.count(data);
                     }
@@ -212,18 +220,22 @@ impl ResponseBody {
                 drop(info);
                 if body.drop_trailers && frame.is_trailers() {
                     // What follows is the end.
-                    return Self::poll_upstream(body, guard, cx);
+                    return Self::poll_upstream(body, guard, as_it_is, cx);
                 }
                 if body.incoming.is_end_stream() {
                     body.complete();
-                    record.finish();
+                    if as_it_is {
+                        record.finish();
+                    }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
                 record.info.borrow_mut().last_upstream_byte = Some(Instant::now());
                 body.complete();
-                record.finish();
+                if as_it_is {
+                    record.finish();
+                }
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
@@ -271,6 +283,65 @@ impl ResponseBody {
         }
     }
 
+    fn poll_content(
+        content: &mut Content,
+        guard: Option<&Guard>,
+        as_it_is: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match content {
+            Content::Empty => {
+                if let Some(guard) = guard.filter(|_| as_it_is) {
+                    guard.0.finish();
+                }
+                Poll::Ready(None)
+            }
+            Content::Text(text) => {
+                let Some(text) = text.take() else {
+                    return Poll::Ready(None);
+                };
+                if let Some(guard) = guard.filter(|_| as_it_is) {
+                    guard.0.info.borrow_mut().bytes_sent += text.len() as u64;
+                    guard.0.finish();
+                }
+                Poll::Ready(Some(Ok(Frame::data(text))))
+            }
+            Content::Upstream(body) => match guard {
+                Some(guard) => Self::poll_upstream(body, guard, as_it_is, cx),
+                None => Poll::Ready(None),
+            },
+        }
+    }
+
+    fn poll_stages(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        fn poll(
+            stages: &mut [Stage],
+            content: &mut Content,
+            guard: Option<&Guard>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+            let Some((stage, before)) = stages.split_last_mut() else {
+                return ResponseBody::poll_content(content, guard, false, cx);
+            };
+            let frame = ready!(stage.poll(cx, |cx| poll(before, content, guard, cx)));
+            Poll::Ready(frame.map(|frame| match frame {
+                Ok(frame) => Ok(frame),
+                Err(Failed::Source(error)) => Err(error),
+                Err(Failed::Malformed(error)) => {
+                    tracing::debug!(%error, "an answer cannot be recoded");
+                    if let Some(guard) = guard {
+                        let mut info = guard.0.info.borrow_mut();
+                        info.flags.insert(Flags::UPSTREAM_PROTOCOL_ERROR);
+                        drop(info);
+                        guard.0.finish();
+                    }
+                    Err(Broken("the answer is not coded as it says"))
+                }
+            }))
+        }
+        poll(&mut self.stages, &mut self.content, self.guard.as_ref(), cx)
+    }
+
     fn broken(
         body: &mut UpstreamBody,
         guard: &Guard,
@@ -291,29 +362,26 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = &mut *self;
-        match &mut this.content {
-            Content::Empty => {
-                this.finish();
-                Poll::Ready(None)
-            }
-            Content::Text(text) => {
-                let Some(text) = text.take() else {
-                    return Poll::Ready(None);
-                };
-                if let Some(guard) = &this.guard {
-                    guard.0.info.borrow_mut().bytes_sent += text.len() as u64;
-                }
-                this.finish();
-                Poll::Ready(Some(Ok(Frame::data(text))))
-            }
-            Content::Upstream(body) => match &this.guard {
-                Some(guard) => Self::poll_upstream(body, guard, cx),
-                None => Poll::Ready(None),
-            },
+        if this.stages.is_empty() {
+            return Self::poll_content(&mut this.content, this.guard.as_ref(), true, cx);
         }
+        let frame = ready!(this.poll_stages(cx));
+        if let Some(guard) = &this.guard {
+            if let Some(Ok(frame)) = &frame {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                guard.0.info.borrow_mut().bytes_sent += length as u64;
+            }
+            if frame.is_none() || this.is_end_stream() {
+                guard.0.finish();
+            }
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
+        if let Some(stage) = self.stages.last() {
+            return stage.is_end_stream();
+        }
         match &self.content {
             Content::Empty => true,
             Content::Text(text) => text.is_none(),
@@ -322,6 +390,9 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if !self.stages.is_empty() {
+            return SizeHint::default();
+        }
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Text(text) => {
@@ -346,6 +417,10 @@ impl Drop for ResponseBody {
                 }
                 ended
             }
+        };
+        let ended = match self.stages.last() {
+            Some(stage) => stage.is_end_stream(),
+            None => ended,
         };
         if ended {
             self.finish();

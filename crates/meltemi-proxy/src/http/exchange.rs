@@ -12,7 +12,7 @@ use super::routing::{self, Choice, Matched};
 use super::source::RequestSource;
 use super::upload::Upload;
 use super::{address, client_cert, grpc, header_ops, names, path, peer, redirect};
-use crate::model::{Action, ServerHeader, Snapshot, UpstreamHttp1};
+use crate::model::{Action, HttpFilter, ServerHeader, Snapshot, UpstreamHttp1};
 use crate::telemetry::{Flags, Protocol};
 use crate::upstream::ConnectionFacts;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SERVER, SET_COOKIE, VIA};
@@ -169,6 +169,12 @@ impl Exchange {
             downstream.stats.router_rq_total.inc();
         }
         result
+    }
+
+    /// The filters that the exchange meets, in the order of requests.
+    pub fn chain(&self) -> impl Iterator<Item = &HttpFilter> {
+        let filters = &self.downstream.manager.filters;
+        filters.walk(&self.plan).map(|(_, filter, _)| filter)
     }
 
     /// The filters on the way back.

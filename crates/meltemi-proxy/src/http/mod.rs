@@ -34,6 +34,7 @@ mod rewrite;
 mod router;
 mod routing;
 mod source;
+mod stage;
 mod stats;
 #[cfg(test)]
 pub(crate) mod testkit;

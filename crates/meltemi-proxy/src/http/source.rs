@@ -1,7 +1,9 @@
 //! A request's body on its way to the router: as it comes from the client, or as filters left it.
 
 use super::codec::{Error, Incoming};
+use super::filters::Coder;
 use super::record::Record;
+use super::stage::{Failed, Stage};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
@@ -16,6 +18,7 @@ pub(crate) enum RequestSource {
         chunks: VecDeque<Bytes>,
         trailers: Option<HeaderMap>,
     },
+    Recoded(Box<Self>, Box<Stage>),
 }
 
 /// Why a body could not be read in full.
@@ -35,6 +38,15 @@ impl RequestSource {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let body = match self {
             Self::Client(body) => body,
+            Self::Recoded(source, stage) => {
+                let frame = ready!(stage.poll(cx, |cx| source.poll_frame(record, cx)));
+                return Poll::Ready(frame.map(|frame| {
+                    frame.map_err(|error| match error {
+                        Failed::Source(error) => error,
+                        Failed::Malformed(error) => Error::Malformed(error.to_string().into()),
+                    })
+                }));
+            }
             Self::Read { chunks, trailers } => {
                 let data = chunks.pop_front().map(Frame::data);
                 let frame = data.or_else(|| trailers.take().map(Frame::trailers));
@@ -51,6 +63,16 @@ impl RequestSource {
             record.request_ended();
         }
         Poll::Ready(frame)
+    }
+
+    /// Recodes what is still to come.
+    pub fn recode(&mut self, coder: Coder) {
+        let nothing = Self::Read {
+            chunks: VecDeque::new(),
+            trailers: None,
+        };
+        let source = std::mem::replace(self, nothing);
+        *self = Self::Recoded(Box::new(source), Box::new(Stage::new(coder)));
     }
 
     /// Reads all of it, up to `limit` bytes, and keeps it in the place of the client's.
@@ -83,6 +105,7 @@ impl RequestSource {
     pub fn is_end_stream(&self) -> bool {
         match self {
             Self::Client(body) => body.is_end_stream(),
+            Self::Recoded(_, stage) => stage.is_end_stream(),
             Self::Read { chunks, trailers } => chunks.is_empty() && trailers.is_none(),
         }
     }
@@ -91,6 +114,7 @@ impl RequestSource {
     pub fn length(&self) -> Option<u64> {
         match self {
             Self::Client(body) => body.size_hint().exact(),
+            Self::Recoded(..) => None,
             Self::Read { chunks, .. } => Some(chunks.iter().map(|chunk| chunk.len() as u64).sum()),
         }
     }

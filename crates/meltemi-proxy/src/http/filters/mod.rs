@@ -16,7 +16,10 @@ mod buffer;
 mod chain;
 #[cfg(test)]
 mod chain_tests;
+mod coding;
+mod compressor;
 mod cors;
+mod decompressor;
 mod dynamic_forward_proxy;
 mod fault;
 mod grpc_stats;
@@ -29,7 +32,10 @@ pub(crate) mod testkit;
 pub use buffer::{Buffer, RouteBuffer};
 pub use chain::{FilterId, HttpFilters, Override, Overrides};
 pub(crate) use chain::{Kept, Plan};
+pub(crate) use coding::{Coder, Malformed, Until};
+pub use compressor::{Compressor, RouteCompressor};
 pub use cors::{Cors, CorsPolicy};
+pub use decompressor::Decompressor;
 pub use dynamic_forward_proxy::{DynamicForwardProxy, DynamicHost};
 pub use fault::{AbortKind, Fault, FaultAbort, FaultDelay};
 pub use header_mutation::{HeaderMutation, RouteMutations};
@@ -243,6 +249,8 @@ macro_rules! http_filters {
 http_filters! {
     Fault(Fault, Fault, ());
     HeaderMutation(HeaderMutation, RouteMutations, ());
+    Compressor(Compressor, RouteCompressor, Option<compressor::Asked>);
+    Decompressor(Decompressor, NoRoute, ());
     Buffer(Buffer, RouteBuffer, ());
     LocalRateLimit(Limits, Limits, Option<local_ratelimit::Told>);
     Cors(Cors, CorsPolicy, Option<cors::Marked>);
