@@ -3,6 +3,7 @@
 mod addresses;
 mod announced;
 mod clusters;
+mod coding;
 mod filters;
 mod framing;
 mod headers;
@@ -40,6 +41,7 @@ pub fn groups() -> Vec<Group> {
         network::group(),
         limits::group(),
         mutation::group(),
+        coding::group(),
         clusters::group(),
         names::group(),
     ]
