@@ -92,7 +92,11 @@ impl Compressor {
         match length {
             Some(Some(length)) => length >= self.min_length.into(),
             Some(None) => false,
-            None => !response.body().is_end_stream(),
+            // The proxy's own answers get their length later.
+            None => match response.body().size_hint().exact() {
+                Some(length) => length >= self.min_length.into(),
+                None => true,
+            },
         }
     }
 

@@ -61,11 +61,11 @@ impl Decompressor {
         let name = self.decoding.name();
         let value = match headers.get(ACCEPT_ENCODING).map(HeaderValue::to_str) {
             Some(Ok(known)) if !known.is_empty() => {
-                let mut tokens = known.split(',').map(|token| token.split(';').next());
-                if tokens.any(|token| token.is_some_and(|token| token.trim() == name)) {
-                    return;
-                }
-                HeaderValue::from_str(&format!("{known},{name}")).ok()
+                // Once, and as good as any: what the client says of it counts behind us only.
+                let of = |token: &str| token.split(';').next().map(str::trim) == Some(name);
+                let others = known.split(',').map(str::trim).filter(|token| !of(token));
+                let all: Vec<_> = others.chain([name]).collect();
+                HeaderValue::from_str(&all.join(",")).ok()
             }
             _ => Some(HeaderValue::from_static(name)),
         };
