@@ -12,6 +12,9 @@ mod common;
 mod envoy;
 mod running;
 mod source;
+#[path = "../../../meltemi/tests/common/tools.rs"]
+#[allow(dead_code, reason = "each suite uses its own part")]
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
