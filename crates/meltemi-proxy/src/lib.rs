@@ -12,6 +12,7 @@
 
 mod admin;
 pub mod bootstrap;
+mod clock;
 pub mod compile;
 pub mod config;
 pub mod dns;
@@ -31,6 +32,7 @@ mod run;
 mod sys;
 pub mod tcp;
 pub mod telemetry;
+mod text;
 pub mod tls;
 mod token_bucket;
 pub mod upstream;

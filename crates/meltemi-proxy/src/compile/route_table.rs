@@ -266,7 +266,7 @@ fn virtual_host(
             .iter()
             .map(|domain| domain.to_ascii_lowercase().into())
             .collect(),
-        routes: compiled,
+        routes: compiled.into_iter().collect(),
         require_tls,
         rate_limits: rate_limit::all(rate_limits)?,
         request_headers: headers::operations(

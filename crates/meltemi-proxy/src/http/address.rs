@@ -4,6 +4,7 @@
 use super::downstream::{Arrival, Downstream};
 use super::head::Head;
 use super::names;
+use crate::text;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
 
@@ -94,8 +95,9 @@ pub(crate) fn apply(arrival: Arrival<'_>, head: &mut Head) -> SocketAddr {
             headers.remove(&names::X_ENVOY_EXPECTED_TIMEOUT);
         }
         if edge {
-            let value = HeaderValue::from_str(&client.ip().to_string());
-            if let Ok(value) = value {
+            let mut value = String::new();
+            text::ip(&mut value, client.ip());
+            if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(names::X_ENVOY_EXTERNAL_ADDRESS.clone(), value);
             }
         }
@@ -141,21 +143,15 @@ fn forwarded(headers: &HeaderMap, from_end: usize) -> Option<SocketAddr> {
 }
 
 fn append(headers: &mut HeaderMap, ip: IpAddr) {
-    let value = match headers.get(&names::X_FORWARDED_FOR) {
-        None => ip.to_string(),
-        Some(_) => {
-            let mut all = String::new();
-            for value in headers.get_all(&names::X_FORWARDED_FOR) {
-                if let Ok(text) = value.to_str() {
-                    all.push_str(text);
-                    all.push(',');
-                }
-            }
-            all.push_str(&ip.to_string());
-            all
+    let mut all = String::new();
+    for value in headers.get_all(&names::X_FORWARDED_FOR) {
+        if let Ok(text) = value.to_str() {
+            all.push_str(text);
+            all.push(',');
         }
-    };
-    if let Ok(value) = HeaderValue::from_str(&value) {
+    }
+    text::ip(&mut all, ip);
+    if let Ok(value) = HeaderValue::try_from(all) {
         headers.insert(names::X_FORWARDED_FOR.clone(), value);
     }
 }

@@ -9,6 +9,7 @@ use super::reply::{Reply, Reset};
 use super::retry::Failure;
 use super::timeouts::{Expired, Watchdog};
 use super::upload::Upload;
+use crate::clock;
 use crate::model::{Cluster, Endpoint, UpstreamHttp1, UpstreamProtocol};
 use crate::telemetry::Protocol;
 use crate::upstream::{
@@ -20,7 +21,6 @@ use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Fresh connections tried when pooled ones turn out to be closed before anything was sent.
 const STALE_CONNECTIONS: u32 = 3;
@@ -30,7 +30,7 @@ pub(crate) struct Answered {
     pub response: Response<Incoming>,
     pub lease: Lease,
     pub request: RequestGuard,
-    pub sent: Instant,
+    pub sent: std::time::Instant,
 }
 
 /// No answer.
@@ -153,7 +153,7 @@ pub(crate) async fn send(
             (None, Some(request)) => request,
             (None, None) => return Err(Failed::local(Reply::no_route())),
         };
-        let sent = Instant::now();
+        let sent = clock::now();
         let result = match &mut lease {
             Lease::Http1(lease) => watchdog.guard(record, lease.client().send(request)).await,
             Lease::Http2(lease) => watchdog.guard(record, lease.client().send(request)).await,

@@ -7,6 +7,7 @@ use super::record::Guard;
 use super::stage::{Failed, Stage};
 use super::timeouts::{Expired, Watchdog};
 use super::upload::{UploadBody, UploadError};
+use crate::clock;
 use crate::telemetry::Flags;
 use crate::upstream::{Lease, RequestGuard};
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use http_body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 /// What is sent upstream.
 pub(crate) enum RequestBody {
@@ -231,7 +231,7 @@ impl ResponseBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                record.info.borrow_mut().last_upstream_byte = Some(Instant::now());
+                record.info.borrow_mut().last_upstream_byte = Some(clock::now());
                 body.complete();
                 if as_it_is {
                     record.finish();

@@ -1,6 +1,7 @@
 //! What the exchanges of one downstream connection share.
 
 use super::stats::HttpStats;
+use super::timeouts::Timers;
 use super::upgrade::Upgraded;
 use crate::model::HttpManager;
 use crate::telemetry::{ConnectionInfo, log};
@@ -54,6 +55,8 @@ pub(crate) struct Downstream {
     /// Requests that the client gave up before their answer had ended.
     pub abandoned: Cell<u32>,
     pub idle_since: Cell<Instant>,
+    /// Timers of exchanges that ended, for the next ones.
+    pub timers: Timers,
     /// Set by the exchange that switched protocols; the connection's task takes it.
     pub upgrade: RefCell<Option<Upgraded>>,
 }
@@ -88,6 +91,7 @@ impl Downstream {
             served: Cell::new(0),
             abandoned: Cell::new(0),
             idle_since: Cell::new(now),
+            timers: Timers::default(),
             upgrade: RefCell::default(),
         }
     }

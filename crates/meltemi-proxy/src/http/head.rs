@@ -6,9 +6,9 @@ use super::reply::Reply;
 use crate::model::{StripPort, UnderscoreAction};
 use crate::telemetry::{Protocol, RequestHead};
 use crate::upstream::NamedHost;
-use http::header::{CONNECTION, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST, TE, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// A request's head as the rest of the proxy sees it. `Host` is in `authority` only.
 pub(crate) struct Head {
@@ -210,7 +210,7 @@ pub(crate) fn ends_connection<B>(request: &http::Request<B>) -> bool {
             && !has_token(request.headers(), CONNECTION, b"keep-alive")
 }
 
-pub(crate) fn has_token(headers: &HeaderMap, name: http::HeaderName, wanted: &[u8]) -> bool {
+pub(crate) fn has_token(headers: &HeaderMap, name: HeaderName, wanted: &[u8]) -> bool {
     headers.get_all(name).iter().any(|value| {
         value
             .as_bytes()
@@ -232,15 +232,31 @@ fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&lower).ok()
 }
 
+/// Always between neighbours, `Connection` and `TE` beside them.
+const HOP_BY_HOP: [&str; 5] = [
+    "keep-alive",
+    "proxy-connection",
+    "http2-settings",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// Removes what concerns this connection only (RFC 9110 7.6.1), the headers that
 /// `Connection` names included; `TE: trailers` stays, gRPC needs it.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages have none of them: one look at the names there are.
+    let concerned = |name: &HeaderName| {
+        HOP_BY_HOP.contains(&name.as_str()) || *name == CONNECTION || *name == TE
+    };
+    if !headers.keys().any(concerned) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
-        let nominated: smallvec::SmallVec<[http::HeaderName; 2]> = headers
+        let nominated: smallvec::SmallVec<[HeaderName; 2]> = headers
             .get_all(CONNECTION)
             .iter()
             .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|token| http::HeaderName::from_bytes(token.trim_ascii()).ok())
+            .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
             .filter(|name| *name != TE)
             .collect();
         headers.remove(CONNECTION);
@@ -248,11 +264,9 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    headers.remove(&names::KEEP_ALIVE);
-    headers.remove(&names::PROXY_CONNECTION);
-    headers.remove(&names::HTTP2_SETTINGS);
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(UPGRADE);
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
     if headers.contains_key(TE) {
         if has_token(headers, TE, b"trailers") {
             headers.insert(TE, names::TRAILERS.clone());

@@ -12,8 +12,6 @@ names! {
     GRPC_STATUS = "grpc-status";
     GRPC_MESSAGE = "grpc-message";
     GRPC_TIMEOUT = "grpc-timeout";
-    KEEP_ALIVE = "keep-alive";
-    PROXY_CONNECTION = "proxy-connection";
     HTTP2_SETTINGS = "http2-settings";
     X_REQUEST_ID = "x-request-id";
     X_FORWARDED_FOR = "x-forwarded-for";

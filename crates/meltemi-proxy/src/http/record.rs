@@ -1,6 +1,7 @@
 //! The account of one exchange: filled in on the way, reported once at its end.
 
 use super::downstream::Downstream;
+use crate::clock;
 use crate::telemetry::stats::Counter;
 use crate::telemetry::{self, Flags, Protocol, StreamInfo};
 use crate::upstream::ClusterStats;
@@ -63,12 +64,12 @@ impl Record {
 
     /// Bytes moved.
     pub fn touch(&self) {
-        self.activity.set(Instant::now());
+        self.activity.set(clock::now());
     }
 
     pub fn request_ended(&self) {
         if self.request_complete.get().is_none() {
-            let now = Instant::now();
+            let now = clock::now();
             self.request_complete.set(Some(now));
             self.info.borrow_mut().request_complete = Some(now);
             if let Some(waker) = self.waker.take() {
@@ -84,12 +85,12 @@ impl Record {
         }
         let downstream = &self.downstream;
         downstream.active.set(downstream.active.get() - 1);
-        downstream.idle_since.set(Instant::now());
+        downstream.idle_since.set(clock::now());
         let info = self.info.borrow();
         downstream.stats.end(&info);
         if let Some(stats) = self.upstream.take() {
             let from = info.request_complete.unwrap_or(info.started);
-            stats.answered(info.status, from.elapsed());
+            stats.answered(info.status, clock::now().duration_since(from));
             match &*info.details {
                 "response_timeout" => stats.rq_timeout.inc(),
                 "upstream_reset_after_response_started{remote_reset}" => stats.rq_rx_reset.inc(),

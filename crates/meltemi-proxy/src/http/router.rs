@@ -12,6 +12,7 @@ use super::timeouts::Watchdog;
 use super::upgrade::{self, Upgraded};
 use super::upload::Upload;
 use super::{grpc, hash, header_ops, mirror, names, rewrite};
+use crate::clock;
 use crate::model::{
     Cluster, ClusterChoice, ClusterId, Discovery, Forward, HostRewrite, WeightedCluster,
 };
@@ -22,7 +23,7 @@ use http::{HeaderValue, Response, StatusCode};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The cluster of this request.
 #[derive(Clone, Copy, Default)]
@@ -282,7 +283,7 @@ async fn pause_for(
         .guard(&exchange.record, tokio::time::sleep(pause))
         .await
         .map_err(|_| Reply::upstream_timeout("response_timeout"))?;
-    watchdog.per_try = per_try.map(|(limit, _)| (limit, Instant::now()));
+    watchdog.per_try = per_try.map(|(limit, _)| (limit, clock::now()));
     watchdog.per_try_idle = per_try_idle;
     exchange.record.touch();
     Ok(())
@@ -332,7 +333,7 @@ fn limits(exchange: &Exchange, forward: &Forward, retries: &Retries, head: &mut 
     }
     Watchdog {
         global,
-        per_try: per_try.map(|limit| (limit, Instant::now())),
+        per_try: per_try.map(|limit| (limit, clock::now())),
         per_try_idle: retries.policy.as_ref().and_then(|p| p.per_try_idle_timeout),
         idle: forward.idle_timeout.or(timeouts.stream_idle),
         max_stream: forward
@@ -414,7 +415,7 @@ fn finish(
     let mut headers = parts.headers;
     head::strip_hop_by_hop(&mut headers);
     headers.remove(&names::X_ENVOY_DECORATOR_OPERATION);
-    let took = sent.elapsed().as_millis() as u64;
+    let took = clock::now().duration_since(sent).as_millis() as u64;
     headers.insert(names::X_ENVOY_SERVICE_TIME.clone(), HeaderValue::from(took));
     if matched.host().attempt_count_in_response {
         let count = HeaderValue::from(attempts);

@@ -87,7 +87,7 @@ pub(crate) fn choose(arrival: Arrival<'_>, table: &Arc<RouteTable>, head: &Head)
         _ => {}
     }
     host.routes
-        .iter()
+        .candidates(head.path.path())
         .find(|route| mismatch(arrival, &route.matches, head).is_none())
         .map_or(Choice::None, |route| {
             Choice::Route(Matched {

@@ -1,5 +1,6 @@
 //! A connection manager's counters, under Envoy's names: `http.PREFIX.*`.
 
+use crate::clock;
 use crate::telemetry::stats::{Counter, Gauge, Histogram};
 use crate::telemetry::{Flags, Protocol, StreamInfo};
 use std::cell::RefCell;
@@ -115,7 +116,7 @@ impl HttpStats {
             class.inc();
             self.rq_completed.inc();
         }
-        let took = info.started.elapsed().as_secs_f64() * 1000.0;
+        let took = clock::now().duration_since(info.started).as_secs_f64() * 1000.0;
         self.rq_time.record(took);
         if !info.flags.is_empty() || info.details != "via_upstream" {
             self.unusual(info);

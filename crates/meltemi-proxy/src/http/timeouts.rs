@@ -1,11 +1,15 @@
 //! The deadlines of one exchange behind a single timer.
 //!
-//! The timer is made when the exchange first has to wait and is moved only when it fires
-//! or an earlier deadline appears, so that activity costs nothing.
+//! The timer is taken when the exchange first has to wait and is moved only when it fires
+//! or an earlier deadline appears, so that activity costs nothing. It may fire for an exchange
+//! that has ended: then it is looked at, and set for the one that has it now.
 
+use super::downstream::Downstream;
 use super::record::Record;
 use crate::model::HttpTimeouts;
+use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
@@ -33,8 +37,51 @@ pub(crate) struct Watchdog {
     pub max_stream: Option<Instant>,
     /// Until the request is received in full.
     pub request: Option<Instant>,
-    /// Made at the first wait.
-    pub sleep: Option<Pin<Box<Sleep>>>,
+    /// Taken at the first wait.
+    pub timer: Option<Timer>,
+}
+
+/// Timers that a connection keeps for its next exchanges: as they are polled by the same task and
+/// have most often the same limits, they stay where they are in the runtime's wheel.
+#[derive(Default)]
+pub(crate) struct Timers(RefCell<Vec<Pin<Box<Sleep>>>>);
+
+impl Timers {
+    /// As many as are kept of streams that run at once.
+    const KEPT: usize = 16;
+}
+
+/// A timer of a connection, in use by one exchange.
+pub(crate) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    downstream: Rc<Downstream>,
+}
+
+impl Timer {
+    /// It fires at `at` or earlier.
+    fn take(downstream: &Rc<Downstream>, at: Instant) -> Self {
+        let kept = downstream.timers.0.borrow_mut().pop();
+        Self {
+            sleep: Some(kept.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(at.into())))),
+            downstream: downstream.clone(),
+        }
+    }
+
+    fn sleep(&mut self) -> Pin<&mut Sleep> {
+        self.sleep
+            .as_mut()
+            .expect("given back in drop only")
+            .as_mut()
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let mut kept = self.downstream.timers.0.borrow_mut();
+        if kept.len() < Timers::KEPT {
+            kept.extend(self.sleep.take());
+        }
+    }
 }
 
 impl Watchdog {
@@ -86,9 +133,10 @@ impl Watchdog {
             let Some((at, what)) = self.earliest(record) else {
                 return Poll::Pending;
             };
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Timer::take(&record.downstream, at));
+            let mut sleep = timer.sleep();
             if sleep.deadline() > tokio::time::Instant::from(at) {
                 sleep.as_mut().reset(at.into());
             }
@@ -98,7 +146,7 @@ impl Watchdog {
             if Instant::now() >= at {
                 return Poll::Ready(what);
             }
-            sleep.as_mut().reset(at.into());
+            sleep.reset(at.into());
         }
     }
 

@@ -105,6 +105,7 @@ pub async fn serve(
     }
     let work = terminal(stream, &chain, info, &worker, &drain);
     tokio::select! {
+        biased;
         () = work => {}
         // Whatever it still does: its time is over, dropping it closes both sides.
         () = drain.expired(), if !matches!(chain.terminal, Terminal::Tcp(_)) => {}

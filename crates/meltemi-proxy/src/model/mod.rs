@@ -19,6 +19,7 @@ mod matching;
 mod outlier;
 mod rate_limit;
 mod route;
+mod routes;
 mod subset;
 mod tls;
 
@@ -33,6 +34,7 @@ pub use matching::*;
 pub use outlier::*;
 pub use rate_limit::*;
 pub use route::*;
+pub use routes::*;
 pub use subset::*;
 pub use tls::*;
 

@@ -1,6 +1,8 @@
 //! Route tables: virtual hosts, matching, and what a route does.
 
-use super::{ClusterId, HeaderMatch, HeaderOps, Overrides, PathMatch, QueryMatch, RateLimit};
+use super::{
+    ClusterId, HeaderMatch, HeaderOps, Overrides, PathMatch, QueryMatch, RateLimit, Routes,
+};
 use regex::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ pub struct VirtualHost {
     pub name: Box<str>,
     /// In lower case.
     pub domains: Box<[Box<str>]>,
-    pub routes: Vec<Arc<Route>>,
+    pub routes: Routes,
     pub require_tls: RequireTls,
     pub rate_limits: Box<[RateLimit]>,
     pub request_headers: HeaderOps,

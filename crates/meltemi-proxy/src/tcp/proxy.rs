@@ -116,6 +116,7 @@ async fn run(
             &mut moved,
         );
         tokio::select! {
+            biased;
             end = relaying => Some(end),
             () = drain.expired() => None,
         }

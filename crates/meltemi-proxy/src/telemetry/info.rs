@@ -2,6 +2,7 @@
 //! of access logs and metrics. The data path fills it in as it goes.
 
 use super::Flags;
+use crate::clock;
 use crate::model::{ClusterConfig, ConnectionFacts, Endpoint, Route, Workload};
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -120,7 +121,7 @@ impl StreamInfo {
             client: connection.facts.source,
             connection,
             protocol,
-            started: Instant::now(),
+            started: clock::now(),
             started_at: SystemTime::now(),
             status: 0,
             flags: Flags::default(),

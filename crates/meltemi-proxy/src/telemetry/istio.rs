@@ -5,12 +5,12 @@
 
 use super::stats::{Counter, Histogram};
 use super::{Protocol, StreamInfo, peer};
+use crate::clock;
 use crate::model::{Direction, Workload};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 /// Bound on label combinations in the process; what exceeds it is counted under one
 /// combination with `overflow="true"`.
@@ -76,7 +76,7 @@ pub(super) fn record_http(info: &StreamInfo) {
         response_messages: Counter::new(&format!("istio_response_messages_total{{{labels}}}")),
     });
     series.requests.inc();
-    let elapsed = Instant::now().duration_since(info.started);
+    let elapsed = clock::now().duration_since(info.started);
     series.duration.record(elapsed.as_secs_f64() * 1000.0);
     series.request_bytes.record(info.bytes_received as f64);
     series.response_bytes.record(info.bytes_sent as f64);

@@ -1,9 +1,11 @@
 //! Telling connections that they should end.
 
-use std::cell::Cell;
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Resolves when a connection should come to its end: its listener was removed or changed
@@ -17,10 +19,14 @@ pub struct DrainSignal(Rc<State>);
 struct State {
     draining: Cell<bool>,
     deadline: Cell<Option<Instant>>,
-    notify: Notify,
+    waiting: Waiting,
     /// Whatever is true of it is true here.
     parent: Option<DrainSignal>,
 }
+
+/// Who waits for a signal, its parents or its children: all are woken by a change of any of them, and look
+/// whether it concerns them. A connection is polled many times a request, and waits with one entry.
+type Waiting = Rc<RefCell<Slab<Waker>>>;
 
 impl Default for DrainSignal {
     fn default() -> Self {
@@ -42,7 +48,10 @@ impl DrainSignal {
         Self(Rc::new(State {
             draining: Cell::new(false),
             deadline: Cell::new(None),
-            notify: Notify::new(),
+            waiting: match &parent {
+                Some(parent) => parent.0.waiting.clone(),
+                None => Waiting::default(),
+            },
             parent,
         }))
     }
@@ -61,7 +70,9 @@ impl DrainSignal {
     /// Starts draining, without a deadline.
     pub fn start(&self) {
         self.0.draining.set(true);
-        self.0.notify.notify_waiters();
+        for (_, waker) in self.0.waiting.borrow().iter() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Starts draining; what is left after `time` is closed. The earliest deadline holds.
@@ -93,26 +104,42 @@ impl DrainSignal {
 
     /// Waits, change by change, until there is an answer.
     async fn until<T>(&self, answer: impl Fn() -> Option<T>) -> T {
-        loop {
-            // Registered before the question: a start in between is not lost.
-            let mut own = std::pin::pin!(self.0.notify.notified());
-            own.as_mut().enable();
-            let Some(parent) = &self.0.parent else {
-                match answer() {
-                    Some(found) => return found,
-                    None => own.await,
-                }
-                continue;
-            };
-            let mut above = std::pin::pin!(parent.0.notify.notified());
-            above.as_mut().enable();
-            match answer() {
-                Some(found) => return found,
-                None => tokio::select! {
-                    () = own => {}
-                    () = above => {}
-                },
+        let mut entry = Entry {
+            waiting: &self.0.waiting,
+            key: None,
+        };
+        poll_fn(|cx| match answer() {
+            Some(found) => Poll::Ready(found),
+            None => {
+                entry.wake(cx.waker());
+                Poll::Pending
             }
+        })
+        .await
+    }
+}
+
+/// A place among those who wait.
+struct Entry<'a> {
+    waiting: &'a Waiting,
+    key: Option<usize>,
+}
+
+impl Entry<'_> {
+    /// Wakes this one at a change.
+    fn wake(&mut self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        match self.key {
+            Some(key) => waiting[key].clone_from(waker),
+            None => self.key = Some(waiting.insert(waker.clone())),
+        }
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.waiting.borrow_mut().remove(key);
         }
     }
 }

@@ -15,6 +15,7 @@ pub use group::{BindFailure, Group, Handle, Workers};
 pub use limit::ConnectionLimit;
 pub use listeners::{ListenerState, ListenerStates};
 
+use crate::clock;
 use crate::model::Snapshot;
 use crate::net::Connector;
 use crate::upstream::Upstreams;
@@ -82,7 +83,7 @@ pub fn process_start() -> Instant {
 
 /// Milliseconds since the process started, never 0 (0 means "never" where it is kept).
 pub fn millis_since_start() -> u64 {
-    process_start().elapsed().as_millis() as u64 + 1
+    clock::now().duration_since(process_start()).as_millis() as u64 + 1
 }
 
 /// A connection's number, unique in the process.

@@ -1,5 +1,6 @@
 //! The timers of one downstream connection.
 
+use crate::clock;
 use crate::http::downstream::Downstream;
 use crate::worker::DrainSignal;
 use std::cell::Cell;
@@ -78,7 +79,7 @@ impl Timers {
         let armed = self.head_armed;
         let sleep = &mut self.sleep;
         let event = std::future::poll_fn(|cx| {
-            if let Poll::Ready(result) = connection(cx) {
+            if let Poll::Ready(result) = clock::in_poll(|| connection(cx)) {
                 return Poll::Ready(Event::Ended(result));
             }
             if !draining && drained.as_mut().poll(cx).is_ready() {

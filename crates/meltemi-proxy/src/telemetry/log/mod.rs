@@ -72,7 +72,7 @@ fn accepts(filter: &LogFilter, info: &StreamInfo) -> bool {
         LogFilter::Not(filter) => !accepts(filter, info),
         LogFilter::Status(comparison, value) => compare(*comparison, info.status.into(), *value),
         LogFilter::Duration(comparison, value) => {
-            let elapsed = info.started.elapsed().as_millis();
+            let elapsed = crate::clock::now().duration_since(info.started).as_millis();
             compare(*comparison, elapsed.try_into().unwrap_or(u32::MAX), *value)
         }
         LogFilter::ResponseFlags(names) if names.is_empty() => !info.flags.is_empty(),

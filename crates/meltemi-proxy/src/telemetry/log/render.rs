@@ -1,10 +1,11 @@
 //! Evaluation of a compiled format on one exchange.
 
+use crate::clock;
 use crate::model::{Address, JsonField, LogFormat, LogOperator, LogPart};
 use crate::telemetry::StreamInfo;
+use crate::text::{ip, number, socket};
 use std::cell::RefCell;
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Instant, UNIX_EPOCH};
 
@@ -165,7 +166,7 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         Op::UpstreamTransportFailureReason => return text(out, info.upstream_failure.as_deref()),
         Op::BytesReceived => number(out, info.bytes_received),
         Op::BytesSent => number(out, info.bytes_sent),
-        Op::Duration => return millis(out, info.started, Some(Instant::now())),
+        Op::Duration => return millis(out, info.started, Some(clock::now())),
         Op::RequestDuration => return millis(out, info.started, info.request_complete),
         Op::ResponseDuration => return millis(out, info.started, info.first_upstream_byte),
         Op::ResponseTxDuration => match info.first_upstream_byte {
@@ -196,12 +197,12 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         Op::UpstreamRequestAttemptCount => number(out, info.attempts.into()),
         Op::DownstreamLocalAddress => socket(out, connection.facts.destination),
         Op::DownstreamLocalAddressWithoutPort => {
-            let _ = write!(out, "{}", connection.facts.destination.ip());
+            ip(out, connection.facts.destination.ip());
         }
         Op::DownstreamLocalPort => number(out, connection.facts.destination.port().into()),
         Op::DownstreamRemoteAddress => socket(out, info.client),
         Op::DownstreamRemoteAddressWithoutPort => {
-            let _ = write!(out, "{}", info.client.ip());
+            ip(out, info.client.ip());
         }
         Op::DownstreamDirectRemoteAddress => socket(out, connection.facts.source),
         Op::DownstreamPeerUriSan => return text(out, tls.and_then(|t| t.peer_uri.as_deref())),
@@ -236,39 +237,10 @@ fn text(out: &mut String, value: Option<&str>) -> bool {
     true
 }
 
-fn number(out: &mut String, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend(digits[start..].iter().map(|digit| char::from(*digit)));
-}
-
 fn millis(out: &mut String, from: Instant, to: Option<Instant>) -> bool {
     let Some(to) = to else { return false };
     number(out, to.saturating_duration_since(from).as_millis() as u64);
     true
-}
-
-fn socket(out: &mut String, address: SocketAddr) {
-    let SocketAddr::V4(v4) = address else {
-        let _ = write!(out, "{address}");
-        return;
-    };
-    for (index, part) in v4.ip().octets().into_iter().enumerate() {
-        if index > 0 {
-            out.push('.');
-        }
-        number(out, part.into());
-    }
-    out.push(':');
-    number(out, v4.port().into());
 }
 
 fn request_header(out: &mut String, name: &str, info: &StreamInfo) -> bool {
@@ -295,8 +267,10 @@ fn request_header(out: &mut String, name: &str, info: &StreamInfo) -> bool {
 /// Text of a peer without what would forge or garble a line: control characters are
 /// written as `\xNN`, bytes that are not UTF-8 are replaced.
 fn clean(out: &mut String, value: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(value)
-        && value.iter().all(|byte| (b' '..=b'~').contains(byte))
+    // All bytes, whatever the first ones are: so the compiler compares many at once.
+    let printable = |all, byte: &u8| all & (b' '..=b'~').contains(byte);
+    if value.iter().fold(true, printable)
+        && let Ok(text) = std::str::from_utf8(value)
     {
         return out.push_str(text);
     }
@@ -329,12 +303,10 @@ fn start_time(out: &mut String, format: &str, info: &StreamInfo) {
                 text.truncate(text.len() - 1);
                 *second = since.as_secs();
             }
-            let millis = since.subsec_millis();
             out.push_str(text);
             out.push('.');
-            for digit in [millis / 100, millis / 10 % 10, millis % 10] {
-                number(out, digit.into());
-            }
+            // Of four digits, the last three: with their zeroes.
+            out.push_str(&itoa::Buffer::new().format(1000 + since.subsec_millis())[1..]);
             out.push('Z');
         });
     }

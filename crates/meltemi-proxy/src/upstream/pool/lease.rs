@@ -1,6 +1,7 @@
 //! An endpoint's connections, and the right to send a request on one of them.
 
 use super::{ConnectionGuard, Pool};
+use crate::clock;
 use crate::http::codec::{Http1Client, Http2Client};
 use crate::net::Stream;
 use crate::telemetry::TlsInfo;
@@ -41,9 +42,9 @@ pub(crate) struct Http1Lease {
 }
 
 impl Http1Lease {
-    pub(super) fn new(connection: Http1, pool: Rc<Pool>) -> Self {
+    pub(super) fn new(connection: Box<Http1>, pool: Rc<Pool>) -> Self {
         Self {
-            connection: Some(Box::new(connection)),
+            connection: Some(connection),
             pool,
         }
     }
@@ -99,7 +100,7 @@ impl Drop for Http2Lease {
         let active = self.connection.active.get() - 1;
         self.connection.active.set(active);
         if active == 0 {
-            self.connection.idle_since.set(Instant::now());
+            self.connection.idle_since.set(clock::now());
         }
         self.pool.wake_one();
     }
@@ -111,6 +112,7 @@ pub(super) struct Http1 {
     pub facts: Rc<ConnectionFacts>,
     pub requests: u32,
     pub opened: Instant,
+    pub idle_since: Instant,
     pub open: Open,
 }
 

@@ -15,6 +15,7 @@ use super::breakers::{ConnectionGuard, PendingGuard};
 use super::connect::{self, Connected, Offer};
 use super::proxy_protocol::Ends;
 use super::{ClusterStats, Limit, UpstreamError};
+use crate::clock;
 use crate::http::codec::{Http1Client, Http2Client};
 use crate::model::{Cluster, ClusterConfig, Endpoint};
 use crate::net::Connector;
@@ -114,7 +115,11 @@ pub(super) struct Pool {
     wanted: Wanted,
     config: Arc<ClusterConfig>,
     stats: Rc<ClusterStats>,
-    idle: RefCell<Vec<Idle>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "leases hold the box: nothing large is moved"
+    )]
+    idle: RefCell<Vec<Box<Http1>>>,
     shared: RefCell<Vec<Rc<Shared>>>,
     /// Connections of this pool: idle, busy, and being made.
     open: Cell<u32>,
@@ -129,11 +134,6 @@ pub(super) struct Pool {
     /// an HTTP/2 connection, as in Envoy.
     failures: Cell<u64>,
     last_failure: RefCell<Option<UpstreamError>>,
-}
-
-struct Idle {
-    connection: Http1,
-    since: Instant,
 }
 
 impl Pool {
@@ -214,10 +214,10 @@ impl Pool {
     fn ready(self: &Rc<Self>) -> Option<Lease> {
         loop {
             let idle = self.idle.borrow_mut().pop();
-            let Some(mut idle) = idle else { break };
-            if !self.is_old(idle.connection.opened) && idle.connection.client.is_ready() {
-                idle.connection.requests += 1;
-                let lease = Http1Lease::new(idle.connection, self.clone());
+            let Some(mut connection) = idle else { break };
+            if !self.is_old(connection.opened) && connection.client.is_ready() {
+                connection.requests += 1;
+                let lease = Http1Lease::new(connection, self.clone());
                 return Some(Lease::Http1(lease));
             }
         }
@@ -297,14 +297,16 @@ impl Pool {
         }
         if !http2 {
             let client = Http1Client::new(stream, &self.config);
+            let opened = Instant::now();
             let connection = Http1 {
                 client,
                 facts,
                 requests: 1,
-                opened: Instant::now(),
+                opened,
+                idle_since: opened,
                 open,
             };
-            return Lease::Http1(Http1Lease::new(connection, self.clone()));
+            return Lease::Http1(Http1Lease::new(Box::new(connection), self.clone()));
         }
         let client = Http2Client::new(stream, &self.config);
         let shared = Rc::new(Shared {
@@ -332,12 +334,10 @@ impl Pool {
         let keep = !self.closed.get()
             && !self.exhausted(connection.requests)
             && self.idle.borrow().len() < MAX_IDLE
-            && connection.client.is_ready();
+            && connection.client.is_idle();
         if keep {
-            self.idle.borrow_mut().push(Idle {
-                connection: *connection,
-                since: Instant::now(),
-            });
+            connection.idle_since = clock::now();
+            self.idle.borrow_mut().push(connection);
             self.wake_one();
         }
     }
@@ -363,10 +363,10 @@ impl Pool {
             let mut idle = self.idle.borrow_mut();
             let mut index = 0;
             while index < idle.len() {
-                let entry = &mut idle[index];
-                if due(entry.since)
-                    || self.is_old(entry.connection.opened)
-                    || !entry.connection.client.is_ready()
+                let connection = &mut idle[index];
+                if due(connection.idle_since)
+                    || self.is_old(connection.opened)
+                    || !connection.client.is_ready()
                 {
                     gone.push(idle.remove(index));
                 } else {
@@ -393,7 +393,7 @@ impl Pool {
         let shared = self.shared.borrow();
         let oldest = idle
             .iter()
-            .map(|entry| entry.since)
+            .map(|connection| connection.idle_since)
             .chain(
                 shared
                     .iter()

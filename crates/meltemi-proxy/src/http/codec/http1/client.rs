@@ -75,14 +75,21 @@ impl Http1Client {
     /// Whether it can carry a request: notices that the peer closed it meanwhile.
     pub fn is_ready(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        self.keeps && self.sending.is_none() && self.connection.borrow_mut().is_quiet(&mut cx)
+        self.is_idle()
+            && self.connection.borrow_mut().poll_gone(&mut cx).is_pending()
+            && self.is_idle()
+    }
+
+    /// Whether it can carry a request, as far as is known without a look at the socket.
+    pub fn is_idle(&self) -> bool {
+        self.keeps && self.sending.is_none() && self.connection.borrow().is_quiet()
     }
 
     pub async fn send(
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, SendError> {
-        if !self.is_ready() {
+        if !self.is_idle() {
             return Err(SendError {
                 error: Error::Ended("the connection was closed".into()),
                 unsent: Some(Box::new(request)),

@@ -212,14 +212,9 @@ impl Connection {
         }
     }
 
-    /// Whether nothing is on its way in either direction, and the peer has neither closed
-    /// nor said what nobody asked for.
-    pub fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        !self.failed
-            && self.body.has_ended()
-            && self.output.is_empty()
-            && self.input.is_empty()
-            && self.poll_fill(cx).is_pending()
+    /// Whether nothing is on its way in either direction, what nobody asked for included.
+    pub fn is_quiet(&self) -> bool {
+        !self.failed && self.body.has_ended() && self.output.is_empty() && self.input.is_empty()
     }
 
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

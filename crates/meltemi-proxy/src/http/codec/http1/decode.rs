@@ -167,14 +167,15 @@ fn chunk(
         *at = match at {
             Chunk::Size => {
                 let longest = *extensions + MAX_SIZE_LINE;
-                let Some(line) = input.line(longest)? else {
+                let Some(length) = input.line(longest)? else {
                     return Ok(None);
                 };
-                let line = without_end(line, true)?;
-                let (size, digits) = size(&line)?;
+                let line = without_end(&input.bytes()[..length], true)?;
+                let (size, digits) = size(line)?;
                 *extensions = extensions
                     .checked_sub(line.len() - digits)
                     .ok_or(Fault::TooLarge)?;
+                input.consume(length);
                 match size {
                     0 => Chunk::Trailers(Box::default()),
                     size => Chunk::Data(size),
@@ -188,12 +189,12 @@ fn chunk(
                 }
                 return Ok((!data.is_empty()).then_some(data));
             }
-            Chunk::DataEnd => match input.line(2).map(|line| line.map(|line| line == "\r\n")) {
-                Ok(Some(true)) => Chunk::Size,
-                Ok(None) => return Ok(None),
-                Ok(Some(false)) => {
+            Chunk::DataEnd => match input.line(2) {
+                Ok(Some(_)) if input.skip(b"\r\n") => Chunk::Size,
+                Ok(Some(_)) => {
                     return Err(Fault::Framing("line ends without a carriage return"));
                 }
+                Ok(None) => return Ok(None),
                 Err(_) => return Err(Fault::Framing("chunk longer than its size")),
             },
             Chunk::Trailers(_) => return Ok(None),
@@ -223,13 +224,16 @@ fn size(line: &[u8]) -> Result<(u64, usize), Fault> {
 
 impl Trailers {
     fn take_in(&mut self, input: &mut Input) -> Result<Option<HeaderMap>, Fault> {
-        while let Some(line) = input.line(MAX_TRAILER_BYTES - self.size)? {
-            self.size += line.len();
-            let line = without_end(line, true)?;
+        while let Some(length) = input.line(MAX_TRAILER_BYTES - self.size)? {
+            self.size += length;
+            let bytes = input.bytes();
+            let line = without_end(&bytes[..length], true)?;
             if line.is_empty() {
+                input.consume(length);
                 return Ok(Some(std::mem::take(&mut self.fields)));
             }
-            let (name, value) = field(line)?;
+            let (name, value) = field(bytes, line)?;
+            input.consume(length);
             if self.fields.len() >= MAX_TRAILERS || self.fields.try_append(name, value).is_err() {
                 return Err(Fault::TooLarge);
             }

@@ -8,7 +8,7 @@
 use super::framing::Framing;
 use super::spelling::Spelling;
 use super::{Fault, Input};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
 /// Header lines that most heads have room for, those included that are added on the way.
@@ -74,7 +74,7 @@ impl<S: Start> Partial<S> {
     /// begins.
     pub fn take_in(&mut self, input: &mut Input, limits: Limits) -> Result<Option<Head<S>>, Fault> {
         loop {
-            let Some(line) = input.line(limits.bytes.saturating_sub(self.size))? else {
+            let Some(length) = input.line(limits.bytes.saturating_sub(self.size))? else {
                 let begins = input
                     .cut_line()
                     .filter(|_| S::REQUEST && self.start.is_none());
@@ -83,16 +83,18 @@ impl<S: Start> Partial<S> {
                 }
                 return Ok(None);
             };
-            self.size += line.len();
-            let line = without_end(line, S::REQUEST)?;
+            self.size += length;
+            let bytes = input.bytes();
+            let line = without_end(&bytes[..length], S::REQUEST)?;
             match self.start.take() {
                 // An empty line may come before a request (RFC 9112 2.2).
                 None if line.is_empty() => {}
                 None => {
-                    self.start = Some(S::parse(line)?);
+                    self.start = Some(S::parse(bytes.slice_ref(line))?);
                     self.headers = HeaderMap::with_capacity(USUAL.min(limits.lines));
                 }
                 Some(start) if line.is_empty() => {
+                    input.consume(length);
                     let next = Self::new(self.spelling.is_some());
                     let done = std::mem::replace(self, next);
                     return Ok(Some(Head {
@@ -104,21 +106,21 @@ impl<S: Start> Partial<S> {
                 }
                 start => {
                     self.start = start;
-                    self.header(line, limits.lines)?;
+                    self.header(bytes, line, limits.lines)?;
                 }
             }
+            input.consume(length);
         }
     }
 
-    fn header(&mut self, line: Bytes, most: usize) -> Result<(), Fault> {
+    fn header(&mut self, bytes: &Bytes, line: &[u8], most: usize) -> Result<(), Fault> {
         if self.headers.len() >= most {
             return Err(Fault::TooLarge);
         }
-        let spelled = self.spelling.is_some().then(|| line.clone());
-        let (name, value) = field(line)?;
+        let (name, value) = field(bytes, line)?;
         self.framing.note(&name, value.as_bytes(), S::REQUEST)?;
-        if let (Some(spelling), Some(spelled)) = (&mut self.spelling, spelled) {
-            spelling.note(&name, spelled.slice(..name.as_str().len()));
+        if let Some(spelling) = &mut self.spelling {
+            spelling.note(&name, bytes.slice_ref(&line[..name.as_str().len()]));
         }
         match self.headers.try_append(name, value) {
             Ok(_) => Ok(()),
@@ -128,40 +130,39 @@ impl<S: Start> Partial<S> {
 }
 
 /// A line without what ends it; `strict`: that is CR LF, and no other CR is in it.
-pub(super) fn without_end(mut line: Bytes, strict: bool) -> Result<Bytes, Fault> {
-    line.truncate(line.len().saturating_sub(1));
-    match line.last() {
-        Some(b'\r') => line.truncate(line.len() - 1),
-        _ if strict => return Err(Fault::Framing("line ends without a carriage return")),
-        _ => {}
-    }
-    if strict && memchr::memchr(b'\r', &line).is_some() {
+pub(super) fn without_end(line: &[u8], strict: bool) -> Result<&[u8], Fault> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = match line.strip_suffix(b"\r") {
+        Some(line) => line,
+        None if strict => return Err(Fault::Framing("line ends without a carriage return")),
+        None => line,
+    };
+    if strict && memchr::memchr(b'\r', line).is_some() {
         return Err(Fault::Framing("bare carriage return"));
     }
     Ok(line)
 }
 
-/// A header or trailer line, which is not empty. The value is a part of the line.
-pub(super) fn field(line: Bytes) -> Result<(HeaderName, HeaderValue), Fault> {
+/// A header or trailer line, which is not empty. The value is a part of `bytes`, as the line is.
+pub(super) fn field(bytes: &Bytes, line: &[u8]) -> Result<(HeaderName, HeaderValue), Fault> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Fault::Framing("folded line"));
     }
-    let colon = memchr::memchr(b':', &line).ok_or(Fault::Framing("header without a colon"))?;
+    let colon = memchr::memchr(b':', line).ok_or(Fault::Framing("header without a colon"))?;
     let name = &line[..colon];
     if matches!(name.last(), None | Some(b' ' | b'\t')) {
         return Err(Fault::Framing("space before the colon"));
     }
     let name = HeaderName::from_bytes(name).map_err(|_| Fault::Syntax("invalid header name"))?;
-    let mut value = line;
-    value.advance(colon + 1);
-    while matches!(value.first(), Some(b' ' | b'\t')) {
-        value.advance(1);
+    let mut value = &line[colon + 1..];
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
     }
-    while matches!(value.last(), Some(b' ' | b'\t')) {
-        value.truncate(value.len() - 1);
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
     }
-    let value =
-        HeaderValue::from_maybe_shared(value).map_err(|_| Fault::Syntax("invalid header value"))?;
+    let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value))
+        .map_err(|_| Fault::Syntax("invalid header value"))?;
     Ok((name, value))
 }
 
