@@ -19,6 +19,7 @@ use crate::upstream::{
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -101,12 +102,12 @@ fn server_name(authority: &str) -> &str {
     bare.unwrap_or(host)
 }
 
-/// Makes the attempt. Limits of `watchdog` apply from here to the answer's head.
+/// Makes the attempt with `head`, and takes it when a connection is there. Limits of `watchdog` apply from here to the answer's head.
 pub(crate) async fn send(
     exchange: &Exchange,
     cluster: &Arc<Cluster>,
     picked: &Picked,
-    head: Head,
+    head: &mut Option<Head>,
     upload: Option<&Rc<Upload>>,
     watchdog: &mut Watchdog,
 ) -> Result<Answered, Failed> {
@@ -118,15 +119,14 @@ pub(crate) async fn send(
         exchange.overrides_alpn.get(),
         cluster,
         &picked.endpoint,
-        &head,
+        head.as_ref()
+            .ok_or_else(|| Failed::local(Reply::no_route()))?,
         Some((facts.source, facts.destination)),
     );
-    let mut head = Some(head);
-    let mut again = None;
+    let mut again: Option<Box<Request<RequestBody>>> = None;
     for round in 0..=STALE_CONNECTIONS {
-        let acquired = watchdog
-            .guard(record, upstreams.acquire(cluster, picked, &wanted))
-            .await;
+        let acquired = pin!(upstreams.acquire(cluster, picked, &wanted));
+        let acquired = watchdog.guard(record, acquired).await;
         let mut lease = match acquired {
             Ok(Ok(lease)) => lease,
             Ok(Err(error)) => {
@@ -150,13 +150,19 @@ pub(crate) async fn send(
                 Some(request) => request,
                 None => return Err(Failed::local(Reply::bad_request("http.invalid_authority"))),
             },
-            (None, Some(request)) => request,
+            (None, Some(request)) => *request,
             (None, None) => return Err(Failed::local(Reply::no_route())),
         };
         let sent = clock::now();
         let result = match &mut lease {
-            Lease::Http1(lease) => watchdog.guard(record, lease.client().send(request)).await,
-            Lease::Http2(lease) => watchdog.guard(record, lease.client().send(request)).await,
+            Lease::Http1(lease) => {
+                let answer = pin!(lease.client().send(request));
+                watchdog.guard(record, answer).await
+            }
+            Lease::Http2(lease) => {
+                let answer = pin!(lease.client().send(request));
+                watchdog.guard(record, answer).await
+            }
         };
         let mut error = match result {
             Ok(Ok(response)) => {
@@ -183,7 +189,7 @@ pub(crate) async fn send(
         match error.unsent.take() {
             // The pooled connection was closed and nothing left us: not an attempt.
             Some(request) if round < STALE_CONNECTIONS => {
-                again = Some(*request);
+                again = Some(request);
                 continue;
             }
             unsent => {

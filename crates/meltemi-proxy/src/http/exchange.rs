@@ -44,53 +44,50 @@ pub(crate) struct Exchange {
     kept: Kept,
 }
 
-/// Serves one request.
-pub(crate) async fn run(
+/// Serves one request. Not an `async fn`, whose future holds its arguments twice.
+pub(crate) fn run(
     downstream: Rc<Downstream>,
     protocol: Protocol,
     request: Request<Incoming>,
-) -> Response<ResponseBody> {
+) -> impl Future<Output = Response<ResponseBody>> {
     let mut exchange = Exchange::new(downstream, protocol, &request);
-    let mut response = match exchange.serve(request).await {
-        Ok(response) => response,
-        Err(reply) => exchange.answer(reply),
-    };
-    exchange.filter_answer(&mut response);
-    exchange.finish_head(response.status(), response.headers_mut());
-    response
+    let (parts, body) = request.into_parts();
+    let has_body = !body.is_end_stream();
+    let arrival = exchange.downstream.arrival();
+    let (mut head, mut refused) = head::receive(arrival, protocol, parts, has_body);
+    let mut body = RequestSource::Client(body);
+    async move {
+        let result = match refused.take() {
+            None => exchange.route(&mut head, &mut body).await,
+            Some(reply) => Err(reply),
+        };
+        let mut response = match result {
+            Ok(response) => response,
+            Err(reply) => {
+                if exchange.record.info.borrow().request.method.is_none() {
+                    exchange.note_head(&head, false);
+                }
+                exchange.answer(reply)
+            }
+        };
+        exchange.filter_answer(&mut response);
+        exchange.finish_head(response.status(), response.headers_mut());
+        response
+    }
 }
 
 impl Exchange {
-    async fn serve(&mut self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Reply> {
-        let (parts, body) = request.into_parts();
-        let downstream = self.downstream.clone();
-        let (mut head, refused) = head::receive(
-            downstream.arrival(),
-            self.protocol,
-            parts,
-            !body.is_end_stream(),
-        );
-        let result = match refused {
-            None => self.route(&mut head, RequestSource::Client(body)).await,
-            Some(reply) => Err(reply),
-        };
-        if result.is_err() && self.record.info.borrow().request.method.is_none() {
-            self.note_head(&head, false);
-        }
-        result
-    }
-
     async fn route(
         &mut self,
         head: &mut Head,
-        mut body: RequestSource,
+        body: &mut RequestSource,
     ) -> Result<Response<ResponseBody>, Reply> {
         let downstream = self.downstream.clone();
         path::normalize(downstream.manager.path, &mut head.path)?;
         self.client = address::apply(downstream.arrival(), head);
         address::request_id(&downstream, head);
         client_cert::apply(&downstream, &mut head.headers);
-        self.introduce(head, &body);
+        self.introduce(head, body);
         if !head.path.as_str().starts_with('/') {
             return Err(Reply::no_path());
         }
@@ -101,7 +98,7 @@ impl Exchange {
             Choice::Route(matched) => matched,
             Choice::RequireTls => return Err(redirect::to_tls(head)),
             Choice::None => {
-                self.filter(head, &mut body, None).await?;
+                self.filter(head, body, None).await?;
                 return Err(Reply::no_route());
             }
         };
@@ -121,12 +118,11 @@ impl Exchange {
     async fn respond(
         &mut self,
         head: &mut Head,
-        mut body: RequestSource,
+        body: &mut RequestSource,
         matched: &Matched,
         chosen: &Chosen<'_>,
     ) -> Result<Response<ResponseBody>, Reply> {
-        self.filter(head, &mut body, Some((matched, *chosen)))
-            .await?;
+        self.filter(head, body, Some((matched, *chosen))).await?;
         match &matched.route.action {
             Action::Forward(forward) => {
                 router::forward(self, head, body, matched, forward, chosen).await

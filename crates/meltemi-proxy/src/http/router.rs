@@ -21,6 +21,7 @@ use crate::upstream::{ClusterStats, Lease, PickContext, RetryGuard};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +72,7 @@ pub(crate) fn choose<'a>(exchange: &Exchange, forward: &'a Forward, head: &Head)
 pub(crate) async fn forward(
     exchange: &mut Exchange,
     head: &mut Head,
-    body: RequestSource,
+    body: &mut RequestSource,
     matched: &Matched,
     forward: &Forward,
     chosen: &Chosen<'_>,
@@ -110,7 +111,7 @@ pub(crate) async fn forward(
 
     let mirrors = mirror::chosen(exchange, &forward.mirrors);
     let upload = exchange.upload(
-        body,
+        body.take(),
         retries.possible() || !mirrors.is_empty(),
         head.expects_continue && exchange.downstream.manager.proxy_100_continue,
     );
@@ -125,16 +126,15 @@ pub(crate) async fn forward(
     let mut _retry_guard = None;
     loop {
         let attempts = exchange.next_attempt();
-        let Some(mut attempt_head) = (match retries.possible() && upgrade.is_none() {
+        let mut attempt_head = match retries.possible() && upgrade.is_none() {
             true => head.as_ref().map(Head::copy),
             false => head.take(),
-        }) else {
-            return Err(Reply::no_route());
         };
-        if matched.host().attempt_count_in_request {
+        if let Some(head) = &mut attempt_head
+            && matched.host().attempt_count_in_request
+        {
             let count = HeaderValue::from(attempts);
-            attempt_head
-                .headers
+            head.headers
                 .insert(names::X_ENVOY_ATTEMPT_COUNT.clone(), count);
         }
         let result = once(
@@ -153,7 +153,7 @@ pub(crate) async fn forward(
                 // The host is told in `once`, connections of requests in `attempt`.
                 ..PickContext::default()
             },
-            attempt_head,
+            &mut attempt_head,
             upload.as_ref(),
             &mut watchdog,
         )
@@ -231,12 +231,14 @@ async fn once(
     cluster: &Arc<Cluster>,
     forward: &Forward,
     context: PickContext<'_>,
-    mut head: Head,
+    head: &mut Option<Head>,
     upload: Option<&Rc<Upload>>,
     watchdog: &mut Watchdog,
 ) -> Result<Answered, Failed> {
-    let host = Some(head.host());
-    let context = PickContext { host, ..context };
+    let context = PickContext {
+        host: head.as_ref().map(Head::host),
+        ..context
+    };
     let upstreams = &exchange.downstream.worker.upstreams;
     let resolved = upstreams.resolve(cluster, context.host).await;
     let picked = resolved
@@ -252,12 +254,13 @@ async fn once(
         info.upstream_remote = crate::upstream::socket_address(&picked.endpoint);
         info.endpoint = Some(picked.endpoint.clone());
     }
-    if matches!(forward.host_rewrite, HostRewrite::Auto)
+    if let Some(head) = head
+        && matches!(forward.host_rewrite, HostRewrite::Auto)
         && !picked.endpoint.hostname.is_empty()
         && let Ok(host) = HeaderValue::from_str(&picked.endpoint.hostname)
     {
-        rewrite::replace_host(host, forward.append_x_forwarded_host, &mut head);
-        exchange.note_host(&head);
+        rewrite::replace_host(host, forward.append_x_forwarded_host, head);
+        exchange.note_host(head);
     }
     attempt::send(exchange, cluster, &picked, head, upload, watchdog).await
 }
@@ -279,8 +282,9 @@ async fn pause_for(
 ) -> Result<(), Reply> {
     let per_try = watchdog.per_try.take();
     let per_try_idle = watchdog.per_try_idle.take();
+    let pause = pin!(tokio::time::sleep(pause));
     watchdog
-        .guard(&exchange.record, tokio::time::sleep(pause))
+        .guard(&exchange.record, pause)
         .await
         .map_err(|_| Reply::upstream_timeout("response_timeout"))?;
     watchdog.per_try = per_try.map(|(limit, _)| (limit, clock::now()));

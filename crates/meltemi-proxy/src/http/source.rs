@@ -65,14 +65,18 @@ impl RequestSource {
         Poll::Ready(frame)
     }
 
-    /// Recodes what is still to come.
-    pub fn recode(&mut self, coder: Coder) {
+    /// The body; what is left is empty.
+    pub fn take(&mut self) -> Self {
         let nothing = Self::Read {
             chunks: VecDeque::new(),
             trailers: None,
         };
-        let source = std::mem::replace(self, nothing);
-        *self = Self::Recoded(Box::new(source), Box::new(Stage::new(coder)));
+        std::mem::replace(self, nothing)
+    }
+
+    /// Recodes what is still to come.
+    pub fn recode(&mut self, coder: Coder) {
+        *self = Self::Recoded(Box::new(self.take()), Box::new(Stage::new(coder)));
     }
 
     /// Reads all of it, up to `limit` bytes, and keeps it in the place of the client's.

@@ -150,13 +150,13 @@ impl Watchdog {
         }
     }
 
-    /// Runs a future until it is done or a limit is exceeded.
+    /// Runs a future until it is done or a limit is exceeded. It is pinned by the caller, whose
+    /// own future would hold it twice otherwise.
     pub async fn guard<T>(
         &mut self,
         record: &Record,
-        future: impl Future<Output = T>,
+        mut future: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Expired> {
-        let mut future = std::pin::pin!(future);
         std::future::poll_fn(|cx| {
             if let Poll::Ready(value) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(value));

@@ -181,9 +181,11 @@ impl Upstreams {
         wanted: &Wanted,
     ) -> Result<Lease, UpstreamError> {
         let pool = picked.pools.pool(wanted);
-        let lease = pool
-            .acquire(&self.inner.connector, cluster, &picked.endpoint)
-            .await;
+        let lease = match pool.ready() {
+            Some(lease) => Ok(lease),
+            // Connecting is a large future, and seldom needed.
+            None => Box::pin(pool.acquire(&self.inner.connector, cluster, &picked.endpoint)).await,
+        };
         if let Err(UpstreamError::Connect { .. } | UpstreamError::Tls { .. }) = &lease {
             self.report(cluster, &picked.endpoint, Outcome::LocalFailure);
         }

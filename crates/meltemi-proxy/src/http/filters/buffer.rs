@@ -10,6 +10,7 @@ use crate::http::source::ReadError;
 use crate::http::timeouts::{Expired, Watchdog};
 use http::HeaderValue;
 use http::header::CONTENT_LENGTH;
+use std::pin::pin;
 
 pub struct Buffer {
     /// Bytes that a request's body may have.
@@ -55,7 +56,9 @@ impl Filter for Buffer {
         let timeouts = &call.exchange.downstream.manager.timeouts;
         let started = record.info.borrow().started;
         let mut watchdog = Watchdog::of_request(timeouts, started);
-        let read = watchdog.guard(record, call.body.read(record, limit)).await;
+        let read = watchdog
+            .guard(record, pin!(call.body.read(record, limit)))
+            .await;
         match read {
             Ok(Ok(())) => {}
             Ok(Err(ReadError::TooLong)) => return Err(Reply::payload_too_large()),

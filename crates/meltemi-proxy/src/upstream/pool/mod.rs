@@ -166,16 +166,14 @@ impl Pool {
         }
     }
 
-    /// A connection that can take a request, from the pool or new.
+    /// A connection that can take a request when none was [`ready`](Self::ready): a new one, or
+    /// the first that is given back.
     pub(super) async fn acquire(
         self: &Rc<Self>,
         connector: &Connector,
         cluster: &Cluster,
         endpoint: &Arc<Endpoint>,
     ) -> Result<Lease, UpstreamError> {
-        if let Some(lease) = self.ready() {
-            return Ok(lease);
-        }
         let _pending =
             PendingGuard::new(cluster).inspect_err(|_| self.stats.rq_pending_overflow.inc())?;
         self.stats.rq_pending_total.inc();
@@ -211,7 +209,8 @@ impl Pool {
         }
     }
 
-    fn ready(self: &Rc<Self>) -> Option<Lease> {
+    /// An open connection that can take a request.
+    pub(super) fn ready(self: &Rc<Self>) -> Option<Lease> {
         loop {
             let idle = self.idle.borrow_mut().pop();
             let Some(mut connection) = idle else { break };

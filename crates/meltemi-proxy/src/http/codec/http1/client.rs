@@ -14,6 +14,7 @@ use crate::model::ClusterConfig;
 use crate::net::Stream;
 use bytes::Bytes;
 use http::header::CONNECTION;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -38,6 +39,22 @@ pub(crate) struct Http1Client {
     keeps: bool,
     proper_case: bool,
     preserve_case: bool,
+}
+
+/// A request that is under way, until the answer's head is there.
+struct Asked {
+    method: Method,
+    /// Kept until a byte of the request is written.
+    unsent: Option<Parts>,
+    partial: Partial<StatusLine>,
+    interim: u32,
+}
+
+fn closed() -> SendError {
+    SendError {
+        error: Error::Ended("the connection was closed".into()),
+        unsent: None,
+    }
 }
 
 impl Http1Client {
@@ -85,18 +102,27 @@ impl Http1Client {
         self.keeps && self.sending.is_none() && self.connection.borrow().is_quiet()
     }
 
-    pub async fn send(
+    /// Sends a request and receives the answer's head. Not an `async fn`, whose future holds
+    /// its arguments twice.
+    pub fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> {
+        let mut asked = self.start(request);
+        poll_fn(move |cx| match &mut asked {
+            Ok(asked) => self.poll_response(asked, cx),
+            Err(refused) => Poll::Ready(Err(refused.take().unwrap_or_else(closed))),
+        })
+    }
+
+    fn start(&mut self, request: Request<RequestBody>) -> Result<Asked, Option<SendError>> {
         if !self.is_idle() {
-            return Err(SendError {
-                error: Error::Ended("the connection was closed".into()),
+            return Err(Some(SendError {
                 unsent: Some(Box::new(request)),
-            });
+                ..closed()
+            }));
         }
         let (parts, body) = request.into_parts();
-        let method = parts.method.clone();
         let encoder = {
             let output = &mut self.connection.borrow_mut().output;
             output.wrote = false;
@@ -104,34 +130,38 @@ impl Http1Client {
         };
         self.keeps = !has_token(&parts.headers, CONNECTION, b"close");
         self.sending = Some(Sending::new(body, encoder));
-        // Kept until a byte of the request is written.
-        let mut unsent = Some(parts);
-        let mut partial = Partial::new(self.preserve_case);
-        let mut interim = 0;
-        let received = poll_fn(|cx| {
-            let head = self.poll_answer(&mut partial, &mut interim, cx);
-            if self.connection.borrow().output.wrote {
-                unsent = None;
-            }
-            head
-        });
-        match received.await.and_then(|head| self.begin(&method, head)) {
-            Ok(response) => Ok(response),
-            Err(fault) => {
-                self.keeps = false;
-                let body = self.sending.take().and_then(Sending::into_unsent);
-                let unsent = unsent.zip(body).map(|(parts, (mut body, first))| {
+        Ok(Asked {
+            method: parts.method.clone(),
+            unsent: Some(parts),
+            partial: Partial::new(self.preserve_case),
+            interim: 0,
+        })
+    }
+
+    fn poll_response(
+        &mut self,
+        asked: &mut Asked,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<Incoming>, SendError>> {
+        let head = self.poll_answer(&mut asked.partial, &mut asked.interim, cx);
+        if self.connection.borrow().output.wrote {
+            asked.unsent = None;
+        }
+        let response = ready!(head).and_then(|head| self.begin(&asked.method, head));
+        Poll::Ready(response.map_err(|fault| {
+            self.keeps = false;
+            let body = self.sending.take().and_then(Sending::into_unsent);
+            let unsent = asked.unsent.take().zip(body);
+            SendError {
+                error: fault.into(),
+                unsent: unsent.map(|(parts, (mut body, first))| {
                     if let Some(first) = first {
                         body.unread(first);
                     }
                     Box::new(Request::from_parts(parts, body))
-                });
-                Err(SendError {
-                    error: fault.into(),
-                    unsent,
-                })
+                }),
             }
-        }
+        }))
     }
 
     /// The head of the final answer, or of the first after which the protocol is another.

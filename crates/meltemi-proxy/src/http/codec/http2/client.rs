@@ -20,7 +20,7 @@ use http_body::Body as _;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use tokio::task::AbortHandle;
 
 /// A shared connection; when it is dropped, the connection ends with its last stream.
@@ -62,17 +62,34 @@ impl Http2Client {
         self.task.abort();
     }
 
-    pub async fn send(
+    /// Sends a request and receives the answer's head.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "its future would hold the request twice"
+    )]
+    pub fn send(
         &self,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, SendError> {
-        let opened = poll_fn(|cx| self.connection.borrow_mut().poll_open(cx)).await;
-        if let Err(failure) = opened {
-            return Err(SendError {
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> {
+        async move {
+            let opened = poll_fn(|cx| self.connection.borrow_mut().poll_open(cx)).await;
+            if let Err(failure) = opened {
+                return Err(SendError {
+                    error: failure.into(),
+                    unsent: Some(Box::new(request)),
+                });
+            }
+            let mut sent = self.open(request);
+            let head = poll_fn(|cx| sent.poll_head(cx)).await;
+            let head = head.map_err(|failure| SendError {
                 error: failure.into(),
-                unsent: Some(Box::new(request)),
-            });
+                unsent: None,
+            })?;
+            Ok(head.map(|()| Incoming::Http2(sent.into_body())))
         }
+    }
+
+    fn open(&self, mut request: Request<RequestBody>) -> Sent {
         let end = request.body().is_end_stream();
         let length = request.body().size_hint().exact();
         if length != Some(0) || has_meaningful_body(request.method()) {
@@ -81,25 +98,35 @@ impl Http2Client {
         let key = self.connection.borrow_mut().open(&request, end);
         let reader = Reader::new(&self.connection, key);
         let writer = Writer::new(&self.connection, key);
-        let mut pump = (!end).then(|| Pump::new(writer, request.into_body(), Reason::CANCEL));
-        let head = poll_fn(|cx| {
-            if let Some(sending) = &mut pump
-                && sending.poll(cx).is_ready()
-            {
-                pump = None;
-            }
-            reader.poll_head(cx)
-        })
-        .await;
-        let head = head.map_err(|failure| SendError {
-            error: failure.into(),
-            unsent: None,
-        })?;
-        if let Some(mut pump) = pump {
+        let pump = (!end).then(|| Pump::new(writer, request.into_body(), Reason::CANCEL));
+        Sent { reader, pump }
+    }
+}
+
+/// A request that is under way.
+struct Sent {
+    reader: Reader,
+    /// What remains of it.
+    pump: Option<Pump<RequestBody>>,
+}
+
+impl Sent {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Failure>> {
+        if let Some(sending) = &mut self.pump
+            && sending.poll(cx).is_ready()
+        {
+            self.pump = None;
+        }
+        self.reader.poll_head(cx)
+    }
+
+    /// The answer's body, when its head is there.
+    fn into_body(self) -> Body {
+        if let Some(mut pump) = self.pump {
             // The answer came first; the rest of the request goes on beside it.
             tokio::task::spawn_local(async move { poll_fn(|cx| pump.poll(cx)).await });
         }
-        Ok(head.map(|()| Incoming::Http2(Body::new(reader))))
+        Body::new(self.reader)
     }
 }
 
