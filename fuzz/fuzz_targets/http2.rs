@@ -34,6 +34,7 @@ fuzz_target!(|input: &[u8]| {
         stream_window: WINDOW,
         connection_window: WINDOW,
         max_header_list: HEADER_LIST,
+        extended_connect: false,
     };
     let Ok(ours) = requests(input, own) else {
         return;

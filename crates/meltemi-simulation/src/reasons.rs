@@ -8,6 +8,7 @@ use meltemi_proxy::model::{
 /// What the request would have to have.
 pub(crate) fn mismatch(mismatch: &Mismatch<'_>) -> String {
     match mismatch {
+        Mismatch::Path(PathMatch::Connect) => "it takes CONNECT only".to_owned(),
         Mismatch::Path(PathMatch::Exact(path)) => format!("the path is not {path}"),
         Mismatch::Path(PathMatch::Prefix(prefix)) => {
             format!("the path does not begin with {prefix}")

@@ -5,6 +5,7 @@ use super::basic::{bool_or, duration, runtime_fraction, timeout};
 use super::context::Cx;
 use super::per_filter;
 use super::presence::{harmless, refuse};
+use super::protocol;
 use super::{At, Error, Result};
 use super::{headers, matching, pb, rate_limit, retry, subset};
 use crate::model::{
@@ -103,6 +104,7 @@ pub fn forward(
             weighted.criteria = subset::merged(own, &criteria);
         }
     }
+    let (upgrades, ends_connect) = upgrades(upgrade_configs).at("upgrade_configs")?;
     Ok(Forward {
         cluster,
         criteria,
@@ -133,7 +135,8 @@ pub fn forward(
         hash_policy: hash_policies(hash_policy)?,
         rate_limits: rate_limit::all(rate_limits)?,
         include_host_rate_limits: bool_or(include_vh_rate_limits, false),
-        upgrades: upgrades(upgrade_configs)?,
+        upgrades,
+        ends_connect,
         high_priority,
     })
 }
@@ -395,24 +398,30 @@ fn hash_policy(value: proto::route_action::HashPolicy) -> Result<Option<HashPoli
 /// Lower-case tokens, and whether they are accepted.
 type Upgrades = Box<[(Box<str>, bool)]>;
 
-fn upgrades(values: Vec<proto::route_action::UpgradeConfig>) -> Result<Upgrades> {
-    values
-        .into_iter()
-        .map(|value| {
-            let proto::route_action::UpgradeConfig {
-                upgrade_type,
-                enabled,
-                connect_config,
-            } = value;
-            refuse!(connect_config);
-            let enabled = bool_or(enabled, true);
-            let token = if enabled {
-                super::protocol::upgrade_token(&upgrade_type)?
-            } else {
-                upgrade_type.to_ascii_lowercase().into()
-            };
-            Ok((token, enabled))
-        })
-        .collect::<Result<_>>()
-        .at("upgrade_configs")
+/// The upgrades, and whether a CONNECT ends here.
+fn upgrades(values: Vec<proto::route_action::UpgradeConfig>) -> Result<(Upgrades, bool)> {
+    use proto::route_action::upgrade_config::ConnectConfig;
+    let mut tokens = Vec::with_capacity(values.len());
+    let mut ends_connect = false;
+    for value in values {
+        let proto::route_action::UpgradeConfig {
+            upgrade_type,
+            enabled,
+            connect_config,
+        } = value;
+        let token = protocol::upgrade_token(&upgrade_type)?;
+        if let Some(config) = connect_config {
+            let ConnectConfig {
+                proxy_protocol_config,
+                allow_post,
+            } = config;
+            refuse!(proxy_protocol_config, allow_post);
+            if &*token != "connect" {
+                return Err(Error::new("is of CONNECT only").at_field("connect_config"));
+            }
+            ends_connect = true;
+        }
+        tokens.push((token, bool_or(enabled, true)));
+    }
+    Ok((tokens.into(), ends_connect))
 }

@@ -110,12 +110,6 @@ pub fn http2(value: core::Http2ProtocolOptions, cx: &mut Cx<'_>) -> Result<Compi
     left_out!(
         cx,
         "Http2ProtocolOptions",
-        "extended CONNECT is not offered to peers, who then upgrade over HTTP/1.1",
-        allow_connect
-    );
-    left_out!(
-        cx,
-        "Http2ProtocolOptions",
         "the HTTP/2 codec has its own bounds against floods",
         hpack_table_size,
         max_outbound_frames,
@@ -137,6 +131,7 @@ pub fn http2(value: core::Http2ProtocolOptions, cx: &mut Cx<'_>) -> Result<Compi
             initial_stream_window: u32_or(initial_stream_window_size, STREAM_WINDOW).min(LARGEST),
             initial_connection_window: u32_or(initial_connection_window_size, CONNECTION_WINDOW)
                 .min(LARGEST),
+            allow_connect,
             keepalive_interval: keepalive.and_then(|(interval, _)| interval),
             keepalive_timeout: keepalive.and_then(|(_, timeout)| timeout),
         },
@@ -162,10 +157,10 @@ fn keepalive(value: core::KeepaliveSettings) -> Result<(Option<Duration>, Option
     ))
 }
 
-/// Lower-case token of an upgrade that works: CONNECT is no upgrade of HTTP/1.1.
+/// Lower-case token of an upgrade that works: CONNECT-UDP needs HTTP datagrams.
 pub fn upgrade_token(upgrade_type: &str) -> Result<Box<str>> {
-    if upgrade_type.eq_ignore_ascii_case("connect") {
-        return Err(Error::new("CONNECT is not supported").at_field("upgrade_type"));
+    if upgrade_type.eq_ignore_ascii_case("connect-udp") {
+        return Err(Error::new("CONNECT-UDP is not supported").at_field("upgrade_type"));
     }
     Ok(upgrade_type.to_ascii_lowercase().into())
 }

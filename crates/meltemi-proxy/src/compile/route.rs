@@ -114,9 +114,7 @@ fn route_match(value: proto::RouteMatch) -> Result<RouteMatch> {
         PathSpecifier::SafeRegex(regex) => {
             PathMatch::Regex(matching::full_regex(regex).at("safe_regex")?)
         }
-        PathSpecifier::ConnectMatcher(_) => {
-            return Err(Error::unsupported("connect_matcher"));
-        }
+        PathSpecifier::ConnectMatcher(proto::route_match::ConnectMatcher {}) => PathMatch::Connect,
         PathSpecifier::PathMatchPolicy(_) => {
             return Err(Error::unsupported("path_match_policy"));
         }

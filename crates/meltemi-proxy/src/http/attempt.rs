@@ -1,7 +1,7 @@
 //! One attempt: a connection, the request on it, the answer's head.
 
 use super::body::RequestBody;
-use super::codec::Incoming;
+use super::codec::{Incoming, SwitchTo};
 use super::exchange::Exchange;
 use super::head::Head;
 use super::names;
@@ -69,7 +69,6 @@ pub(crate) fn wanted(
     ends: Option<Ends>,
 ) -> Wanted {
     let protocol = match (&cluster.config.protocol, head.protocol) {
-        _ if head.upgrade.is_some() => WantedProtocol::Http1,
         (UpstreamProtocol::Http1, _) => WantedProtocol::Http1,
         (UpstreamProtocol::Http2, _) => WantedProtocol::Http2,
         (UpstreamProtocol::Downstream, Protocol::Http2) => WantedProtocol::Http2,
@@ -102,31 +101,46 @@ fn server_name(authority: &str) -> &str {
     bare.unwrap_or(host)
 }
 
-/// Makes the attempt with `head`, and takes it when a connection is there. Limits of `watchdog` apply from here to the answer's head.
+/// Makes the attempt with `head`, and takes it when a connection is there; `ends_connect`: of a
+/// CONNECT, the endpoint gets what comes in the tunnel, and not the request. Limits of `watchdog`
+/// apply from here to the answer's head.
 pub(crate) async fn send(
     exchange: &Exchange,
     cluster: &Arc<Cluster>,
     picked: &Picked,
     head: &mut Option<Head>,
     upload: Option<&Rc<Upload>>,
+    ends_connect: bool,
     watchdog: &mut Watchdog,
 ) -> Result<Answered, Failed> {
     let record = &exchange.record;
     let retried = record.info.borrow().attempts > 1;
     let upstreams = &exchange.downstream.worker.upstreams;
     let facts = &exchange.downstream.info.facts;
+    let asked = head
+        .as_ref()
+        .ok_or_else(|| Failed::local(Reply::no_route()))?;
+    let ends_connect = ends_connect && asked.method == Method::CONNECT;
+    let ends = (facts.source, facts.destination);
     let wanted = wanted(
         exchange.overrides_alpn.get(),
         cluster,
         &picked.endpoint,
-        head.as_ref()
-            .ok_or_else(|| Failed::local(Reply::no_route()))?,
-        Some((facts.source, facts.destination)),
+        asked,
+        Some(ends),
     );
     let mut again: Option<Box<Request<RequestBody>>> = None;
     for round in 0..=STALE_CONNECTIONS {
-        let acquired = pin!(upstreams.acquire(cluster, picked, &wanted));
-        let acquired = watchdog.guard(record, acquired).await;
+        let acquired = match ends_connect {
+            false => {
+                let acquired = pin!(upstreams.acquire(cluster, picked, &wanted));
+                watchdog.guard(record, acquired).await
+            }
+            true => {
+                let mut acquired = Box::pin(upstreams.acquire_tcp(cluster, picked, ends));
+                watchdog.guard(record, acquired.as_mut()).await
+            }
+        };
         let mut lease = match acquired {
             Ok(Ok(lease)) => lease,
             Ok(Err(error)) => {
@@ -163,6 +177,7 @@ pub(crate) async fn send(
                 let answer = pin!(lease.client().send(request));
                 watchdog.guard(record, answer).await
             }
+            Lease::Tcp(lease) => Ok(lease.send(request)),
         };
         let mut error = match result {
             Ok(Ok(response)) => {
@@ -280,7 +295,7 @@ fn build(
         }
         None => RequestBody::Empty,
     };
-    if let (Lease::Http2(_), Some(upload)) = (lease, upload) {
+    if let (Lease::Http2(_), Some(upload), None) = (lease, upload, &head.upgrade) {
         // HTTP/2 has nothing to save by waiting.
         upload.proceed();
     }
@@ -293,14 +308,21 @@ pub(crate) fn assemble(head: Head, http2: bool, body: RequestBody) -> Option<Req
     let connect = head.method == Method::CONNECT;
     *request.method_mut() = head.method;
     *request.headers_mut() = head.headers;
+    let switch = head.upgrade.filter(|_| !connect).map(SwitchTo);
     if http2 {
         let mut parts = http::uri::Parts::default();
-        parts.scheme = match head.scheme {
-            "https" => Some(http::uri::Scheme::HTTPS),
-            _ => Some(http::uri::Scheme::HTTP),
-        };
         parts.authority = Some(http::uri::Authority::try_from(head.authority.as_bytes()).ok()?);
-        parts.path_and_query = Some(head.path);
+        if !connect {
+            parts.scheme = match head.scheme {
+                "https" => Some(http::uri::Scheme::HTTPS),
+                _ => Some(http::uri::Scheme::HTTP),
+            };
+            parts.path_and_query = Some(head.path);
+        }
+        if let Some(switch) = switch {
+            *request.method_mut() = Method::CONNECT;
+            request.extensions_mut().insert(switch);
+        }
         *request.uri_mut() = Uri::from_parts(parts).ok()?;
         *request.version_mut() = Version::HTTP_2;
         return Some(request);
@@ -315,14 +337,17 @@ pub(crate) fn assemble(head: Head, http2: bool, body: RequestBody) -> Option<Req
     };
     let headers = request.headers_mut();
     headers.insert(HOST, head.authority);
-    if let Some(token) = head.upgrade.filter(|_| !connect) {
+    if let Some(SwitchTo(token)) = &switch {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, token);
+        headers.insert(UPGRADE, token.clone());
     } else if headers.contains_key(http::header::TE) {
         // RFC 9110 10.1.4: TE is announced as a hop-by-hop header.
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
     headers.remove(&names::HTTP2_SETTINGS);
+    if let Some(switch) = switch {
+        request.extensions_mut().insert(switch);
+    }
     // Servers expect a body of these methods: it is said that there is none (RFC 9110 8.6).
     let bodiless = matches!(
         *request.method(),

@@ -6,6 +6,7 @@ use super::grpc::MessageCounter;
 use super::record::Guard;
 use super::stage::{Failed, Stage};
 use super::timeouts::{Expired, Watchdog};
+use super::upgrade::Tunnel;
 use super::upload::{UploadBody, UploadError};
 use crate::clock;
 use crate::telemetry::Flags;
@@ -107,6 +108,7 @@ pub(crate) struct UpstreamBody {
     /// The upstream's trailers end here.
     drop_trailers: bool,
     _request: RequestGuard,
+    tunnel: Option<Tunnel>,
 }
 
 impl ResponseBody {
@@ -120,6 +122,7 @@ impl ResponseBody {
 
     /// Recodes what is still to come.
     pub fn recode(&mut self, coder: Coder) {
+        debug_assert!(!self.is_tunnel(), "no filter reads what is no HTTP");
         self.stages.push(Stage::new(coder));
     }
 
@@ -140,9 +143,9 @@ impl ResponseBody {
         Self::new(Content::Upstream(Box::new(body)), Some(guard))
     }
 
-    /// Of a 101: what follows is no HTTP.
-    pub fn switched() -> Self {
-        Self::new(Content::Empty, None)
+    /// What follows the head is no HTTP.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(&self.content, Content::Upstream(body) if body.tunnel.is_some())
     }
 
     fn finish(&self) {
@@ -159,12 +162,17 @@ impl UpstreamBody {
         watchdog: Watchdog,
         request: RequestGuard,
         drop_trailers: bool,
+        tunnel: Option<Tunnel>,
     ) -> Self {
         Self {
             left: incoming.size_hint().exact(),
             incoming,
             lease: Some(lease),
-            watchdog,
+            watchdog: match tunnel {
+                None => watchdog,
+                Some(_) => Tunnel::limits(watchdog),
+            },
+            tunnel,
             messages: MessageCounter::default(),
             drop_trailers,
             _request: request,
@@ -176,8 +184,8 @@ impl UpstreamBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
             return Poll::Ready(frame);
         }
-        if let Some(Lease::Http1(lease)) = &mut self.lease {
-            lease.client().drive(cx);
+        if let Some(client) = self.lease.as_mut().and_then(Lease::driven) {
+            client.drive(cx);
             return Pin::new(&mut self.incoming).poll_frame(cx);
         }
         Poll::Pending

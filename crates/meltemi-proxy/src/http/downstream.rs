@@ -2,12 +2,11 @@
 
 use super::stats::HttpStats;
 use super::timeouts::Timers;
-use super::upgrade::Upgraded;
 use crate::model::HttpManager;
 use crate::telemetry::{ConnectionInfo, log};
 use crate::worker::{DrainSignal, Worker};
 use http::HeaderValue;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,8 +56,6 @@ pub(crate) struct Downstream {
     pub idle_since: Cell<Instant>,
     /// Timers of exchanges that ended, for the next ones.
     pub timers: Timers,
-    /// Set by the exchange that switched protocols; the connection's task takes it.
-    pub upgrade: RefCell<Option<Upgraded>>,
 }
 
 impl Downstream {
@@ -92,7 +89,6 @@ impl Downstream {
             abandoned: Cell::new(0),
             idle_since: Cell::new(now),
             timers: Timers::default(),
-            upgrade: RefCell::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::router::{self, Chosen};
 use super::routing::{self, Choice, Matched};
 use super::source::RequestSource;
 use super::upload::Upload;
-use super::{address, client_cert, grpc, header_ops, names, path, peer, redirect};
+use super::{address, client_cert, grpc, header_ops, names, path, peer, redirect, upgrade};
 use crate::model::{Action, HttpFilter, ServerHeader, Snapshot, UpstreamHttp1};
 use crate::telemetry::{Flags, Protocol};
 use crate::upstream::ConnectionFacts;
@@ -39,6 +39,8 @@ pub(crate) struct Exchange {
     protocol: Protocol,
     is_head: bool,
     close: bool,
+    /// What follows the answer's head is no HTTP.
+    switched: bool,
     request_id: Option<HeaderValue>,
     plan: Plan,
     kept: Kept,
@@ -55,7 +57,14 @@ pub(crate) fn run(
     let has_body = !body.is_end_stream();
     let arrival = exchange.downstream.arrival();
     let (mut head, mut refused) = head::receive(arrival, protocol, parts, has_body);
-    let mut body = RequestSource::Client(body);
+    let mut body = match head.upgrade {
+        None => RequestSource::Client(body),
+        Some(_) => {
+            // Unless it is accepted: what follows such a request may be no HTTP.
+            exchange.close = true;
+            RequestSource::Tunnel { body, open: false }
+        }
+    };
     async move {
         let result = match refused.take() {
             None => exchange.route(&mut head, &mut body).await,
@@ -71,7 +80,7 @@ pub(crate) fn run(
             }
         };
         exchange.filter_answer(&mut response);
-        exchange.finish_head(response.status(), response.headers_mut());
+        exchange.finish_head(response.headers_mut());
         response
     }
 }
@@ -122,6 +131,11 @@ impl Exchange {
         matched: &Matched,
         chosen: &Chosen<'_>,
     ) -> Result<Response<ResponseBody>, Reply> {
+        if let Some(token) = &head.upgrade
+            && !upgrade::is_enabled(&self.downstream.manager, &matched.route.action, token)
+        {
+            return Err(Reply::upgrade_refused());
+        }
         self.filter(head, body, Some((matched, *chosen))).await?;
         match &matched.route.action {
             Action::Forward(forward) => {
@@ -200,6 +214,7 @@ impl Exchange {
             protocol,
             is_head: request.method() == Method::HEAD,
             close: head::ends_connection(request),
+            switched: false,
             request_id: None,
             plan: downstream.manager.filters.plan(),
             kept: Kept::new(),
@@ -219,7 +234,7 @@ impl Exchange {
         if manager.request_id.always_set_in_response {
             self.request_id = head.headers.get(&names::X_REQUEST_ID).cloned();
         }
-        if body.is_end_stream() {
+        if body.is_end_stream() && head.upgrade.is_none() {
             self.record.request_ended();
         }
         let mut info = self.record.info.borrow_mut();
@@ -333,7 +348,7 @@ impl Exchange {
     }
 
     /// What every answer gets.
-    fn finish_head(&mut self, status: StatusCode, headers: &mut HeaderMap) {
+    fn finish_head(&mut self, headers: &mut HeaderMap) {
         let manager = &self.downstream.manager;
         let overwrite = match manager.server_header {
             ServerHeader::Overwrite => true,
@@ -356,10 +371,7 @@ impl Exchange {
             peer::put(headers);
         }
         let http1 = self.protocol != Protocol::Http2;
-        if http1
-            && status != StatusCode::SWITCHING_PROTOCOLS
-            && (self.close || self.downstream.closes())
-        {
+        if http1 && !self.switched && (self.close || self.downstream.closes()) {
             headers.insert(CONNECTION, names::CLOSE.clone());
         }
         if self.downstream.keeps_headers {
@@ -384,9 +396,9 @@ impl Exchange {
         self.record.info.borrow_mut().flags.insert(flag);
     }
 
-    /// The connection ends with this exchange.
-    pub fn close(&mut self) {
-        self.close = true;
+    /// The answer accepts CONNECT or an upgrade.
+    pub fn switch(&mut self) {
+        self.switched = true;
     }
 
     pub fn next_attempt(&self) -> u32 {

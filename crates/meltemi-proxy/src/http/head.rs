@@ -1,12 +1,13 @@
 //! The request's head: taken apart, checked, and freed of what is between neighbours only.
 
+use super::codec::SwitchTo;
 use super::downstream::Arrival;
 use super::names;
 use super::reply::Reply;
 use crate::model::{StripPort, UnderscoreAction};
 use crate::telemetry::{Protocol, RequestHead};
 use crate::upstream::NamedHost;
-use http::header::{CONNECTION, COOKIE, EXPECT, HOST, TE, UPGRADE};
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST, TE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -17,7 +18,7 @@ pub(crate) struct Head {
     pub path: PathAndQuery,
     pub scheme: &'static str,
     pub headers: HeaderMap,
-    /// Lower-case token of an upgrade the client asks for (HTTP/1.1), or `connect`.
+    /// Lower-case token of an upgrade the client asks for, or `connect`.
     pub upgrade: Option<HeaderValue>,
     /// The client waits for 100 (Continue).
     pub expects_continue: bool,
@@ -97,9 +98,10 @@ pub(crate) fn receive(
         method,
         uri,
         headers,
-        extensions,
+        mut extensions,
         ..
     } = parts;
+    let switch = extensions.remove::<SwitchTo>();
     let uri = uri.into_parts();
     let http1 = &arrival.manager.http1;
     let mut head = Head {
@@ -114,7 +116,7 @@ pub(crate) fn receive(
         spelling: http1.preserve_case.then(|| Box::new(extensions)),
         internal: false,
     };
-    let refused = head.check(arrival, uri.authority, has_body).err();
+    let refused = head.check(arrival, uri.authority, switch, has_body).err();
     (head, refused)
 }
 
@@ -123,6 +125,7 @@ impl Head {
         &mut self,
         arrival: Arrival<'_>,
         target: Option<http::uri::Authority>,
+        switch: Option<SwitchTo>,
         has_body: bool,
     ) -> Result<(), Reply> {
         let manager = arrival.manager;
@@ -164,10 +167,12 @@ impl Head {
             },
         };
         self.authority = normalize_host(arrival, authority)?;
-        if self.method == Method::CONNECT {
+        if let Some(SwitchTo(token)) = switch {
+            // Extended CONNECT asks for what GET and `Upgrade` ask for.
+            self.method = Method::GET;
+            self.upgrade = Some(token);
+        } else if self.method == Method::CONNECT {
             self.upgrade = Some(HeaderValue::from_static("connect"));
-        } else if self.protocol == Protocol::Http11 && !has_body {
-            self.upgrade = requested_upgrade(headers);
         }
         self.expects_continue = has_body
             && headers
@@ -217,19 +222,6 @@ pub(crate) fn has_token(headers: &HeaderMap, name: HeaderName, wanted: &[u8]) ->
             .split(|byte| *byte == b',')
             .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
     })
-}
-
-fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let token = headers.get(UPGRADE)?;
-    if !has_token(headers, CONNECTION, b"upgrade") {
-        return None;
-    }
-    let lower = token.as_bytes().trim_ascii().to_ascii_lowercase();
-    // HTTP/2 is not switched to from HTTP/1.1: the request goes on as it is (RFC 9113 3.1).
-    if lower == b"h2c" {
-        return None;
-    }
-    HeaderValue::from_bytes(&lower).ok()
 }
 
 /// Always between neighbours, `Connection` and `TE` beside them.

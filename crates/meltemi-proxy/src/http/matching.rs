@@ -122,6 +122,7 @@ pub(crate) fn path(pattern: &PathMatch, case_sensitive: bool, head: &Head) -> bo
             .is_some_and(|start| equal(start, prefix.as_bytes()))
     };
     match pattern {
+        PathMatch::Connect => head.method == http::Method::CONNECT,
         _ if head.method == http::Method::CONNECT => false,
         PathMatch::Exact(exact) => equal(path.as_bytes(), exact.as_bytes()),
         PathMatch::Prefix(prefix) => starts(prefix),

@@ -110,10 +110,7 @@ async fn one(
     let mut lease = upstreams.acquire(cluster, &picked, &wanted).await.ok()?;
     let _request = RequestGuard::new(cluster, &picked, false).ok()?;
     let request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;
-    let result = match &mut lease {
-        Lease::Http1(lease) => lease.client().send(request).await,
-        Lease::Http2(lease) => lease.client().send(request).await,
-    };
+    let result = lease.send(request).await;
     let outcome = match &result {
         Ok(response) => Outcome::Status(response.status().as_u16()),
         Err(_) => Outcome::LocalFailure,
@@ -130,9 +127,9 @@ async fn drain(mut body: super::codec::Incoming, mut lease: Lease) {
         loop {
             let mut frame = std::pin::Pin::new(&mut body).poll_frame(cx);
             if frame.is_pending()
-                && let Lease::Http1(lease) = &mut lease
+                && let Some(client) = lease.driven()
             {
-                lease.client().drive(cx);
+                client.drive(cx);
                 frame = std::pin::Pin::new(&mut body).poll_frame(cx);
             }
             match std::task::ready!(frame) {

@@ -78,6 +78,16 @@ impl Record {
         }
     }
 
+    /// The client has sent all that it will through a tunnel. On HTTP/1 it cannot say so but
+    /// by closing.
+    pub fn tunnel_ended(&self) {
+        let mut info = self.info.borrow_mut();
+        if info.protocol != Protocol::Http2 && !self.finished.get() {
+            info.flags.insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+            info.details = "downstream_remote_disconnect".into();
+        }
+    }
+
     /// Reports the exchange; the first call counts.
     pub fn finish(&self) {
         if self.finished.replace(true) {

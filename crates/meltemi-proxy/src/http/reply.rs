@@ -170,16 +170,6 @@ impl Reply {
         Self::new(status, "", flags, "upgrade_failed").closing()
     }
 
-    /// Upgrades travel over HTTP/1.1 only.
-    pub fn upgrade_needs_http1() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "the upstream cluster speaks HTTP/2 only, which carries no protocol upgrade",
-            Flags::default(),
-            "upgrade_failed",
-        )
-    }
-
     pub fn upstream(error: &UpstreamError, retried: bool) -> Self {
         match error {
             UpstreamError::Pick(PickError::Dropped) => Self::new(

@@ -18,7 +18,7 @@ pub(crate) fn rewritten(
         PathRewrite::Prefix(prefix) => {
             let length = match matched {
                 PathMatch::Prefix(prefix) | PathMatch::SeparatedPrefix(prefix) => prefix.len(),
-                PathMatch::Exact(_) | PathMatch::Regex(_) => plain.len(),
+                PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Connect => plain.len(),
             };
             let mut fresh = String::with_capacity(prefix.len() + plain.len());
             fresh.push_str(prefix);

@@ -4,12 +4,12 @@ use super::attempt::{self, Answered, Failed};
 use super::body::{ResponseBody, UpstreamBody};
 use super::exchange::Exchange;
 use super::head::{self, Head};
-use super::reply::Reply;
+use super::reply::{Reply, Reset};
 use super::retry::Retries;
 use super::routing::Matched;
 use super::source::RequestSource;
 use super::timeouts::Watchdog;
-use super::upgrade::{self, Upgraded};
+use super::upgrade::{self, Tunnel};
 use super::upload::Upload;
 use super::{grpc, hash, header_ops, mirror, names, rewrite};
 use crate::clock;
@@ -18,7 +18,6 @@ use crate::model::{
 };
 use crate::telemetry::Flags;
 use crate::upstream::{ClusterStats, Lease, PickContext, RetryGuard};
-use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -82,18 +81,6 @@ pub(crate) async fn forward(
         .and_then(|id| exchange.snapshot.cluster(id).cloned())
         .ok_or_else(|| Reply::no_cluster(forward.cluster_not_found))?;
     exchange.high_priority = forward.high_priority;
-    if let Some(token) = &head.upgrade {
-        let manager = &exchange.downstream.manager;
-        if !upgrade::is_enabled(manager, &forward.upgrades, token.as_bytes()) {
-            return Err(Reply::upgrade_refused());
-        }
-        if matches!(
-            cluster.config.protocol,
-            crate::model::UpstreamProtocol::Http2
-        ) {
-            return Err(Reply::upgrade_needs_http1());
-        }
-    }
     let mut retries = Retries::new(forward.retry.as_ref(), head);
     let mut watchdog = limits(exchange, forward, &retries, head);
     let hash = match forward.hash_policy.is_empty() {
@@ -109,12 +96,20 @@ pub(crate) async fn forward(
     let destination = original_destination(exchange, &cluster, head);
     rewrite_request(exchange, head, matched, forward, chosen);
 
-    let mirrors = mirror::chosen(exchange, &forward.mirrors);
-    let upload = exchange.upload(
-        body.take(),
-        retries.possible() || !mirrors.is_empty(),
-        head.expects_continue && exchange.downstream.manager.proxy_100_continue,
-    );
+    let mirrors = match head.upgrade {
+        Some(_) => Vec::new(),
+        None => mirror::chosen(exchange, &forward.mirrors),
+    };
+    let body = body.take();
+    let upload = match head.upgrade {
+        // Nothing of it leaves before the upstream has accepted.
+        Some(_) => Some(Upload::new(body, exchange.record.clone(), false, true)),
+        None => exchange.upload(
+            body,
+            retries.possible() || !mirrors.is_empty(),
+            head.expects_continue && exchange.downstream.manager.proxy_100_continue,
+        ),
+    };
     if !mirrors.is_empty() {
         mirror::send(exchange, mirrors, head, upload.as_ref(), forward.timeout);
     }
@@ -200,8 +195,16 @@ pub(crate) async fn forward(
             }
         }
         let answered = result.map_err(|failed| failed.reply)?;
+        let status = answered.response.status();
+        let switched = upgrade::is_accepted(upgrade.as_ref(), status);
+        if status == StatusCode::SWITCHING_PROTOCOLS && !switched {
+            return Err(Reply::reset(Reset::ProtocolError, None, false));
+        }
         if let Some(upload) = &upload {
             upload.stop_keeping();
+            if switched {
+                upload.proceed();
+            }
         }
         watchdog.head_arrived();
         if attempts > 1 && !again {
@@ -210,9 +213,6 @@ pub(crate) async fn forward(
                 exchange.record.count(|stats| stats.rq_retry_success);
             }
         }
-        if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(exchange, answered, upgrade, watchdog.idle);
-        }
         return Ok(finish(
             exchange,
             answered,
@@ -220,7 +220,7 @@ pub(crate) async fn forward(
             chosen,
             attempts,
             watchdog,
-            upgrade.is_some(),
+            upgrade.as_ref().map(|token| (token, switched)),
         ));
     }
 }
@@ -262,7 +262,16 @@ async fn once(
         rewrite::replace_host(host, forward.append_x_forwarded_host, head);
         exchange.note_host(head);
     }
-    attempt::send(exchange, cluster, &picked, head, upload, watchdog).await
+    attempt::send(
+        exchange,
+        cluster,
+        &picked,
+        head,
+        upload,
+        forward.ends_connect,
+        watchdog,
+    )
+    .await
 }
 
 fn reselect(retries: &Retries) -> u32 {
@@ -407,7 +416,7 @@ fn finish(
     chosen: &Chosen<'_>,
     attempts: u32,
     watchdog: Watchdog,
-    refused_upgrade: bool,
+    upgrade: Option<(&HeaderValue, bool)>,
 ) -> Response<ResponseBody> {
     let Answered {
         response,
@@ -419,8 +428,10 @@ fn finish(
     let mut headers = parts.headers;
     head::strip_hop_by_hop(&mut headers);
     headers.remove(&names::X_ENVOY_DECORATOR_OPERATION);
-    let took = clock::now().duration_since(sent).as_millis() as u64;
-    headers.insert(names::X_ENVOY_SERVICE_TIME.clone(), HeaderValue::from(took));
+    if upgrade.is_none() {
+        let took = clock::now().duration_since(sent).as_millis() as u64;
+        headers.insert(names::X_ENVOY_SERVICE_TIME.clone(), HeaderValue::from(took));
+    }
     if matched.host().attempt_count_in_response {
         let count = HeaderValue::from(attempts);
         headers.insert(names::X_ENVOY_ATTEMPT_COUNT.clone(), count);
@@ -435,14 +446,16 @@ fn finish(
         }
     }
     respond_headers(exchange, &mut headers, matched, chosen);
-    if refused_upgrade {
-        // What a client sends behind such a request may be no HTTP.
-        exchange.close();
+    let mut tunnel = None;
+    if let Some((token, true)) = upgrade {
+        tunnel = Some(Tunnel::new(exchange.downstream.stats.clone()));
+        upgrade::accept(token, parts.status, &mut headers);
+        exchange.switch();
     }
     let http1 = exchange.upstream_http1();
     let drop_trailers =
         exchange.record.drops_trailers() || (matches!(lease, Lease::Http1(_)) && !http1.trailers);
-    let body = UpstreamBody::new(incoming, lease, watchdog, request, drop_trailers);
+    let body = UpstreamBody::new(incoming, lease, watchdog, request, drop_trailers, tunnel);
     let mut response = Response::new(ResponseBody::upstream(body, exchange.take_guard()));
     if http1.preserve_case {
         *response.extensions_mut() = parts.extensions;
@@ -466,39 +479,4 @@ pub(crate) fn respond_headers(
     header_ops::response(&matched.route.response_headers, headers, record);
     header_ops::response(&matched.host().response_headers, headers, record);
     header_ops::response(&matched.table.response_headers, headers, record);
-}
-
-/// The upstream switched protocols: the tunnel is handed to the connection's task.
-fn switch(
-    exchange: &mut Exchange,
-    answered: Answered,
-    token: Option<HeaderValue>,
-    idle: Option<Duration>,
-) -> Result<Response<ResponseBody>, Reply> {
-    let protocol_error = || Reply::reset(super::reply::Reset::ProtocolError, None, false);
-    let (Some(token), Lease::Http1(lease)) = (token, answered.lease) else {
-        return Err(protocol_error());
-    };
-    let (stream, read, held) = lease.into_upgraded().ok_or_else(protocol_error)?;
-    let (parts, _) = answered.response.into_parts();
-    let mut headers = parts.headers;
-    head::strip_hop_by_hop(&mut headers);
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, token);
-    {
-        let mut info = exchange.record.info.borrow_mut();
-        info.status = parts.status.as_u16();
-        info.details = "via_upstream".into();
-    }
-    *exchange.downstream.upgrade.borrow_mut() = Some(Upgraded {
-        stream,
-        read,
-        guard: exchange.take_guard(),
-        idle,
-        held: (held, answered.request),
-    });
-    let mut response = Response::new(ResponseBody::switched());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = headers;
-    Ok(response)
 }

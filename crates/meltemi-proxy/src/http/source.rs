@@ -13,6 +13,12 @@ use std::task::{Context, Poll, ready};
 
 pub(crate) enum RequestSource {
     Client(Incoming),
+    /// Of a request to switch protocols: no filter has anything to read. `open` since the
+    /// upstream has accepted.
+    Tunnel {
+        body: Incoming,
+        open: bool,
+    },
     /// Read in full by a filter.
     Read {
         chunks: VecDeque<Bytes>,
@@ -38,6 +44,12 @@ impl RequestSource {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let body = match self {
             Self::Client(body) => body,
+            Self::Tunnel { body, open } => {
+                if !std::mem::replace(open, true) {
+                    body.begin_tunnel();
+                }
+                body
+            }
             Self::Recoded(source, stage) => {
                 let frame = ready!(stage.poll(cx, |cx| source.poll_frame(record, cx)));
                 return Poll::Ready(frame.map(|frame| {
@@ -61,6 +73,9 @@ impl RequestSource {
         }
         if frame.is_none() || body.is_end_stream() {
             record.request_ended();
+            if let Self::Tunnel { .. } = self {
+                record.tunnel_ended();
+            }
         }
         Poll::Ready(frame)
     }
@@ -76,11 +91,17 @@ impl RequestSource {
 
     /// Recodes what is still to come.
     pub fn recode(&mut self, coder: Coder) {
+        if let Self::Tunnel { .. } = self {
+            return;
+        }
         *self = Self::Recoded(Box::new(self.take()), Box::new(Stage::new(coder)));
     }
 
     /// Reads all of it, up to `limit` bytes, and keeps it in the place of the client's.
     pub async fn read(&mut self, record: &Record, limit: u64) -> Result<(), ReadError> {
+        if let Self::Tunnel { .. } = self {
+            return Ok(());
+        }
         let mut read = VecDeque::new();
         let (mut length, mut trailers) = (0, None);
         while !self.is_end_stream() {
@@ -109,6 +130,7 @@ impl RequestSource {
     pub fn is_end_stream(&self) -> bool {
         match self {
             Self::Client(body) => body.is_end_stream(),
+            Self::Tunnel { body, open } => !open || body.is_end_stream(),
             Self::Recoded(_, stage) => stage.is_end_stream(),
             Self::Read { chunks, trailers } => chunks.is_empty() && trailers.is_none(),
         }
@@ -118,7 +140,7 @@ impl RequestSource {
     pub fn length(&self) -> Option<u64> {
         match self {
             Self::Client(body) => body.size_hint().exact(),
-            Self::Recoded(..) => None,
+            Self::Tunnel { .. } | Self::Recoded(..) => None,
             Self::Read { chunks, .. } => Some(chunks.iter().map(|chunk| chunk.len() as u64).sum()),
         }
     }

@@ -1,145 +1,72 @@
-//! After `101 Switching Protocols`: bytes both ways, as they come.
+//! CONNECT and upgrades: once the upstream has accepted, the exchange's bodies are the bytes of
+//! another protocol, both ways, over HTTP/1 and HTTP/2 alike.
 //!
-//! Nothing that a client sends behind its request reaches the upstream before the upstream
-//! has answered 101 (CVE-2021-32715 and its kin).
+//! Nothing that a client sends behind its request reaches the upstream before that
+//! (CVE-2021-32715 and its kin).
 
-use super::downstream::Downstream;
-use super::record::Guard;
 use super::stats::HttpStats;
-use crate::model::HttpManager;
-use crate::net::Stream;
-use crate::telemetry::Flags;
-use crate::upstream::{RequestGuard, Upgrade};
-use crate::worker::DrainSignal;
-use bytes::Bytes;
-use std::cell::Cell;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use super::timeouts::Watchdog;
+use crate::model::{Action, HttpManager};
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use std::rc::Rc;
 
-/// Bytes of each direction's buffer.
-const BUFFER: usize = 16 * 1024;
-
-/// An accepted upgrade, on its way from the exchange to the connection's task.
-pub(crate) struct Upgraded {
-    pub stream: Stream,
-    /// What the upstream sent behind its 101.
-    pub read: Bytes,
-    pub guard: Guard,
-    pub idle: Option<Duration>,
-    pub held: (Upgrade, RequestGuard),
-}
+/// Token of a CONNECT, which is no upgrade but configured like one.
+pub(crate) const CONNECT: &[u8] = b"connect";
 
 /// Whether an upgrade to `token` is configured; the route decides before the manager.
-pub(crate) fn is_enabled(manager: &HttpManager, route: &[(Box<str>, bool)], token: &[u8]) -> bool {
-    match route.iter().find(|(name, _)| name.as_bytes() == token) {
+pub(crate) fn is_enabled(manager: &HttpManager, route: &Action, token: &HeaderValue) -> bool {
+    let own = match route {
+        Action::Forward(forward) => &*forward.upgrades,
+        _ => &[],
+    };
+    match own.iter().find(|(name, _)| **name == *token) {
         Some((_, enabled)) => *enabled,
-        None => manager.upgrades.iter().any(|name| name.as_bytes() == token),
+        None => manager.upgrades.iter().any(|name| **name == *token),
     }
 }
 
-/// Relays until both sides have ended, one fails, nothing moves for too long, or the time
-/// to drain is over.
-pub(crate) async fn relay(
-    client: Stream,
-    sent: Bytes,
-    upgraded: Upgraded,
-    downstream: &Downstream,
-    drain: &DrainSignal,
-) {
-    let Upgraded {
-        stream,
-        read,
-        guard,
-        idle,
-        held: _held,
-    } = upgraded;
-    let record = &guard.0;
-    let _counted = Tunnel::new(&downstream.stats);
-    let service_ended = Cell::new(false);
-    let (client_read, client_write) = tokio::io::split(client);
-    let (upstream_read, upstream_write) = tokio::io::split(stream);
-    let up = async {
-        let moved = |length| {
-            record.touch();
-            record.info.borrow_mut().bytes_received += length;
-        };
-        pump(client_read, upstream_write, sent, moved).await?;
-        if !service_ended.get() {
-            let mut info = record.info.borrow_mut();
-            info.flags.insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
-            info.details = "downstream_remote_disconnect".into();
-        }
-        Ok(())
-    };
-    let down = async {
-        let moved = |length| {
-            record.touch();
-            record.info.borrow_mut().bytes_sent += length;
-        };
-        pump(upstream_read, client_write, read, moved).await?;
-        service_ended.set(true);
-        Ok::<_, std::io::Error>(())
-    };
-    let silent = async {
-        let Some(idle) = idle else {
-            return std::future::pending().await;
-        };
-        loop {
-            let due = record.activity.get() + idle;
-            if Instant::now() >= due {
-                return;
-            }
-            tokio::time::sleep_until(due.into()).await;
-        }
-    };
-    tokio::select! {
-        result = async { tokio::try_join!(up, down) } => {
-            if let Err(error) = result {
-                tracing::debug!(%error, id = downstream.info.id, "upgraded connection broke");
-            }
-        }
-        () = silent => record.info.borrow_mut().flags.insert(Flags::STREAM_IDLE_TIMEOUT),
-        () = drain.expired() => {}
+/// Whether an answer of this status switches to what the request asked for.
+pub(crate) fn is_accepted(token: Option<&HeaderValue>, status: StatusCode) -> bool {
+    match token.map(HeaderValue::as_bytes) {
+        None => false,
+        Some(CONNECT) => status.is_success(),
+        Some(_) => status == StatusCode::SWITCHING_PROTOCOLS,
     }
-    record.finish();
 }
 
-/// Counts an upgraded connection.
-struct Tunnel<'a>(&'a HttpStats);
+/// Makes a head one that accepts: it has no length, and says of the connection what an
+/// upgrade of HTTP/1.1 says.
+pub(crate) fn accept(token: &HeaderValue, status: StatusCode, headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, token.clone());
+    }
+}
 
-impl<'a> Tunnel<'a> {
-    fn new(stats: &'a HttpStats) -> Self {
+/// Counts a tunnel while it lives.
+pub(crate) struct Tunnel(Rc<HttpStats>);
+
+impl Tunnel {
+    pub fn new(stats: Rc<HttpStats>) -> Self {
         stats.cx_upgrades_total.inc();
         stats.cx_upgrades_active.inc();
         Self(stats)
     }
+
+    /// What limits it: silence, and the time that any stream may take.
+    pub fn limits(watchdog: Watchdog) -> Watchdog {
+        Watchdog {
+            idle: watchdog.idle,
+            max_stream: watchdog.max_stream,
+            ..Watchdog::default()
+        }
+    }
 }
 
-impl Drop for Tunnel<'_> {
+impl Drop for Tunnel {
     fn drop(&mut self) {
         self.0.cx_upgrades_active.dec();
-    }
-}
-
-async fn pump(
-    mut from: ReadHalf<Stream>,
-    mut to: WriteHalf<Stream>,
-    first: Bytes,
-    moved: impl Fn(u64),
-) -> std::io::Result<()> {
-    if !first.is_empty() {
-        moved(first.len() as u64);
-        to.write_all(&first).await?;
-        to.flush().await?;
-    }
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            return to.shutdown().await;
-        }
-        moved(length as u64);
-        to.write_all(&buffer[..length]).await?;
-        to.flush().await?;
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::sync::oneshot;
 
 /// Bytes kept for retries and mirrors (Envoy's per-request buffer limit is the listener's
@@ -25,6 +25,8 @@ pub(crate) struct Upload {
     /// The client waits for the upstream's 100 (Continue): the body is held back until the
     /// upstream asks for it.
     held: Cell<bool>,
+    /// Who was held back.
+    waiting: Cell<Option<Waker>>,
     /// Mirrors wait for the whole body.
     mirror: RefCell<Option<oneshot::Sender<Vec<Bytes>>>>,
 }
@@ -68,6 +70,7 @@ impl Upload {
             record,
             keeping: Cell::new(keep),
             held: Cell::new(held),
+            waiting: Cell::default(),
             mirror: RefCell::default(),
         })
     }
@@ -83,9 +86,12 @@ impl Upload {
         self.state.borrow().failed
     }
 
-    /// The upstream asks for the body. Its connection's owner polls for it from now on.
+    /// The upstream asks for the body.
     pub fn proceed(&self) {
         self.held.set(false);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
     }
 
     /// Resolves with the whole body once the client has sent it; fails when it was too long
@@ -143,6 +149,7 @@ impl Upload {
             return Poll::Ready(Some(Err(UploadError)));
         }
         if self.held.get() {
+            self.waiting.set(Some(cx.waker().clone()));
             return Poll::Pending;
         }
         let frame = match ready!(state.source.poll_frame(&self.record, cx)) {

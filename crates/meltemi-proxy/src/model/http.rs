@@ -87,6 +87,8 @@ pub struct Http2Options {
     /// Bytes; Envoy's default is 16 MiB a stream and 24 MiB a connection.
     pub initial_stream_window: u32,
     pub initial_connection_window: u32,
+    /// Downstream: clients may use extended CONNECT (RFC 8441).
+    pub allow_connect: bool,
     pub keepalive_interval: Option<Duration>,
     pub keepalive_timeout: Option<Duration>,
 }

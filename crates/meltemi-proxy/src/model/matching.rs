@@ -22,6 +22,8 @@ pub enum PathMatch {
     SeparatedPrefix(Box<str>),
     /// The whole path without the query.
     Regex(Regex),
+    /// `connect_matcher`: CONNECT, which has no path.
+    Connect,
 }
 
 #[derive(Clone, Debug)]

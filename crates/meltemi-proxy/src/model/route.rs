@@ -112,6 +112,8 @@ pub struct Forward {
     pub include_host_rate_limits: bool,
     /// Overrides of the manager's upgrades: (lower-case token, enabled).
     pub upgrades: Box<[(Box<str>, bool)]>,
+    /// `connect_config`: a CONNECT becomes a TCP connection to the endpoint.
+    pub ends_connect: bool,
     pub high_priority: bool,
 }
 

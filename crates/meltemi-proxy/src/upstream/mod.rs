@@ -28,7 +28,7 @@ pub(crate) use dynamic::default_port;
 pub use error::{Limit, PickError, UpstreamError};
 pub use health::HealthChecker;
 pub use outlier::{Outcome, OutlierWatch};
-pub(crate) use pool::{ConnectionFacts, Lease, Upgrade, Wanted, WantedProtocol};
+pub(crate) use pool::{ConnectionFacts, Lease, Wanted, WantedProtocol};
 pub(crate) use proxy_protocol::Ends;
 pub(crate) use stats::ClusterStats;
 
@@ -142,6 +142,33 @@ impl Upstreams {
         context: PickContext<'_>,
     ) -> Result<UpstreamTcp, UpstreamError> {
         let picked = self.pick(cluster, &context)?;
+        let (connected, guard) = self.connect_to(cluster, &picked, context.ends).await?;
+        Ok(UpstreamTcp {
+            stream: connected.stream,
+            endpoint: picked.endpoint,
+            tls: connected.tls,
+            guard,
+        })
+    }
+
+    /// A connection to the picked endpoint for a CONNECT that ends here.
+    pub(crate) async fn acquire_tcp(
+        &self,
+        cluster: &Cluster,
+        picked: &Picked,
+        ends: Ends,
+    ) -> Result<Lease, UpstreamError> {
+        let (connected, guard) = self.connect_to(cluster, picked, Some(ends)).await?;
+        let lease = pool::TcpLease::new(connected, &cluster.config, guard);
+        Ok(Lease::Tcp(Box::new(lease)))
+    }
+
+    async fn connect_to(
+        &self,
+        cluster: &Cluster,
+        picked: &Picked,
+        ends: Option<Ends>,
+    ) -> Result<(connect::Connected, ConnectionGuard), UpstreamError> {
         let stats = picked.pools.stats();
         let guard = ConnectionGuard::tcp(cluster, &picked.endpoint)
             .inspect_err(|_| stats.cx_overflow.inc())?;
@@ -151,26 +178,17 @@ impl Upstreams {
             &cluster.config,
             &picked.endpoint,
             connect::Way {
-                ends: context.ends,
+                ends,
                 ..connect::Way::default()
             },
         )
         .await;
-        match result {
-            Ok(connected) => {
-                self.report(cluster, &picked.endpoint, Outcome::LocalSuccess);
-                Ok(UpstreamTcp {
-                    stream: connected.stream,
-                    endpoint: picked.endpoint,
-                    tls: connected.tls,
-                    guard,
-                })
-            }
-            Err(error) => {
-                self.report(cluster, &picked.endpoint, Outcome::LocalFailure);
-                Err(error)
-            }
-        }
+        let outcome = match &result {
+            Ok(_) => Outcome::LocalSuccess,
+            Err(_) => Outcome::LocalFailure,
+        };
+        self.report(cluster, &picked.endpoint, outcome);
+        result.map(|connected| (connected, guard))
     }
 
     /// A connection to the picked endpoint that is ready for one request.

@@ -54,6 +54,7 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
                 max_concurrent_streams: 100,
                 initial_stream_window: 1 << 16,
                 initial_connection_window: 1 << 16,
+                allow_connect: false,
                 keepalive_interval: None,
                 keepalive_timeout: None,
             },

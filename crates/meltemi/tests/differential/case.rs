@@ -21,6 +21,8 @@ pub enum Input {
     Http1,
     /// The same, by HTTP/2 with prior knowledge.
     Http2,
+    /// A CONNECT by HTTP/2, extended to switch to a protocol.
+    Tunnel(Option<&'static str>),
 }
 
 #[derive(Clone)]
@@ -88,6 +90,13 @@ impl Case {
 
     pub fn http2(mut self) -> Self {
         self.input = Input::Http2;
+        self
+    }
+
+    /// CONNECT by HTTP/2; without a protocol the target is left out.
+    pub fn tunnel(mut self, protocol: Option<&'static str>) -> Self {
+        self.input = Input::Tunnel(protocol);
+        self.method = "CONNECT";
         self
     }
 
@@ -185,6 +194,7 @@ impl Case {
             let until_closed = exchange.until_closed || self.until_closed;
             return Exchange {
                 until_closed,
+                then: self.then.to_vec(),
                 ..exchange.clone()
             };
         }
@@ -208,6 +218,27 @@ impl Case {
             then: self.then.to_vec(),
             opaque: false,
         }
+    }
+
+    /// What is sent through a tunnel.
+    pub fn sent(&self) -> &'static [u8] {
+        self.then
+    }
+
+    /// The head of a CONNECT as HTTP/2 sends it.
+    pub fn head(&self, protocol: Option<&'static str>) -> http::Request<()> {
+        let uri = match protocol {
+            Some(_) => format!("http://{}{}", self.host, self.target),
+            None => self.host.clone(),
+        };
+        let mut request = http::Request::builder().method(self.method).uri(uri);
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(protocol) = protocol {
+            request = request.extension(h2::ext::Protocol::from_static(protocol));
+        }
+        request.body(()).expect("a case holds a valid request")
     }
 
     /// The request as HTTP/2 sends it.

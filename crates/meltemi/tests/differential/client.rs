@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// Bound on waiting for bytes.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// An answer, headers lower-cased and in the order of arrival.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +54,7 @@ pub fn exchange(port: u16, exchange: &Exchange) -> std::io::Result<Received> {
     let _ = stream.write_all(&exchange.bytes);
     let mut reader = Reader {
         stream,
+        connects: exchange.bytes.starts_with(b"CONNECT "),
         buffer: Vec::new(),
     };
     let mut received = Received::default();
@@ -91,6 +92,8 @@ pub fn exchange(port: u16, exchange: &Exchange) -> std::io::Result<Received> {
 
 struct Reader {
     stream: TcpStream,
+    /// What follows an answer that accepts is no body.
+    connects: bool,
     buffer: Vec<u8>,
 }
 
@@ -136,7 +139,8 @@ impl Reader {
                 continue;
             }
             answer.interim = interim;
-            if !head && !matches!(answer.status, 101 | 204 | 304) {
+            let tunnel = self.connects && (200..300).contains(&answer.status);
+            if !head && !tunnel && !matches!(answer.status, 101 | 204 | 304) {
                 self.body(&mut answer)?;
             }
             return Ok(answer);
@@ -263,15 +267,6 @@ pub async fn http2(port: u16, request: http::Request<Full<Bytes>>) -> Result<Rec
 }
 
 async fn answer_of(response: http::Response<hyper::body::Incoming>) -> Answer {
-    let pairs = |headers: &http::HeaderMap| {
-        let pair = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        };
-        headers.iter().map(pair).collect::<Vec<_>>()
-    };
     let mut answer = Answer {
         status: response.status().as_u16(),
         headers: pairs(response.headers()),
@@ -285,4 +280,15 @@ async fn answer_of(response: http::Response<hyper::body::Incoming>) -> Answer {
         Err(error) => answer.body = format!("broken off: {error:?}").into_bytes(),
     }
     answer
+}
+
+/// Names and values, in order.
+pub fn pairs(headers: &http::HeaderMap) -> Vec<(String, String)> {
+    let pair = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        (
+            name.to_string(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
+    };
+    headers.iter().map(pair).collect()
 }

@@ -357,14 +357,18 @@ pub const VALUES: &[Value] = &[
         reason: IGNORED,
     },
     Value {
-        cases: &[
-            "upgrade::ignored by the service",
-            "upgrade::refused by the service",
-        ],
-        aspect: "answer.header.x-envoy-upstream-service-time",
-        envoy: "(none)",
-        meltemi: "<milliseconds>",
-        reason: IGNORED,
+        cases: &["upgrade::to HTTP/2"],
+        aspect: "seen.header.:protocol",
+        envoy: "WebSocket",
+        meltemi: "websocket",
+        reason: "RFC 9220, 3: the registered name is in lower case",
+    },
+    Value {
+        cases: &["upgrade::to HTTP/2"],
+        aspect: "answer.header.upgrade",
+        envoy: "WebSocket",
+        meltemi: "websocket",
+        reason: "the name means the same in any case",
     },
 ];
 

@@ -10,6 +10,7 @@ mod bootstrap;
 mod case;
 mod cases;
 mod client;
+mod client_tunnel;
 mod compare;
 mod known;
 mod name_server;
@@ -172,6 +173,10 @@ impl Bench {
         let case = &case.placed(&self.upstreams.ports);
         let received = match &case.input {
             Input::Http2 => self.runtime.block_on(client::http2(port, case.request()))?,
+            Input::Tunnel(protocol) => {
+                let asked = client_tunnel::ask(port, case.head(*protocol), case.sent());
+                self.runtime.block_on(asked)?
+            }
             Input::Http1 | Input::Raw(_) => {
                 client::exchange(port, &case.exchange()).map_err(|error| error.to_string())?
             }

@@ -84,6 +84,7 @@ impl Upstreams {
         ports.insert("closed", serve(read_and_close).await?);
         ports.insert("silent", serve(silent).await?);
         ports.insert("garbage", serve(garbage).await?);
+        ports.insert("echo", serve(echo).await?);
         ports.insert("announced", serve(announced).await?);
         ports.insert("tcp", serve(|stream| tcp(stream, "tcp")).await?);
         ports.insert("tcp2", serve(|stream| tcp(stream, "tcp2")).await?);
@@ -117,6 +118,16 @@ where
         }
     });
     Ok(port)
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            count => stream.write_all(&buffer[..count]).await?,
+        }
+    }
 }
 
 async fn read_and_close(mut stream: TcpStream) -> io::Result<()> {
@@ -178,8 +189,10 @@ async fn http1(mut stream: TcpStream, name: &'static str, memory: Arc<Memory>) -
     while let Some(seen) = read_request(&mut stream, &mut buffer, name).await? {
         let orders = Orders::of(&seen);
         let before = memory.add(seen.clone());
-        if !answer(&mut stream, &seen, &orders, before).await? {
-            return Ok(());
+        match answer(&mut stream, &seen, &orders, before).await? {
+            Next::Request => {}
+            Next::Nothing => return Ok(()),
+            Next::Tunnel => return echo(stream).await,
         }
     }
     Ok(())
@@ -261,25 +274,39 @@ impl Orders {
     }
 }
 
-/// False: the connection is to be closed.
+/// What a connection carries behind an answer.
+enum Next {
+    Request,
+    Nothing,
+    /// What comes is sent back.
+    Tunnel,
+}
+
 async fn answer(
     stream: &mut TcpStream,
     seen: &Seen,
     orders: &Orders,
     before: usize,
-) -> io::Result<bool> {
+) -> io::Result<Next> {
     if let Some(milliseconds) = orders.number("delay") {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
     if orders.has("close") {
-        return Ok(false);
+        return Ok(Next::Nothing);
     }
     if orders.has("reset") {
         stream.set_zero_linger()?;
-        return Ok(false);
+        return Ok(Next::Nothing);
     }
     if orders.has("upgrade") {
-        return upgrade(stream).await.map(|()| false);
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Accept: yes\r\n\r\n";
+        stream.write_all(head.as_bytes()).await?;
+        return Ok(Next::Tunnel);
+    }
+    if seen.method == "CONNECT" && !orders.has("status") {
+        let head = "HTTP/1.1 200 Connected\r\nX-Accept: yes\r\n\r\n";
+        stream.write_all(head.as_bytes()).await?;
+        return Ok(Next::Tunnel);
     }
     if orders.has("hints") {
         stream
@@ -332,19 +359,8 @@ async fn answer(
         // Breaks off when the beginning has long been read.
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
-    Ok(!orders.has("until-close") && !orders.has("partial"))
-}
-
-/// Switches protocols and sends back what comes.
-async fn upgrade(stream: &mut TcpStream) -> io::Result<()> {
-    stream
-        .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Accept: yes\r\n\r\n")
-        .await?;
-    let mut buffer = [0; 1024];
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok(()),
-            count => stream.write_all(&buffer[..count]).await?,
-        }
-    }
+    Ok(match orders.has("until-close") || orders.has("partial") {
+        true => Next::Nothing,
+        false => Next::Request,
+    })
 }

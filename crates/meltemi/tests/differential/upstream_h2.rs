@@ -2,10 +2,12 @@
 //! trailers.
 
 use super::upstream::{Memory, Seen};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::ext::Protocol;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::io;
@@ -15,15 +17,17 @@ use tokio::net::TcpStream;
 pub async fn serve(stream: TcpStream, memory: Arc<Memory>) -> io::Result<()> {
     let service = service_fn(move |request| answer(request, memory.clone()));
     hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .enable_connect_protocol()
         .serve_connection(TokioIo::new(stream), service)
         .await
         .map_err(io::Error::other)
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     memory: Arc<Memory>,
 ) -> Result<Response<http_body_util::combinators::BoxBody<Bytes, Infallible>>, Infallible> {
+    let tunnel = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let mut headers: Vec<(String, String)> = parts
@@ -34,6 +38,25 @@ async fn answer(
     if let Some(authority) = parts.uri.authority() {
         headers.push(("host".into(), authority.to_string()));
     }
+    if let Some(protocol) = parts.extensions.get::<Protocol>() {
+        headers.push((":protocol".into(), protocol.as_str().to_owned()));
+    }
+    let body = match tunnel {
+        None => body,
+        Some(tunnel) => {
+            memory.add(Seen {
+                upstream: "h2",
+                method: parts.method.to_string(),
+                target: parts.uri.path().to_owned(),
+                headers,
+                body: Vec::new(),
+            });
+            tokio::spawn(echo(tunnel));
+            let response = Response::builder().header("x-accept", "yes");
+            let body = http_body_util::Empty::new().boxed();
+            return Ok(response.body(body).expect("static headers are valid"));
+        }
+    };
     let body = body.collect().await.map(|body| body.to_bytes().to_vec());
     memory.add(Seen {
         upstream: "h2",
@@ -64,4 +87,11 @@ async fn answer(
         .header("x-upstream", "h2")
         .body(body.boxed());
     Ok(response.expect("static headers are valid"))
+}
+
+/// Sends back what comes through a tunnel.
+async fn echo(tunnel: OnUpgrade) -> io::Result<()> {
+    let tunnel = TokioIo::new(tunnel.await.map_err(io::Error::other)?);
+    let (mut read, mut write) = tokio::io::split(tunnel);
+    tokio::io::copy(&mut read, &mut write).await.map(drop)
 }

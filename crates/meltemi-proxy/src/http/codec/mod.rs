@@ -21,14 +21,32 @@ pub(crate) use http2::Http2Client;
 pub use http2::{Own as Http2Settings, replay};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+/// The protocol that a request wants to switch to, in lower case: among its extensions, as
+/// they come from the codec of the client and go to that of the upstream. HTTP/1.1 says it by
+/// `Upgrade`, HTTP/2 by extended CONNECT (RFC 8441); in between, such a request is a GET, and
+/// the answer that accepts it a 101.
+#[derive(Clone)]
+pub(crate) struct SwitchTo(pub HeaderValue);
 
 /// The body of a received message.
 pub(crate) enum Incoming {
     Http1(http1::Incoming),
     Http2(http2::Incoming),
+}
+
+impl Incoming {
+    /// From here on it is what comes on the connection, whatever that is: the answer accepts
+    /// CONNECT or an upgrade. A stream of HTTP/2 is that already.
+    pub fn begin_tunnel(&mut self) {
+        if let Self::Http1(body) = self {
+            body.begin_tunnel();
+        }
+    }
 }
 
 impl Body for Incoming {

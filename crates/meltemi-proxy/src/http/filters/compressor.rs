@@ -104,7 +104,6 @@ impl Compressor {
     fn compressible(&self, response: &Response<impl Body>) -> bool {
         let headers = response.headers();
         self.enabled
-            && response.status() != StatusCode::SWITCHING_PROTOCOLS
             && !self.uncompressible.contains(&response.status())
             && self.long_enough(response)
             && self.takes_type(headers)
@@ -234,7 +233,7 @@ impl Filter for Compressor {
         let Some(Some(asked)) = state else {
             return;
         };
-        if !self.compressible(answer.response) {
+        if answer.response.body().is_tunnel() || !self.compressible(answer.response) {
             return;
         }
         let encoding = match route {

@@ -120,7 +120,11 @@ impl Filter for Decompressor {
 
     fn response(&self, _route: Option<&NoRoute>, _state: Option<()>, answer: &mut Answer<'_>) {
         let response = &mut *answer.response;
-        if !response.body().is_end_stream() && self.takes(&self.answers, response.headers_mut()) {
+        let body = response.body();
+        if !body.is_end_stream()
+            && !body.is_tunnel()
+            && self.takes(&self.answers, response.headers_mut())
+        {
             response.body_mut().recode(self.decoding.start());
         }
     }

@@ -47,6 +47,7 @@ pub fn http2_options() -> Http2Options {
         max_concurrent_streams: 1024,
         initial_stream_window: 1 << 20,
         initial_connection_window: 1 << 21,
+        allow_connect: false,
         keepalive_interval: None,
         keepalive_timeout: None,
     }
@@ -163,6 +164,7 @@ pub fn forward() -> Forward {
         rate_limits: Box::new([]),
         include_host_rate_limits: false,
         upgrades: Box::new([]),
+        ends_connect: false,
         high_priority: false,
     }
 }

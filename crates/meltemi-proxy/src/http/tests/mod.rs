@@ -13,3 +13,4 @@ mod protocols;
 mod resilience;
 mod routing;
 mod statistics;
+mod tunnels;

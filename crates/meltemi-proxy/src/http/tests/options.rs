@@ -112,26 +112,6 @@ fn header_names_keep_or_change_their_spelling() {
 }
 
 #[test]
-fn an_upgrade_to_a_cluster_of_http2_is_refused_by_name() {
-    run(async {
-        let upstream = Upstream::http2(|_| async { text(200, "never") }).await;
-        let mut config = cluster_config("b");
-        config.protocol = UpstreamProtocol::Http2;
-        let proxy = Proxy::start(
-            manager(routes(vec![any(to(0))])),
-            vec![cluster(config, &[&upstream])],
-        )
-        .await;
-        let got = proxy
-            .raw(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n")
-            .await;
-        assert!(got.starts_with("HTTP/1.1 403 "), "{got}");
-        assert!(got.contains("HTTP/2 only"), "{got}");
-        assert_eq!(upstream.seen(), 0);
-    });
-}
-
-#[test]
 fn connections_outlive_invalid_requests_only_when_told_so() {
     run(async {
         for tolerant in [false, true] {

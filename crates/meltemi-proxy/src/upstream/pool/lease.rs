@@ -1,11 +1,14 @@
 //! An endpoint's connections, and the right to send a request on one of them.
 
-use super::{ConnectionGuard, Pool};
+use super::{Connected, ConnectionGuard, Pool};
 use crate::clock;
-use crate::http::codec::{Http1Client, Http2Client};
+use crate::http::body::RequestBody;
+use crate::http::codec::client::SendError;
+use crate::http::codec::{Http1Client, Http2Client, Incoming};
+use crate::model::ClusterConfig;
 use crate::net::Stream;
 use crate::telemetry::TlsInfo;
-use bytes::Bytes;
+use http::{Request, Response};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,10 +21,21 @@ pub(crate) struct ConnectionFacts {
     pub tls: Option<TlsInfo>,
 }
 
+impl ConnectionFacts {
+    pub fn of(stream: &Stream, tls: Option<TlsInfo>) -> Self {
+        Self {
+            local: stream.local_addr(),
+            remote: stream.peer_addr(),
+            tls,
+        }
+    }
+}
+
 /// The right to send one request on a connection.
 pub(crate) enum Lease {
     Http1(Http1Lease),
     Http2(Http2Lease),
+    Tcp(Box<TcpLease>),
 }
 
 impl Lease {
@@ -29,12 +43,31 @@ impl Lease {
         match self {
             Self::Http1(lease) => &lease.get().facts,
             Self::Http2(lease) => &lease.connection.facts,
+            Self::Tcp(lease) => &lease.facts,
+        }
+    }
+
+    /// Sends a request; the answer's head. For whom the size of futures does not matter.
+    pub async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, SendError> {
+        match self {
+            Self::Http1(lease) => lease.client().send(request).await,
+            Self::Http2(lease) => lease.client().send(request).await,
+            Self::Tcp(lease) => lease.send(request),
+        }
+    }
+
+    /// What moves only when the exchange does: a connection of HTTP/2 has a task of its own.
+    pub fn driven(&mut self) -> Option<&mut Http1Client> {
+        match self {
+            Self::Http1(lease) => Some(lease.client()),
+            Self::Http2(_) => None,
+            Self::Tcp(lease) => Some(&mut lease.client),
         }
     }
 }
-
-/// A connection that no longer speaks HTTP still counts.
-pub(crate) struct Upgrade(#[expect(dead_code, reason = "held for its drop")] Open);
 
 pub(crate) struct Http1Lease {
     connection: Option<Box<Http1>>,
@@ -61,20 +94,39 @@ impl Http1Lease {
             .client
     }
 
-    /// After a 101: the stream, what the peer sent already, and the connection's count,
-    /// which is to be held while the stream is in use.
-    pub fn into_upgraded(mut self) -> Option<(Stream, Bytes, Upgrade)> {
-        let connection = self.connection.take()?;
-        let (stream, read) = connection.client.into_upgraded()?;
-        Some((stream, read, Upgrade(connection.open)))
-    }
-
     /// The exchange is complete: the connection goes back to its pool if it can be used
     /// again. Dropping the lease instead closes the connection.
     pub fn give_back(mut self) {
         if let Some(connection) = self.connection.take() {
             self.pool.put_back(connection);
         }
+    }
+}
+
+/// A connection of its own, for what is no HTTP: a CONNECT that ends here.
+pub(crate) struct TcpLease {
+    client: Http1Client,
+    facts: ConnectionFacts,
+    _guard: ConnectionGuard,
+}
+
+impl TcpLease {
+    pub(in crate::upstream) fn new(
+        connected: Connected,
+        config: &ClusterConfig,
+        guard: ConnectionGuard,
+    ) -> Self {
+        Self {
+            facts: ConnectionFacts::of(&connected.stream, connected.tls),
+            client: Http1Client::new(connected.stream, config),
+            _guard: guard,
+        }
+    }
+
+    /// Being connected is all that a CONNECT asks for.
+    pub fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+        let body = self.client.begin_tunnel(request.into_body());
+        Ok(Response::new(body))
     }
 }
 
@@ -113,6 +165,7 @@ pub(super) struct Http1 {
     pub requests: u32,
     pub opened: Instant,
     pub idle_since: Instant,
+    #[expect(dead_code, reason = "held for its drop")]
     pub open: Open,
 }
 

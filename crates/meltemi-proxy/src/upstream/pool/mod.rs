@@ -7,7 +7,7 @@
 
 mod lease;
 
-pub(crate) use lease::{ConnectionFacts, Http1Lease, Http2Lease, Lease, Upgrade};
+pub(crate) use lease::{ConnectionFacts, Http1Lease, Http2Lease, Lease, TcpLease};
 
 use lease::{Http1, Open, Shared};
 
@@ -284,11 +284,7 @@ impl Pool {
             self.speaks_http2.set(Some(http2));
             http2
         });
-        let facts = Rc::new(ConnectionFacts {
-            local: stream.local_addr(),
-            remote: stream.peer_addr(),
-            tls,
-        });
+        let facts = Rc::new(ConnectionFacts::of(&stream, tls));
         if http2 {
             self.stats.cx_http2_total.inc();
         } else {

@@ -1,14 +1,13 @@
 //! HTTP/1 to upstreams: a connection is run by the exchange that uses it: no task, no
 //! wake-up between tasks.
 
-use super::encode;
-use super::framing::bodiless;
+use super::encode::{self, Encoder};
 use super::head::{Head, Limits, Partial, StatusLine};
 use super::sending::Sending;
-use super::{Connection, Fault};
+use super::{Connection, Decoder, Fault};
 use crate::http::body::RequestBody;
 use crate::http::codec::client::{MAX_HEADER_BYTES, MAX_HEADERS, SendError};
-use crate::http::codec::{Error, Incoming};
+use crate::http::codec::{Error, Incoming, SwitchTo};
 use crate::http::head::has_token;
 use crate::model::ClusterConfig;
 use crate::net::Stream;
@@ -37,6 +36,8 @@ pub(crate) struct Http1Client {
     broken: Option<Fault>,
     /// The connection can carry a request after this one.
     keeps: bool,
+    /// What is sent and received is no HTTP any more.
+    tunnel: bool,
     proper_case: bool,
     preserve_case: bool,
 }
@@ -44,6 +45,8 @@ pub(crate) struct Http1Client {
 /// A request that is under way, until the answer's head is there.
 struct Asked {
     method: Method,
+    /// It wants to speak another protocol.
+    switches: bool,
     /// Kept until a byte of the request is written.
     unsent: Option<Parts>,
     partial: Partial<StatusLine>,
@@ -64,9 +67,20 @@ impl Http1Client {
             sending: None,
             broken: None,
             keeps: true,
+            tunnel: false,
             proper_case: config.http1.proper_case,
             preserve_case: config.http1.preserve_case,
         }
+    }
+
+    /// Sends a body as it is, and receives one: the peer of this new connection speaks no
+    /// HTTP.
+    pub fn begin_tunnel(&mut self, request: RequestBody) -> Incoming {
+        self.keeps = false;
+        self.tunnel = true;
+        self.sending = Some(Sending::new(request, Encoder::UntilClose));
+        let body = Connection::begin_body(&self.connection, Decoder::until_close(), false);
+        Incoming::Http1(body)
     }
 
     /// Moves what remains of the request.
@@ -76,6 +90,12 @@ impl Http1Client {
         };
         match sending.poll(&self.connection, cx) {
             Poll::Pending => {}
+            Poll::Ready(Ok(())) if self.tunnel => {
+                // The peer meets the end of what it is sent; errors show when it is read from.
+                if self.connection.borrow_mut().poll_shutdown(cx).is_ready() {
+                    self.sending = None;
+                }
+            }
             Poll::Ready(Ok(())) => self.sending = None,
             Poll::Ready(Err(fault)) => {
                 self.keeps = false;
@@ -132,6 +152,8 @@ impl Http1Client {
         self.sending = Some(Sending::new(body, encoder));
         Ok(Asked {
             method: parts.method.clone(),
+            switches: parts.method == Method::CONNECT
+                || parts.extensions.get::<SwitchTo>().is_some(),
             unsent: Some(parts),
             partial: Partial::new(self.preserve_case),
             interim: 0,
@@ -147,7 +169,8 @@ impl Http1Client {
         if self.connection.borrow().output.wrote {
             asked.unsent = None;
         }
-        let response = ready!(head).and_then(|head| self.begin(&asked.method, head));
+        let response =
+            ready!(head).and_then(|head| self.begin(&asked.method, asked.switches, head));
         Poll::Ready(response.map_err(|fault| {
             self.keeps = false;
             let body = self.sending.take().and_then(Sending::into_unsent);
@@ -201,13 +224,21 @@ impl Http1Client {
     fn begin(
         &mut self,
         method: &Method,
+        asked: bool,
         head: Head<StatusLine>,
     ) -> Result<Response<Incoming>, Fault> {
         let StatusLine { status, version } = head.start;
-        let body = head.framing.of_response(method, status, version)?;
+        let mut body = head.framing.of_response(method, status, version)?;
         // What follows a switch of protocols is no HTTP.
         let switches = status == StatusCode::SWITCHING_PROTOCOLS
-            || *method == Method::CONNECT && bodiless(method, status);
+            || *method == Method::CONNECT && status.is_success();
+        if asked && switches {
+            body = Decoder::until_close();
+            self.tunnel = true;
+        } else if asked {
+            // What the client has for another protocol stays with it.
+            self.sending = None;
+        }
         self.keeps &= !switches && !body.is_until_close() && head.framing.keeps(version);
         let body = Connection::begin_body(&self.connection, body, false);
         let mut response = Response::new(Incoming::Http1(body));
@@ -218,12 +249,6 @@ impl Http1Client {
             response.extensions_mut().insert(spelling);
         }
         Ok(response)
-    }
-
-    /// After a 101: the stream, and what the peer sent already.
-    pub fn into_upgraded(self) -> Option<(Stream, Bytes)> {
-        let connection = Rc::into_inner(self.connection)?;
-        Some(connection.into_inner().into_parts())
     }
 }
 

@@ -236,9 +236,4 @@ impl Connection {
     pub fn reset_on_close(&self) {
         self.stream.reset_on_close();
     }
-
-    /// The stream, and what was read of it already.
-    pub fn into_parts(self) -> (Stream, Bytes) {
-        (self.stream, self.input.into_rest())
-    }
 }

@@ -6,7 +6,7 @@ use super::Fault;
 use super::framing::{self, bodiless};
 use super::output::Output;
 use super::spelling::{Spelling, Style};
-use crate::http::codec::date;
+use crate::http::codec::{SwitchTo, date};
 use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, DATE, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -72,7 +72,9 @@ pub(super) fn request(
         proper,
     };
     fields(&parts.headers, style, out);
+    let switches = parts.method == Method::CONNECT || parts.extensions.get::<SwitchTo>().is_some();
     let encoder = match Size::of(body) {
+        Size::Unknown if switches => Encoder::UntilClose,
         Size::None if !parts.headers.contains_key(CONTENT_LENGTH) => Encoder::Nothing,
         Size::None => Encoder::Length(0),
         Size::Exact(length) => Encoder::Length(length),
@@ -103,7 +105,10 @@ pub(super) fn response(
         Method::GET
     };
     let bodiless = bodiless(&method, status);
+    let switched =
+        status == StatusCode::SWITCHING_PROTOCOLS || asked.connect && status.is_success();
     let encoder = match Size::of(body) {
+        Size::Unknown if switched => Encoder::UntilClose,
         _ if asked.head || bodiless => Encoder::Nothing,
         Size::None => Encoder::Length(0),
         Size::Exact(length) => Encoder::Length(length),
@@ -122,8 +127,8 @@ pub(super) fn response(
         Encoder::Length(length).announce(style, out);
     }
     encoder.announce(style, out);
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        // Its `Connection` names the protocol.
+    if switched {
+        // What follows is no HTTP: its `Connection`, if any, names the protocol.
     } else if !keeps || encoder == Encoder::UntilClose {
         if !said.close {
             line(&CONNECTION, b"close", style, out);

@@ -5,7 +5,7 @@
 //! `chunked`, never both, in requests and answers alike (Envoy refuses them, too).
 
 use super::{Decoder, Fault};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, Method, StatusCode, Version};
 
 /// What the header lines so far say.
@@ -17,6 +17,9 @@ pub(super) struct Framing {
     /// The options of `Connection`.
     close: bool,
     keep_alive: bool,
+    upgrade: bool,
+    /// There is an `Upgrade` header.
+    names_upgrade: bool,
     /// `Expect: 100-continue`.
     expects_continue: bool,
 }
@@ -48,8 +51,10 @@ impl Framing {
                     let option = option.trim_ascii();
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                 }
             }
+            UPGRADE => self.names_upgrade = true,
             EXPECT => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
             _ => {}
         }
@@ -67,6 +72,13 @@ impl Framing {
     /// Whether the client waits for 100 (Continue). HTTP/1.0 knows nothing of it.
     pub fn expects_continue(&self, version: Version) -> bool {
         self.expects_continue && version == Version::HTTP_11
+    }
+
+    /// Whether the client asks for another protocol (RFC 9110 7.8). HTTP/1.0 knows nothing of
+    /// it, and with a body it is not clear where the other protocol begins.
+    pub fn switches(&self, version: Version) -> bool {
+        let has_body = self.chunked || self.length.is_some_and(|length| length > 0);
+        self.names_upgrade && self.upgrade && version == Version::HTTP_11 && !has_body
     }
 
     pub fn of_request(&self, version: Version) -> Result<Decoder, Fault> {

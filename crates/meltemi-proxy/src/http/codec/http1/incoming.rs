@@ -1,6 +1,6 @@
 //! The body of a received message.
 
-use super::{Connection, Fault};
+use super::{Connection, Decoder, Fault};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::cell::RefCell;
@@ -13,16 +13,37 @@ use std::task::{Context, Poll};
 pub(crate) struct Incoming {
     /// The connection and the message's number on it, until the end.
     source: Option<(Rc<RefCell<Connection>>, u32)>,
+    /// Of a request to switch protocols: the connection that it came on.
+    switching: Option<Rc<RefCell<Connection>>>,
 }
 
 impl Incoming {
     pub(super) fn empty() -> Self {
-        Self { source: None }
+        Self {
+            source: None,
+            switching: None,
+        }
     }
 
     pub(super) fn new(connection: Rc<RefCell<Connection>>, message: u32) -> Self {
         Self {
             source: Some((connection, message)),
+            switching: None,
+        }
+    }
+
+    /// Nothing, unless the protocol is switched.
+    pub(super) fn switching(connection: Rc<RefCell<Connection>>) -> Self {
+        Self {
+            source: None,
+            switching: Some(connection),
+        }
+    }
+
+    /// All that is still to come on the connection.
+    pub fn begin_tunnel(&mut self) {
+        if let Some(connection) = self.switching.take() {
+            *self = Connection::begin_body(&connection, Decoder::until_close(), false);
         }
     }
 }

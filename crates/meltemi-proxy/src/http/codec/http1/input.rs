@@ -83,6 +83,7 @@ impl Input {
     }
 
     /// All that is left.
+    #[cfg(test)]
     pub fn into_rest(self) -> Bytes {
         match self.cut.is_empty() {
             true => self.bytes,

@@ -3,19 +3,19 @@
 use super::encode::{self, Asked};
 use super::head::{Head, Limits, Partial, RequestLine};
 use super::sending::Sending;
-use super::{Connection, Fault};
+use super::{Connection, Fault, Incoming as IncomingBody};
 use crate::http::body::ResponseBody;
-use crate::http::codec::Incoming;
 use crate::http::codec::timers::{Event, HeadClock, Timers};
+use crate::http::codec::{Incoming, SwitchTo};
 use crate::http::downstream::Downstream;
 use crate::http::head::has_token;
-use crate::http::{exchange, refused, upgrade};
+use crate::http::{exchange, refused};
 use crate::net::Stream;
 use crate::telemetry::Protocol;
 use crate::worker::DrainSignal;
 use bytes::Bytes;
-use http::header::CONNECTION;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -60,15 +60,6 @@ pub(crate) async fn serve(
         ..
     } = server;
     let refusal = match ended {
-        Ok(Ended::Upgraded) => {
-            let upgraded = downstream.upgrade.take();
-            // Nobody else holds it: a request to upgrade has no body.
-            if let (Some(upgraded), Some(connection)) = (upgraded, Rc::into_inner(connection)) {
-                let (stream, read) = connection.into_inner().into_parts();
-                upgrade::relay(stream, read, upgraded, &downstream, &drain).await;
-            }
-            return;
-        }
         Ok(Ended::HeadLate) => Some(refused::head_timeout(&downstream)),
         Ok(Ended::Done) => None,
         Err(fault) => {
@@ -112,7 +103,6 @@ async fn close(connection: &RefCell<Connection>, last: Option<Vec<u8>>) {
 /// Why no further request is served.
 enum Ended {
     Done,
-    Upgraded,
     HeadLate,
 }
 
@@ -149,12 +139,7 @@ impl Server {
             };
             let (request, asked) = self.begin(head)?;
             let response = self.exchange(request).await?;
-            let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            let keeps = self.answer(response, asked).await?;
-            if switches {
-                return Ok(Ended::Upgraded);
-            }
-            if !keeps {
+            if !self.answer(response, asked).await? {
                 return Ok(Ended::Done);
             }
         }
@@ -193,7 +178,15 @@ impl Server {
             body.check(&self.connection.borrow().input)?;
         }
         let owes_continue = head.framing.expects_continue(version);
-        let body = Connection::begin_body(&self.connection, body, owes_continue);
+        let ended = body.has_ended();
+        let mut body = Connection::begin_body(&self.connection, body, owes_continue);
+        let switches_to = match head.framing.switches(version) && !asked.connect {
+            true => upgrade_token(&head.headers),
+            false => None,
+        };
+        if ended && (asked.connect || switches_to.is_some()) {
+            body = IncomingBody::switching(self.connection.clone());
+        }
         let mut request = Request::new(Incoming::Http1(body));
         *request.method_mut() = method;
         *request.uri_mut() = target;
@@ -201,6 +194,9 @@ impl Server {
         *request.headers_mut() = head.headers;
         if let Some(spelling) = head.spelling {
             request.extensions_mut().insert(spelling);
+        }
+        if let Some(token) = switches_to {
+            request.extensions_mut().insert(SwitchTo(token));
         }
         Ok((request, asked))
     }
@@ -234,8 +230,12 @@ impl Server {
     /// Sends the answer; whether the connection goes on.
     async fn answer(&self, response: Response<ResponseBody>, asked: Asked) -> Result<bool, Fault> {
         let (parts, body) = response.into_parts();
-        let mut keeps =
-            asked.keeps && !self.closing.get() && !has_token(&parts.headers, CONNECTION, b"close");
+        let switches = asked.connect && parts.status.is_success()
+            || parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        let mut keeps = asked.keeps
+            && !switches
+            && !self.closing.get()
+            && !has_token(&parts.headers, CONNECTION, b"close");
         // The request's body may still be on its way up. If nobody wants it, its rest decides
         // whether the connection can go on.
         if keeps && Rc::strong_count(&self.connection) == 1 {
@@ -250,6 +250,8 @@ impl Server {
         let until_close = encoder.is_until_close();
         let mut sending = Sending::new(body, encoder);
         let sent = poll_fn(|cx| match sending.poll(&self.connection, cx) {
+            // A client that has sent all through a tunnel may still read.
+            Poll::Pending if switches => Poll::Pending,
             Poll::Pending => self.poll_gone(cx).map(Err),
             sent => sent,
         })
@@ -263,4 +265,12 @@ impl Server {
             poll_fn(|cx| Poll::Ready(self.connection.borrow_mut().discard_body(cx))).await
         })
     }
+}
+
+/// What the client wants to switch to, in lower case. HTTP/2 is not switched to from HTTP/1.1:
+/// such a request goes on as it is (RFC 9113 3.1).
+fn upgrade_token(headers: &HeaderMap) -> Option<HeaderValue> {
+    let token = headers.get(UPGRADE)?.as_bytes().trim_ascii();
+    let lower = HeaderValue::from_bytes(&token.to_ascii_lowercase()).ok()?;
+    (lower != "h2c").then_some(lower)
 }

@@ -66,7 +66,7 @@ impl Connection {
         if fields.is_too_large() {
             return self.too_large(id, end);
         }
-        match request(fields, end) {
+        match request(fields, end, self.own.extended_connect) {
             Ok((request, length)) => {
                 self.budget.earn();
                 let window = self.stream_window();
@@ -176,8 +176,12 @@ impl Connection {
     }
 }
 
-fn request(fields: Fields, end: bool) -> Result<(Request<()>, Option<u64>), Malformed> {
-    let request = fields.into_request()?;
+fn request(
+    fields: Fields,
+    end: bool,
+    extended: bool,
+) -> Result<(Request<()>, Option<u64>), Malformed> {
+    let request = fields.into_request(extended)?;
     let length = message::content_length(request.headers())?;
     if end && length.is_some_and(|length| length > 0) {
         return Err(Malformed("a body shorter than its content-length"));

@@ -10,12 +10,12 @@ use super::settings::Own;
 use super::stream::Failure;
 use super::transport::Transport;
 use crate::http::body::RequestBody;
-use crate::http::codec::Incoming;
 use crate::http::codec::client::{MAX_HEADER_BYTES, SendError};
+use crate::http::codec::{Incoming, SwitchTo};
 use crate::model::ClusterConfig;
 use crate::net::Stream;
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -37,6 +37,7 @@ impl Http2Client {
             stream_window: options.initial_stream_window,
             connection_window: options.initial_connection_window,
             max_header_list: MAX_HEADER_BYTES as u32,
+            extended_connect: false,
         };
         let connection = Rc::new(RefCell::new(Connection::new(Role::Client, own)));
         let keepalive = Keepalive::new(options.keepalive_interval, options.keepalive_timeout);
@@ -72,19 +73,32 @@ impl Http2Client {
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, SendError>> {
         async move {
-            let opened = poll_fn(|cx| self.connection.borrow_mut().poll_open(cx)).await;
+            let switches = request.extensions().get::<SwitchTo>().is_some();
+            let opened = poll_fn(|cx| {
+                let mut connection = self.connection.borrow_mut();
+                match switches {
+                    true => connection.poll_open_extended(cx),
+                    false => connection.poll_open(cx),
+                }
+            });
+            let opened = opened.await;
             if let Err(failure) = opened {
+                // Another connection to a peer that offers no extended CONNECT helps nobody.
+                let elsewhere = !matches!(failure, Failure::Malformed(_));
                 return Err(SendError {
                     error: failure.into(),
-                    unsent: Some(Box::new(request)),
+                    unsent: elsewhere.then(|| Box::new(request)),
                 });
             }
             let mut sent = self.open(request);
             let head = poll_fn(|cx| sent.poll_head(cx)).await;
-            let head = head.map_err(|failure| SendError {
+            let mut head = head.map_err(|failure| SendError {
                 error: failure.into(),
                 unsent: None,
             })?;
+            if switches && head.status() == StatusCode::OK {
+                *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            }
             Ok(head.map(|()| Incoming::Http2(sent.into_body())))
         }
     }
@@ -122,11 +136,14 @@ impl Sent {
 
     /// The answer's body, when its head is there.
     fn into_body(self) -> Body {
+        let mut body = Body::new(self.reader);
         if let Some(mut pump) = self.pump {
-            // The answer came first; the rest of the request goes on beside it.
-            tokio::task::spawn_local(async move { poll_fn(|cx| pump.poll(cx)).await });
+            // The answer came first; the rest of the request goes on beside it, as long as
+            // somebody reads the answer.
+            let rest = tokio::task::spawn_local(async move { poll_fn(|cx| pump.poll(cx)).await });
+            body.accompany(rest.abort_handle());
         }
-        Body::new(self.reader)
+        body
     }
 }
 

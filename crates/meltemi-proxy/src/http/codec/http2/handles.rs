@@ -9,6 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tokio::task::AbortHandle;
 
 /// The receiving half; dropped early, it tells the peer that nobody wants the rest.
 pub(super) struct Reader {
@@ -90,6 +91,17 @@ pub(crate) struct Incoming {
     reader: Option<Reader>,
     /// Bytes to come, where the head told their number.
     left: Option<u64>,
+    /// What remains to be sent of the request that this answers.
+    rest: Option<Rest>,
+}
+
+/// The task that sends the rest of a request; it ends with the answer.
+struct Rest(AbortHandle);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Incoming {
@@ -99,6 +111,7 @@ impl Incoming {
             return Self {
                 reader: None,
                 left: Some(0),
+                rest: None,
             };
         }
         let connection = reader.connection.borrow();
@@ -111,7 +124,13 @@ impl Incoming {
         Self {
             reader: Some(reader),
             left,
+            rest: None,
         }
+    }
+
+    /// The task is of no use without this body.
+    pub(super) fn accompany(&mut self, task: AbortHandle) {
+        self.rest = Some(Rest(task));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Heads of messages: from header blocks, checked (RFC 9113 8.2 and 8.3), and into them.
 
 use super::hpack::{Content, Encoder, Field, Pseudo};
+use crate::http::codec::SwitchTo;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -101,25 +102,32 @@ impl Fields {
             || self.protocol.is_some()
     }
 
-    /// Extended CONNECT is not offered: nobody may use it.
-    pub fn into_request(self) -> Result<Request<()>, Malformed> {
+    /// `extended`: extended CONNECT was offered (RFC 8441 4).
+    pub fn into_request(self, extended: bool) -> Result<Request<()>, Malformed> {
         if let Some(malformed) = self.malformed {
             return Err(malformed);
         }
         if self.status.is_some() {
             return Err(Malformed(":status in a request"));
         }
-        if self.protocol.is_some() {
-            return Err(Malformed(":protocol without extended CONNECT"));
-        }
         let method = self.method.ok_or(Malformed("no :method"))?;
         let method = Method::from_bytes(&method).map_err(|_| Malformed("a wrong :method"))?;
+        let protocol = match self.protocol {
+            None => None,
+            Some(_) if !extended || method != Method::CONNECT => {
+                return Err(Malformed(":protocol without extended CONNECT"));
+            }
+            Some(protocol) => {
+                let protocol = HeaderValue::from_maybe_shared(protocol);
+                Some(protocol.map_err(|_| Malformed("a wrong :protocol"))?)
+            }
+        };
         let mut parts = http::uri::Parts::default();
         if let Some(authority) = self.authority {
             let authority = Authority::from_maybe_shared(authority);
             parts.authority = Some(authority.map_err(|_| Malformed("a wrong :authority"))?);
         }
-        if method == Method::CONNECT {
+        if method == Method::CONNECT && protocol.is_none() {
             if self.scheme.is_some() || self.path.is_some() || parts.authority.is_none() {
                 return Err(Malformed("CONNECT with other than :authority"));
             }
@@ -138,6 +146,9 @@ impl Fields {
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
+        if let Some(protocol) = protocol {
+            request.extensions_mut().insert(SwitchTo(protocol));
+        }
         Ok(request)
     }
 
@@ -212,7 +223,14 @@ pub(super) fn encode_request<B>(encoder: &mut Encoder, request: &Request<B>, out
     encoder.begin(out);
     let uri = request.uri();
     encoder.pseudo(Pseudo::Method, request.method().as_str().as_bytes(), out);
-    if *request.method() != Method::CONNECT {
+    let protocol = match *request.method() {
+        Method::CONNECT => request.extensions().get::<SwitchTo>(),
+        _ => None,
+    };
+    if let Some(SwitchTo(protocol)) = protocol {
+        encoder.pseudo(Pseudo::Protocol, protocol.as_bytes(), out);
+    }
+    if *request.method() != Method::CONNECT || protocol.is_some() {
         let scheme = uri.scheme_str().unwrap_or("http");
         encoder.pseudo(Pseudo::Scheme, scheme.as_bytes(), out);
         let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -286,7 +304,7 @@ mod tests {
     fn a_request_is_taken_apart_and_put_together_again() {
         let mut pairs = GET.to_vec();
         pairs.extend([("te", "trailers"), ("x-a", "1"), ("x-a", "2")]);
-        let request = fields(&pairs, 1000).into_request().unwrap();
+        let request = fields(&pairs, 1000).into_request(false).unwrap();
         assert_eq!(request.uri(), "http://a/p?q");
         assert_eq!(request.headers().get_all("x-a").iter().count(), 2);
         let mut block = Vec::new();
@@ -295,7 +313,7 @@ mod tests {
         Decoder::default()
             .decode(&block, |field| again.add(field))
             .unwrap();
-        let again = again.into_request().unwrap();
+        let again = again.into_request(false).unwrap();
         assert_eq!(again.headers(), request.headers());
         assert_eq!(again.uri(), request.uri());
     }
@@ -326,10 +344,41 @@ mod tests {
             vec![(":method", "CONNECT")],
             vec![(":method", "GET"), (":scheme", "http"), (":path", "")],
         ] {
-            assert!(fields(&pairs, 1000).into_request().is_err(), "{pairs:?}");
+            assert!(
+                fields(&pairs, 1000).into_request(false).is_err(),
+                "{pairs:?}"
+            );
         }
         let connect = [(":method", "CONNECT"), (":authority", "a:1")];
-        assert!(fields(&connect, 1000).into_request().is_ok());
+        assert!(fields(&connect, 1000).into_request(false).is_ok());
+    }
+
+    #[test]
+    fn extended_connect_names_its_protocol_where_it_is_offered() {
+        let pairs = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":authority", "a"),
+            (":path", "/chat"),
+        ];
+        assert!(fields(&pairs, 1000).into_request(false).is_err());
+        assert!(fields(&pairs[..2], 1000).into_request(true).is_err());
+        let request = fields(&pairs, 1000).into_request(true).unwrap();
+        let mut block = Vec::new();
+        encode_request(&mut Encoder::default(), &request, &mut block);
+        let mut again = Fields::new(1000, false);
+        Decoder::default()
+            .decode(&block, |field| again.add(field))
+            .unwrap();
+        let again = again.into_request(true).unwrap();
+        let SwitchTo(protocol) = again.extensions().get().unwrap();
+        assert_eq!(
+            (protocol.as_bytes(), again.uri().path()),
+            (&b"websocket"[..], "/chat")
+        );
+        let with_protocol = [&GET[..], &[(":protocol", "websocket")]].concat();
+        assert!(fields(&with_protocol, 1000).into_request(true).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::settings::DEFAULT_WINDOW;
 use super::stream::{Failure, Key, Stream, register};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, Request, StatusCode};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 impl Connection {
     /// Whether a request may open a stream now.
@@ -25,6 +25,22 @@ impl Connection {
             self.openers.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// As [`Self::poll_open`] for extended CONNECT, which the peer must have offered (RFC 8441
+    /// 3).
+    pub fn poll_open_extended(&mut self, cx: &Context<'_>) -> Poll<Result<(), Failure>> {
+        ready!(self.poll_open(cx))?;
+        match (self.has_settings, self.peer.extended_connect) {
+            (true, true) => Poll::Ready(Ok(())),
+            (true, false) => Poll::Ready(Err(Failure::Malformed(
+                "the peer does not offer extended CONNECT",
+            ))),
+            (false, _) => {
+                self.openers.push(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     /// Opens a stream with its HEADERS.

@@ -17,8 +17,8 @@ use crate::telemetry::Protocol;
 use crate::worker::DrainSignal;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, Stream as _};
-use http::HeaderValue;
 use http::header::DATE;
+use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -39,6 +39,7 @@ pub(crate) async fn serve(
         stream_window: options.initial_stream_window,
         connection_window: options.initial_connection_window,
         max_header_list: downstream.manager.max_request_headers,
+        extended_connect: options.allow_connect,
     };
     let connection = Rc::new(RefCell::new(Connection::new(Role::Server, own)));
     let keepalive = Keepalive::new(options.keepalive_interval, options.keepalive_timeout);
@@ -147,7 +148,12 @@ fn serve_request(
         head.headers
             .entry(DATE)
             .or_insert_with(|| date::with(HeaderValue::clone));
-        writer.send_head(head.status, &head.headers, end);
+        // HTTP/2 switches protocols with an ordinary answer (RFC 8441 5).
+        let status = match head.status {
+            StatusCode::SWITCHING_PROTOCOLS => StatusCode::OK,
+            status => status,
+        };
+        writer.send_head(status, &head.headers, end);
         drop(head);
         if !end {
             let mut pump = Pump::new(writer, body, Reason::INTERNAL_ERROR);

@@ -9,6 +9,8 @@ const MAX_CONCURRENT_STREAMS: u16 = 3;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const MAX_FRAME_SIZE: u16 = 5;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
+/// RFC 8441 3.
+const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 
 /// The initial window of streams and connections (RFC 9113 6.9.2).
 pub(super) const DEFAULT_WINDOW: u32 = 65_535;
@@ -24,6 +26,8 @@ pub struct Own {
     pub connection_window: u32,
     /// Bytes of a header list, as HPACK counts them.
     pub max_header_list: u32,
+    /// Clients may use extended CONNECT; a server's.
+    pub extended_connect: bool,
 }
 
 impl Own {
@@ -37,7 +41,9 @@ impl Own {
             push,
             (INITIAL_WINDOW_SIZE, self.stream_window),
             (MAX_HEADER_LIST_SIZE, self.max_header_list),
+            (ENABLE_CONNECT_PROTOCOL, 1),
         ];
+        let settings = &settings[..settings.len() - usize::from(!self.extended_connect)];
         let head = Head {
             length: settings.len() * 6,
             kind: kind::SETTINGS,
@@ -45,7 +51,7 @@ impl Own {
             stream: 0,
         };
         head.write(out);
-        for (setting, value) in settings {
+        for &(setting, value) in settings {
             out.extend_from_slice(&setting.to_be_bytes());
             out.extend_from_slice(&value.to_be_bytes());
         }
@@ -62,6 +68,8 @@ pub(super) struct Peer {
     /// `None` until the peer limits it.
     pub max_streams: Option<u32>,
     pub initial_window: u32,
+    /// It takes extended CONNECT.
+    pub extended_connect: bool,
 }
 
 impl Default for Peer {
@@ -70,6 +78,7 @@ impl Default for Peer {
             header_table: 4096,
             max_streams: None,
             initial_window: DEFAULT_WINDOW,
+            extended_connect: false,
         }
     }
 }
@@ -95,6 +104,10 @@ impl Peer {
                 MAX_FRAME_SIZE if !(frame::MAX_PAYLOAD as u32..1 << 24).contains(&value) => {
                     return Err(Broken::protocol("a wrong SETTINGS_MAX_FRAME_SIZE"));
                 }
+                ENABLE_CONNECT_PROTOCOL if value > 1 || self.extended_connect && value == 0 => {
+                    return Err(Broken::protocol("a wrong SETTINGS_ENABLE_CONNECT_PROTOCOL"));
+                }
+                ENABLE_CONNECT_PROTOCOL => self.extended_connect = value == 1,
                 // Ours are never longer than every peer takes; unknown settings are ignored
                 // (RFC 9113 6.5.2).
                 _ => {}

@@ -29,6 +29,7 @@ fn own(role: Role) -> Own {
         stream_window: WINDOW,
         connection_window: WINDOW,
         max_header_list: 4096,
+        extended_connect: false,
     }
 }
 
