@@ -186,6 +186,7 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
     let handle = workers.handle();
     let ended = until_end(&control, &handle, options.drain_time, successor, &sockets).await;
     workers.stop();
+    telemetry::log::flush();
     if !sockets.are_handed_over() {
         for path in paths.iter().chain(&options.hot_restart) {
             // Best effort: a stale file is replaced at the next start.

@@ -12,9 +12,9 @@ use super::upload::Upload;
 use crate::clock;
 use crate::model::{Cluster, Endpoint, UpstreamHttp1, UpstreamProtocol};
 use crate::telemetry::Protocol;
+use crate::tls::AlpnChoice;
 use crate::upstream::{
-    Ends, Lease, Offer, Outcome, Picked, RequestGuard, UpstreamError, Wanted, WantedProtocol,
-    transport,
+    Ends, Lease, Outcome, Picked, RequestGuard, UpstreamError, Wanted, WantedProtocol, transport,
 };
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
@@ -77,10 +77,11 @@ pub(crate) fn wanted(
     };
     let overrides = overrides_alpn && cluster.config.alpn_override;
     let offer = match protocol {
-        _ if !overrides => Offer::Own,
-        WantedProtocol::Http1 => Offer::Http11,
-        WantedProtocol::Http2 => Offer::Http2,
-        WantedProtocol::Alpn => Offer::Own,
+        WantedProtocol::Http1 if overrides => AlpnChoice::IstioHttp11,
+        WantedProtocol::Http2 if overrides => AlpnChoice::IstioHttp2,
+        WantedProtocol::Http1 => AlpnChoice::Http11,
+        WantedProtocol::Http2 => AlpnChoice::Http2,
+        WantedProtocol::Alpn => AlpnChoice::Either,
     };
     let transport = transport(&cluster.config, endpoint);
     let auto_sni = transport.tls().is_some_and(|context| context.auto_sni);

@@ -38,9 +38,14 @@ pub struct ClientTlsConfigs {
     pub generation: u64,
     /// The context's own ALPN list.
     pub own: Arc<rustls::ClientConfig>,
+    /// For HTTP: the same, or the protocol's own names where the context lists none (Envoy's
+    /// fallback).
+    pub plain_http11: Arc<rustls::ClientConfig>,
+    pub plain_http2: Arc<rustls::ClientConfig>,
+    pub plain_either: Arc<rustls::ClientConfig>,
     /// Istio's override lists (`istio.alpn`), when a filter names them.
-    pub http11: Arc<rustls::ClientConfig>,
-    pub http2: Arc<rustls::ClientConfig>,
+    pub istio_http11: Arc<rustls::ClientConfig>,
+    pub istio_http2: Arc<rustls::ClientConfig>,
 }
 
 pub struct CommonTls {

@@ -133,11 +133,20 @@ pub fn client_configs(
         config.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS);
         Arc::new(config)
     };
+    let listed = !common.alpn.is_empty();
+    let shared = Arc::new(own.clone());
+    let fallback = |protocols: &[&[u8]]| match listed {
+        true => shared.clone(),
+        false => with(protocols),
+    };
     Ok(ClientTlsConfigs {
         generation,
-        http11: with(ISTIO_HTTP11),
-        http2: with(ISTIO_HTTP2),
-        own: Arc::new(own),
+        istio_http11: with(ISTIO_HTTP11),
+        istio_http2: with(ISTIO_HTTP2),
+        plain_http11: fallback(&[b"http/1.1"]),
+        plain_http2: fallback(&[b"h2"]),
+        plain_either: fallback(&[b"h2", b"http/1.1"]),
+        own: shared,
     })
 }
 

@@ -17,14 +17,21 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
 /// Which ALPN list a client offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AlpnChoice {
     /// The context's own.
+    #[default]
     Own,
-    /// Istio's for an HTTP/1.1 connection.
+    /// For an HTTP/1.1 connection: the context's own, or `http/1.1`.
     Http11,
-    /// Istio's for an HTTP/2 connection.
+    /// For an HTTP/2 connection: the context's own, or `h2`.
     Http2,
+    /// For either: the context's own, or both.
+    Either,
+    /// Istio's override for an HTTP/1.1 connection.
+    IstioHttp11,
+    /// Istio's override for an HTTP/2 connection.
+    IstioHttp2,
 }
 
 /// Terminates TLS. The configuration in force now serves the whole connection.
@@ -105,8 +112,11 @@ pub async fn connect(
     };
     let config = match alpn {
         AlpnChoice::Own => &configs.own,
-        AlpnChoice::Http11 => &configs.http11,
-        AlpnChoice::Http2 => &configs.http2,
+        AlpnChoice::Http11 => &configs.plain_http11,
+        AlpnChoice::Http2 => &configs.plain_http2,
+        AlpnChoice::Either => &configs.plain_either,
+        AlpnChoice::IstioHttp11 => &configs.istio_http11,
+        AlpnChoice::IstioHttp2 => &configs.istio_http2,
     };
     let name = match sni.or(tls.sni.as_deref()) {
         Some(name) => ServerName::try_from(name)

@@ -217,7 +217,7 @@ async fn both_sides_learn_who_the_other_is() {
         &ours,
     );
     let client = client(common(ISTIO, Some(SERVER)), &theirs);
-    let (at_server, at_client) = shake(&server, &client, AlpnChoice::Http2).await;
+    let (at_server, at_client) = shake(&server, &client, AlpnChoice::IstioHttp2).await;
     let (at_server, at_client) = (at_server.unwrap(), at_client.unwrap());
     assert_eq!(at_server.peer_uri.as_deref(), Some(CLIENT));
     assert_eq!(at_server.local_uri.as_deref(), Some(SERVER));
@@ -230,7 +230,7 @@ async fn both_sides_learn_who_the_other_is() {
     );
     assert_eq!(at_server.peer_hash.as_ref().unwrap().len(), 64);
     // The second connection resumes, and the peer is known all the same.
-    let (again, _) = shake(&server, &client, AlpnChoice::Http2).await;
+    let (again, _) = shake(&server, &client, AlpnChoice::IstioHttp2).await;
     assert_eq!(again.unwrap().peer_uri.as_deref(), Some(CLIENT));
     // Nothing in common: Envoy goes on without a protocol.
     let (without, _) = shake(&server, &client, AlpnChoice::Own).await;

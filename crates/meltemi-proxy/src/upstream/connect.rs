@@ -5,20 +5,8 @@ use super::{ClusterStats, UpstreamError};
 use crate::model::{ClusterConfig, Endpoint, UpstreamTransport};
 use crate::net::{ConnectOptions, Connector, Stream};
 use crate::telemetry::TlsInfo;
-use crate::tls;
+use crate::tls::{self, AlpnChoice};
 use tokio::io::AsyncWriteExt;
-
-/// Which of the context's ALPN lists to offer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Offer {
-    /// The TLS context's own list.
-    #[default]
-    Own,
-    /// Istio's override for HTTP/1.1 upstream.
-    Http11,
-    /// Istio's override for HTTP/2 upstream.
-    Http2,
-}
 
 pub(super) struct Connected {
     pub stream: Stream,
@@ -43,7 +31,7 @@ pub(super) fn transport_of(config: &ClusterConfig, index: Option<u16>) -> &Upstr
 /// How a connection is made, besides what the cluster says.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Way<'a> {
-    pub offer: Offer,
+    pub offer: AlpnChoice,
     pub sni: Option<&'a str>,
     pub ends: Option<Ends>,
 }
@@ -98,12 +86,7 @@ pub(super) async fn establish(
         let Some(context) = transport.tls() else {
             return Ok(Connected { stream, tls: None });
         };
-        let alpn = match way.offer {
-            Offer::Own => tls::AlpnChoice::Own,
-            Offer::Http11 => tls::AlpnChoice::Http11,
-            Offer::Http2 => tls::AlpnChoice::Http2,
-        };
-        let (stream, info) = tls::connect(stream, context, way.sni, alpn)
+        let (stream, info) = tls::connect(stream, context, way.sni, way.offer)
             .await
             .inspect_err(|error| stats.tls_failed(error))
             .map_err(|error| UpstreamError::Tls {

@@ -23,7 +23,7 @@ mod stats;
 mod table;
 
 pub use breakers::{ConnectionGuard, PendingGuard, RequestGuard, RetryGuard};
-pub(crate) use connect::{Offer, transport};
+pub(crate) use connect::transport;
 pub(crate) use dynamic::default_port;
 pub use error::{Limit, PickError, UpstreamError};
 pub use health::HealthChecker;

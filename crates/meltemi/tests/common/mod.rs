@@ -10,5 +10,6 @@ pub mod output;
 pub mod ports;
 pub mod process;
 pub mod runner;
+pub mod tls;
 pub mod tools;
 pub mod wait;

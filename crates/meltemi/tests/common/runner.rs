@@ -33,7 +33,7 @@ macro_rules! tests {
 
 /// What the command line asks for.
 pub struct Arguments {
-    words: Vec<String>,
+    pub words: Vec<String>,
     pub list: bool,
 }
 

@@ -266,7 +266,7 @@ pub async fn http2(port: u16, request: http::Request<Full<Bytes>>) -> Result<Rec
     result.map_err(|error| error.to_string())
 }
 
-async fn answer_of(response: http::Response<hyper::body::Incoming>) -> Answer {
+pub async fn answer_of(response: http::Response<hyper::body::Incoming>) -> Answer {
     let mut answer = Answer {
         status: response.status().as_u16(),
         headers: pairs(response.headers()),

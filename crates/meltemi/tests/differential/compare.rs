@@ -109,6 +109,8 @@ fn own_address_as_loopback(list: &str) -> String {
 fn masked(name: &str, value: &str) -> String {
     let is_uuid = value.len() == 36 && value.bytes().filter(|b| *b == b'-').count() == 4;
     match name {
+        // The length of its hexadecimal form.
+        "traceparent" if value.len() == 55 => "<trace>".into(),
         "x-request-id" if is_uuid => "<uuid>".into(),
         "x-envoy-upstream-service-time" if value.parse::<u32>().is_ok() => "<milliseconds>".into(),
         _ => value.to_owned(),
@@ -116,6 +118,7 @@ fn masked(name: &str, value: &str) -> String {
 }
 
 const STATUS: &str = "answer.status";
+const LINES: &str = "log.lines";
 
 /// What differs, and which of the known differences were met.
 #[derive(Default)]
@@ -123,6 +126,25 @@ pub struct Verdict {
     pub unexpected: Vec<String>,
     /// `case: what was known`.
     pub met: BTreeSet<String>,
+}
+
+/// Aspects that differ: their names, Envoy's values, ours.
+pub fn differences<'a>(envoy: &'a View, meltemi: &'a View) -> Vec<(&'a str, &'a str, &'a str)> {
+    let mut names: BTreeSet<&str> = envoy
+        .keys()
+        .chain(meltemi.keys())
+        .map(String::as_str)
+        .collect();
+    if value(envoy, STATUS) != value(meltemi, STATUS) {
+        // Everything else follows from it.
+        names.retain(|name| [STATUS, "log.details", "seen"].contains(name));
+    }
+    if value(envoy, LINES) != value(meltemi, LINES) {
+        names.retain(|name| !name.starts_with("log") || [LINES, "log.details"].contains(name));
+    }
+    let both = |name| (name, value(envoy, name), value(meltemi, name));
+    let all = names.into_iter().map(both);
+    all.filter(|(_, theirs, ours)| theirs != ours).collect()
 }
 
 /// `loose` aspects depend on who comes first, in Envoy itself.
@@ -135,18 +157,8 @@ pub fn compare(group: &str, case: &Case, envoy: &View, meltemi: &View) -> Verdic
         return refused(&full, refusal, envoy, meltemi);
     }
     let mut verdict = Verdict::default();
-    let mut names: BTreeSet<&str> = envoy
-        .keys()
-        .chain(meltemi.keys())
-        .map(String::as_str)
-        .collect();
-    if value(envoy, STATUS) != value(meltemi, STATUS) {
-        // Everything else follows from it.
-        names.retain(|name| [STATUS, "log.details", "seen"].contains(name));
-    }
-    for name in names {
-        let (theirs, ours) = (value(envoy, name), value(meltemi, name));
-        if theirs == ours || case.loose.contains(&name) {
+    for (name, theirs, ours) in differences(envoy, meltemi) {
+        if case.loose.contains(&name) {
             continue;
         }
         let known = known::VALUES.iter().find(|known| {

@@ -7,6 +7,7 @@
 mod common;
 
 mod bootstrap;
+mod captured;
 mod case;
 mod cases;
 mod client;
@@ -24,6 +25,7 @@ use common::runner::{Arguments, Report};
 use compare::View;
 use proxy::Proxy;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use upstream::Upstreams;
 
@@ -39,6 +41,9 @@ fn main() {
                 println!("{}::{}: test", group.name, case.name);
             }
         }
+        for name in captured::names() {
+            println!("{}::{name}: test", captured::GROUP);
+        }
         return;
     }
     let mut report = Report::new();
@@ -49,41 +54,29 @@ fn main() {
             std::process::exit(report.finish());
         }
     };
+    let programs = programs(&envoy);
+    if arguments
+        .words
+        .first()
+        .is_some_and(|word| word == captured::WITHIN)
+    {
+        std::process::exit(captured::main(&arguments, programs));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
     let upstreams = runtime.block_on(Upstreams::start()).unwrap();
+    let [envoy, meltemi] = programs;
     let mut bench = Bench {
-        envoy: [
-            envoy.to_str().unwrap(),
-            "--concurrency",
-            "1",
-            "--disable-hot-restart",
-            "--file-flush-interval-msec",
-            "10",
-            "-l",
-            "warn",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        meltemi: vec![
-            env!("CARGO_BIN_EXE_meltemi").to_owned(),
-            "proxy".into(),
-            "--concurrency".into(),
-            "1".into(),
-        ],
+        envoy,
+        meltemi,
         upstreams,
         runtime,
         report,
         met: BTreeSet::new(),
     };
-    // For looking at the suite itself: any program in our place.
-    if let Some(program) = std::env::var_os("DIFFERENTIAL_AGAINST") {
-        bench.meltemi = bench.envoy.clone();
-        bench.meltemi[0] = program.into_string().unwrap();
-    }
     let mut complete = true;
     for group in &groups {
         let all = (group.cases)();
@@ -99,7 +92,31 @@ fn main() {
     if complete {
         bench.unmet_differences();
     }
+    captured::run(&mut bench.report, &arguments);
     std::process::exit(bench.report.finish());
+}
+
+/// Envoy and our proxy, with their arguments but for the configuration.
+fn programs(envoy: &Path) -> [Vec<String>; 2] {
+    let envoy = [
+        envoy.to_str().unwrap(),
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--file-flush-interval-msec",
+        "10",
+        "-l",
+        "warn",
+    ];
+    let envoy = envoy.map(str::to_owned).to_vec();
+    let meltemi = [env!("CARGO_BIN_EXE_meltemi"), "proxy", "--concurrency", "1"];
+    let mut meltemi = meltemi.map(str::to_owned).to_vec();
+    // For looking at the suite itself: any program in our place.
+    if let Some(program) = std::env::var_os("DIFFERENTIAL_AGAINST") {
+        meltemi = envoy.clone();
+        meltemi[0] = program.into_string().unwrap();
+    }
+    [envoy, meltemi]
 }
 
 struct Bench {

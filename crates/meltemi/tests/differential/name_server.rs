@@ -1,10 +1,11 @@
-//! A name server: names under `resolved.test` are 127.0.0.1, `empty.test` has no address,
-//! others do not exist.
+//! A name server: names under `resolved.test` are 127.0.0.1, those under `external.test` are
+//! somewhere, `empty.test` has no address, others do not exist.
 
 use std::io;
 use tokio::net::UdpSocket;
 
 const ADDRESS: [u8; 4] = [127, 0, 0, 1];
+const SOMEWHERE: [u8; 4] = [203, 0, 113, 30];
 const NO_SUCH_NAME: u8 = 3;
 const TYPE_A: u8 = 1;
 
@@ -27,14 +28,19 @@ pub async fn start() -> io::Result<u16> {
 fn answer(query: &[u8]) -> Option<Vec<u8>> {
     let (name, end) = name(query)?;
     let kind = *query.get(end + 1)?;
-    let exists = name.ends_with("resolved.test") || name == "empty.test";
-    let found = name.ends_with("resolved.test") && kind == TYPE_A;
+    let address = match () {
+        () if name.ends_with("resolved.test") => Some(ADDRESS),
+        () if name.ends_with("external.test") => Some(SOMEWHERE),
+        () => None,
+    };
+    let exists = address.is_some() || name == "empty.test";
+    let address = address.filter(|_| kind == TYPE_A);
     let mut answer = query.get(..end + 4)?.to_vec();
     answer[2..4].copy_from_slice(&[0x81, 0x80 | if exists { 0 } else { NO_SUCH_NAME }]);
-    answer[6..12].copy_from_slice(&[0, u8::from(found), 0, 0, 0, 0]);
-    if found {
+    answer[6..12].copy_from_slice(&[0, u8::from(address.is_some()), 0, 0, 0, 0]);
+    if let Some(address) = address {
         answer.extend_from_slice(&[0xc0, 12, 0, TYPE_A, 0, 1, 0, 0, 0, 60, 0, 4]);
-        answer.extend_from_slice(&ADDRESS);
+        answer.extend_from_slice(&address);
     }
     Some(answer)
 }

@@ -103,7 +103,8 @@ fn fields(line: &str) -> BTreeMap<&'static str, String> {
     names.zip(line.split('\t').map(str::to_owned)).collect()
 }
 
-fn ready(admin: u16) -> bool {
+/// Whether the administration says that it serves.
+pub fn ready(admin: u16) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", admin))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;

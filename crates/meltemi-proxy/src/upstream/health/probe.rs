@@ -6,8 +6,9 @@ use crate::http::codec::{Error, Incoming};
 use crate::http::codec::{Http1Client, Http2Client};
 use crate::model::{Address, ClusterConfig, Endpoint, HealthCheck, HealthProbe, HttpProbe};
 use crate::net::{Connector, Stream};
+use crate::tls::AlpnChoice;
 use crate::upstream::ClusterStats;
-use crate::upstream::connect::{self, Offer, Way};
+use crate::upstream::connect::{self, Way};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
@@ -94,7 +95,7 @@ pub(super) async fn probe(
     let probing = async {
         let (http2, request) = match &check.probe {
             HealthProbe::Tcp { send, receive } => {
-                let stream = connected(connector, config, target, Offer::Own).await?;
+                let stream = connected(connector, config, target, AlpnChoice::Own).await?;
                 return tcp(stream, send.as_ref(), receive).await;
             }
             HealthProbe::Grpc {
@@ -114,11 +115,11 @@ pub(super) async fn probe(
         let mut client = match former {
             Some(kept) => kept,
             None if http2 => {
-                let stream = connected(connector, config, target, Offer::Http2).await?;
+                let stream = connected(connector, config, target, AlpnChoice::Http2).await?;
                 Kept::Http2(Http2Connection(Http2Client::new(stream, config)))
             }
             None => {
-                let stream = connected(connector, config, target, Offer::Own).await?;
+                let stream = connected(connector, config, target, AlpnChoice::Http11).await?;
                 Kept::Http1(Box::new(Http1Client::new(stream, config)))
             }
         };
@@ -140,7 +141,7 @@ async fn connected(
     connector: &Connector,
     config: &ClusterConfig,
     target: &Endpoint,
-    offer: Offer,
+    offer: AlpnChoice,
 ) -> Result<Stream, Failure> {
     let way = Way {
         offer,

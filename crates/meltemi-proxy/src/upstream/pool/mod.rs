@@ -12,13 +12,14 @@ pub(crate) use lease::{ConnectionFacts, Http1Lease, Http2Lease, Lease, TcpLease}
 use lease::{Http1, Open, Shared};
 
 use super::breakers::{ConnectionGuard, PendingGuard};
-use super::connect::{self, Connected, Offer};
+use super::connect::{self, Connected};
 use super::proxy_protocol::Ends;
 use super::{ClusterStats, Limit, UpstreamError};
 use crate::clock;
 use crate::http::codec::{Http1Client, Http2Client};
 use crate::model::{Cluster, ClusterConfig, Endpoint};
 use crate::net::Connector;
+use crate::tls::AlpnChoice;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -37,7 +38,7 @@ const SWEEP_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub protocol: WantedProtocol,
-    pub offer: Offer,
+    pub offer: AlpnChoice,
     /// Server name by request (`auto_sni`).
     pub sni: Option<Box<str>>,
     /// Whom the connection is announced for (PROXY protocol): it serves no other client.
