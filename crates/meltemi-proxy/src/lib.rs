@@ -28,6 +28,7 @@ pub mod net;
 mod node;
 pub mod offline;
 mod options;
+pub mod overload;
 mod run;
 mod sys;
 pub mod tcp;

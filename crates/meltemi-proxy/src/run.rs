@@ -8,7 +8,7 @@ use crate::lifecycle::{Control, until_end};
 use crate::logging::Levels;
 use crate::model::Snapshot;
 use crate::worker::{Group, Workers, can_listen, process_start};
-use crate::{Options, config, dns, envoy, identity, node, sys, telemetry};
+use crate::{Options, config, dns, envoy, identity, node, overload, sys, telemetry};
 use arc_swap::ArcSwap;
 use meltemi_identity::Credential;
 use meltemi_xds::nds::NameTable;
@@ -107,6 +107,7 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
     let bootstrap = bootstrap(&options)?;
     telemetry::set_local_workload(&bootstrap.node.id, node::peer_info(&bootstrap));
     let zone = node::zone(&bootstrap);
+    let overloaded = bootstrap.overload.clone();
     let admin_address = bootstrap.admin.clone();
 
     let mut manager = identified(&bootstrap, &options)?;
@@ -132,13 +133,20 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
         let live = |readiness: &config::Readiness| matches!(readiness, config::Readiness::Live);
         let _ = config.readiness().wait_for(live).await;
     }
+    let shed: Arc<overload::Levels> = Arc::default();
+    let max_connections = overloaded
+        .as_ref()
+        .and_then(|overload| overload.max_connections);
     let workers = Workers::start(
         Group {
             count: options.concurrency,
             namespace: duplicate(options.netns.as_ref())?,
             mesh: options.mesh_cidrs.clone(),
             publish: options.publish.clone(),
-            max_connections: options.max_connections,
+            max_connections: max_connections.map_or(options.max_connections, |limit| {
+                limit.min(options.max_connections)
+            }),
+            overload: shed.clone(),
             sockets: sockets.clone(),
             listener_drain: options.listener_drain,
         },
@@ -167,6 +175,9 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
     }
 
     tokio::task::spawn_local(release_memory(config.snapshots.clone()));
+    if let Some(overloaded) = overloaded {
+        tokio::task::spawn_local(overload::refresh(overloaded, shed));
+    }
 
     let control = Control::default();
     let admin = Rc::new(Admin {

@@ -68,6 +68,7 @@ impl Proxy {
             mesh: Vec::new(),
             publish,
             max_connections,
+            overload: Default::default(),
             listener_drain: DRAIN,
         };
         let proxy = Self {

@@ -10,6 +10,7 @@ mod split;
 pub use parse::BootstrapError;
 
 use crate::compile::Notice;
+use crate::overload::Overload;
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub struct Bootstrap {
     /// Introduces the proxy to its control plane.
     pub node: Node,
     pub admin: Option<AdminAddress>,
+    pub overload: Option<Overload>,
     /// Encoded `Listener`s, `Cluster`s and `Secret`s.
     pub listeners: Vec<Bytes>,
     pub clusters: Vec<Bytes>,

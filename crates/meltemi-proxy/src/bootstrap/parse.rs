@@ -5,6 +5,7 @@ use super::split::Parts;
 use super::{AdminAddress, AdsSource, Bootstrap};
 use crate::compile::{At, Cx, Error, Names, Result as CompileResult};
 use crate::compile::{Location, fetch_timeout, harmless, left_out, location, refuse};
+use crate::overload::overload;
 use envoy_types::pb::envoy::config::bootstrap::v3 as proto;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use meltemi_schema::JsonError;
@@ -144,12 +145,6 @@ fn fields(value: proto::Bootstrap) -> CompileResult<Bootstrap> {
     left_out!(
         cx,
         "Bootstrap",
-        "there is no overload manager",
-        overload_manager
-    );
-    left_out!(
-        cx,
-        "Bootstrap",
         "Envoy's extensions of the process are not loaded",
         bootstrap_extensions
     );
@@ -176,7 +171,12 @@ fn fields(value: proto::Bootstrap) -> CompileResult<Bootstrap> {
         .transpose()
         .at("admin")?
         .flatten();
+    let overload = overload_manager
+        .map(|value| overload(value, &mut cx))
+        .transpose()
+        .at("overload_manager")?;
     let mut bootstrap = Bootstrap {
+        overload,
         node: node.unwrap_or_default(),
         admin,
         ..Bootstrap::default()

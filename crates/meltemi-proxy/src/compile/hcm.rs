@@ -135,7 +135,6 @@ pub fn manager(value: proto::HttpConnectionManager, cx: &mut Cx<'_>) -> Result<H
         proxy_status_config,
         typed_header_validation_config,
         append_x_forwarded_port,
-        append_local_overload,
         forward_proto_config,
     );
     // Only about connections that came with the PROXY protocol, which listeners refuse.
@@ -224,6 +223,7 @@ pub fn manager(value: proto::HttpConnectionManager, cx: &mut Cx<'_>) -> Result<H
         max_request_headers: u32_or(max_request_headers_kb, MAX_HEADERS_KIB).saturating_mul(1024),
         max_request_header_count: common.max_headers_count,
         max_requests_per_connection: common.max_requests,
+        append_local_overload,
         upgrades: upgrades(upgrade_configs).at("upgrade_configs")?,
         access_logs: access_log::all(access_log, cx)?,
         via: (!via.is_empty()).then(|| via.into()),

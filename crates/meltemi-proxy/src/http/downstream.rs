@@ -107,11 +107,21 @@ impl Downstream {
 
     /// Whether the answer now being made is the last of an HTTP/1 connection.
     pub fn closes(&self) -> bool {
+        self.is_ended_by_overload();
         self.draining.get()
             || self
                 .manager
                 .max_requests_per_connection
                 .is_some_and(|limit| limit > 0 && self.served.get() >= limit)
+    }
+
+    /// Whether the overload manager has the connection end with what runs; told once.
+    pub fn is_ended_by_overload(&self) -> bool {
+        let ends = self.worker.overload.ends_connection() && !self.draining.replace(true);
+        if ends {
+            self.stats.cx_overload_disable_keepalive.inc();
+        }
+        ends
     }
 
     pub fn arrival(&self) -> Arrival<'_> {

@@ -57,6 +57,11 @@ pub(crate) fn run(
     let has_body = !body.is_end_stream();
     let arrival = exchange.downstream.arrival();
     let (mut head, mut refused) = head::receive(arrival, protocol, parts, has_body);
+    if exchange.downstream.worker.overload.refuses_request() {
+        exchange.downstream.stats.rq_overload_close.inc();
+        let says = exchange.downstream.manager.append_local_overload;
+        refused = Some(Reply::overloaded(says));
+    }
     let mut body = match head.upgrade {
         None => RequestSource::Client(body),
         Some(_) => {

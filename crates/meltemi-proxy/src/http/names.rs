@@ -23,6 +23,7 @@ names! {
     X_ENVOY_ORIGINAL_HOST = "x-envoy-original-host";
     X_ENVOY_ORIGINAL_PATH = "x-envoy-original-path";
     X_ENVOY_ATTEMPT_COUNT = "x-envoy-attempt-count";
+    X_ENVOY_LOCAL_OVERLOADED = "x-envoy-local-overloaded";
     X_ENVOY_DECORATOR_OPERATION = "x-envoy-decorator-operation";
     X_ENVOY_EXPECTED_TIMEOUT = "x-envoy-expected-rq-timeout-ms";
     X_ENVOY_SERVICE_TIME = "x-envoy-upstream-service-time";

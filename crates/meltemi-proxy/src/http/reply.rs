@@ -160,6 +160,19 @@ impl Reply {
         Self::new(status, "", flags, "absolute_path_rejected")
     }
 
+    /// The overload manager says so; `says`: the client is told (`append_local_overload`).
+    pub fn overloaded(says: bool) -> Self {
+        let (status, flags) = (StatusCode::SERVICE_UNAVAILABLE, Flags::default());
+        let reply = Self::new(status, "envoy overloaded", flags, "overload");
+        match says {
+            true => reply.with(
+                &names::X_ENVOY_LOCAL_OVERLOADED,
+                HeaderValue::from_static("true"),
+            ),
+            false => reply,
+        }
+    }
+
     pub fn no_cluster(status: StatusCode) -> Self {
         Self::new(status, "", Flags::NO_CLUSTER_FOUND, "cluster_not_found")
     }

@@ -31,6 +31,8 @@ pub struct HttpManager {
     /// Lower-case upgrade tokens accepted (`websocket`, `connect`).
     pub upgrades: Box<[Box<str>]>,
     pub access_logs: Box<[AccessLog]>,
+    /// Answers that the overload manager makes say so (`x-envoy-local-overloaded`).
+    pub append_local_overload: bool,
     /// Value of the `via` header to append.
     pub via: Option<Box<str>>,
     /// `proxy_100_continue`: pass Expect: 100-continue on instead of answering it.

@@ -171,6 +171,11 @@ impl Gauge {
         add(self.0, u64::MAX);
     }
 
+    /// From one value to another, for who sets it alone.
+    pub fn change(self, from: u64, to: u64) {
+        add(self.0, to.wrapping_sub(from));
+    }
+
     pub fn value(self) -> u64 {
         let threads = lock(registry()).threads.clone();
         sum(&threads, self.0)

@@ -82,7 +82,14 @@ impl Accepting {
     async fn run(&self, socket: &TcpListener) {
         let mut burst = 0;
         loop {
-            match socket.accept().await {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = self.worker.overload.stopped() => {
+                    self.worker.overload.resumed().await;
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((stream, peer)) => {
                     self.serve(stream, peer);
                     burst += 1;
@@ -122,6 +129,10 @@ impl Accepting {
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr) {
         let listener = self.listener.borrow().clone();
+        if self.worker.overload.rejects_connection() {
+            self.states.of(&listener).stats.overload_reject.inc();
+            return; // closes it
+        }
         let Some(place) = self.limit.take() else {
             self.states.of(&listener).stats.overflow.inc();
             return; // closes it

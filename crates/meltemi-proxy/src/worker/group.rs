@@ -8,6 +8,7 @@ use crate::hot_restart::Sockets;
 use crate::model::{IpPrefix, Snapshot};
 use crate::net::HostSockets;
 use crate::options::Publish;
+use crate::overload::Levels;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,6 +29,7 @@ pub struct Group {
     pub mesh: Vec<IpPrefix>,
     pub publish: Option<Publish>,
     pub max_connections: u32,
+    pub overload: Arc<Levels>,
     /// Sockets of a predecessor, and duplicates for a successor.
     pub sockets: Sockets,
     /// From the change of a listener to closing the connections that it left over.
@@ -71,6 +73,7 @@ impl Workers {
                 namespace,
                 mesh: group.mesh.clone(),
                 limit: limit.clone(),
+                overload: group.overload.clone(),
                 listener_drain: group.listener_drain,
             };
             let (sender, receiver) = mpsc::unbounded_channel();

@@ -18,12 +18,13 @@ pub use listeners::{ListenerState, ListenerStates};
 use crate::clock;
 use crate::model::Snapshot;
 use crate::net::Connector;
+use crate::overload::Levels;
 use crate::upstream::Upstreams;
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// The state of one worker thread; used as `Rc<Worker>`.
@@ -35,6 +36,8 @@ pub struct Worker {
     pub connector: Connector,
     /// Bytes that belong to nobody at the moment, for relays.
     pub buffers: crate::tcp::BufferPool,
+    /// What it does without while resources run short.
+    pub overload: Arc<Levels>,
 }
 
 impl Worker {
@@ -51,7 +54,13 @@ impl Worker {
             upstreams,
             connector,
             buffers: crate::tcp::BufferPool::default(),
+            overload: Arc::default(),
         }
+    }
+
+    /// The same, as the process's overload manager says.
+    pub fn under(self, overload: Arc<Levels>) -> Self {
+        Self { overload, ..self }
     }
 
     /// The configuration in force. Holding it pins it: take it once an exchange.

@@ -6,6 +6,7 @@ use super::listeners::{Acceptors, BindKey};
 use super::{ListenerStates, Worker};
 use crate::model::{IpPrefix, Snapshot};
 use crate::net::{Connector, HostSockets, netns};
+use crate::overload::Levels;
 use crate::upstream::{HealthChecker, OutlierWatch, Upstreams};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -42,6 +43,7 @@ pub(super) struct Plan {
     pub namespace: Option<(OwnedFd, HostSockets)>,
     pub mesh: Vec<IpPrefix>,
     pub limit: ConnectionLimit,
+    pub overload: Arc<Levels>,
     pub listener_drain: Duration,
 }
 
@@ -70,12 +72,8 @@ pub(super) fn run(
     started(Ok(()));
     runtime.block_on(async {
         let upstreams = Upstreams::new(connector.clone());
-        let worker = Rc::new(Worker::new(
-            plan.index,
-            Snapshot::default(),
-            upstreams,
-            connector,
-        ));
+        let worker = Worker::new(plan.index, Snapshot::default(), upstreams, connector);
+        let worker = Rc::new(worker.under(plan.overload));
         // One worker looks for all: what it finds is shared.
         let watch = (plan.index == 0).then(|| Watch {
             health: HealthChecker::new(worker.connector.clone()),

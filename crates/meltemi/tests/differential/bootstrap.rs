@@ -26,9 +26,12 @@ pub const LOG_FIELDS: &[(&str, &str)] = &[
 ];
 
 /// What a group of cases configures: listeners without address and log, and clusters.
+#[derive(Default)]
 pub struct Config {
     pub listeners: Vec<Value>,
     pub clusters: Vec<Value>,
+    /// The overload manager.
+    pub overload: Option<Value>,
 }
 
 /// Where one proxy's copy of a configuration listens and logs.
@@ -68,14 +71,18 @@ pub fn bootstrap(config: &Config, place: &Place, log: &Path) -> Value {
         put_log(&mut listener, log);
         listener
     });
-    json!({
+    let mut bootstrap = json!({
         "node": { "id": "differential", "cluster": "differential" },
         "admin": { "address": address(place.admin) },
         "static_resources": {
             "listeners": listeners.collect::<Vec<_>>(),
             "clusters": config.clusters,
         },
-    })
+    });
+    if let Some(overload) = &config.overload {
+        bootstrap["overload_manager"] = overload.clone();
+    }
+    bootstrap
 }
 
 /// Puts the access log into every terminal filter.

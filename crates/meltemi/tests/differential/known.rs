@@ -266,6 +266,8 @@ pub const VALUES: &[Value] = &[
             "local::redirect of a POST with a body",
             "filters::abort of a POST",
             "limits::posts: beyond",
+            "overload::POST",
+            "overload shed::POST",
         ],
         aspect: "answer.header.connection",
         envoy: "close",

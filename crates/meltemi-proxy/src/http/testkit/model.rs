@@ -319,6 +319,7 @@ pub fn manager(table: RouteTable) -> HttpManager {
         max_requests_per_connection: None,
         upgrades: Box::new(["websocket".into()]),
         access_logs: Box::new([]),
+        append_local_overload: false,
         via: None,
         proxy_100_continue: false,
         stream_error_on_invalid_message: false,

@@ -34,6 +34,7 @@ fn config(upstreams: &Upstreams) -> Config {
             listener(json!({ "forward_client_cert_details": "ALWAYS_FORWARD_ONLY" })),
         ],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

@@ -30,6 +30,7 @@ fn config(upstreams: &Upstreams) -> Config {
             listener(json!({ "allow_requests_without_proxy_protocol": true })),
         ],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

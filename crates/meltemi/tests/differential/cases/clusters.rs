@@ -347,6 +347,7 @@ fn config(upstreams: &Upstreams) -> Config {
     Config {
         listeners: vec![http_listener(any_host(json!(routes)), json!({}))],
         clusters: all,
+        ..Config::default()
     }
 }
 

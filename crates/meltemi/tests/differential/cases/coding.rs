@@ -52,6 +52,7 @@ fn config(upstreams: &Upstreams) -> Config {
             listener(json!([decompressor, gzip(json!({}))])),
         ],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

@@ -63,6 +63,7 @@ fn config(upstreams: &Upstreams) -> Config {
             by_route(),
         ],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

@@ -48,6 +48,7 @@ fn config(upstreams: &Upstreams, more: Value) -> Config {
     Config {
         listeners: vec![http_listener(any_host(routes), more)],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

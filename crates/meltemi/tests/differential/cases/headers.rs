@@ -88,6 +88,7 @@ fn config(upstreams: &Upstreams) -> Config {
     Config {
         listeners: vec![listener, passing(), always()],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

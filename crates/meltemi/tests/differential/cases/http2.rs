@@ -34,6 +34,7 @@ fn config(upstreams: &Upstreams) -> Config {
     Config {
         listeners: vec![http_listener(any_host(routes), json!({}))],
         clusters: all,
+        ..Config::default()
     }
 }
 

@@ -80,6 +80,7 @@ fn config(upstreams: &Upstreams) -> Config {
             ),
         ],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

@@ -75,6 +75,7 @@ fn config(upstreams: &Upstreams) -> Config {
             http_listener(strict_host, json!({})),
         ],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

@@ -13,6 +13,7 @@ mod local;
 mod mutation;
 mod names;
 mod network;
+mod overload;
 mod paths;
 mod resilience;
 mod rewriting;
@@ -23,7 +24,7 @@ mod upgrade;
 use super::case::Group;
 
 pub fn groups() -> Vec<Group> {
-    vec![
+    let mut groups = vec![
         routing::group(),
         rewriting::group(),
         local::group(),
@@ -44,5 +45,7 @@ pub fn groups() -> Vec<Group> {
         coding::group(),
         clusters::group(),
         names::group(),
-    ]
+    ];
+    groups.extend(overload::groups());
+    groups
 }

@@ -32,6 +32,7 @@ fn config(upstreams: &Upstreams) -> Config {
     Config {
         listeners: vec![steps(), levels(false), levels(true), buffer()],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

@@ -133,6 +133,7 @@ fn config(upstreams: &Upstreams) -> Config {
             listener("none", None, Vec::new()),
         ],
         clusters: all,
+        ..Config::default()
     }
 }
 

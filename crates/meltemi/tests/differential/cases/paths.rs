@@ -36,6 +36,7 @@ fn config(upstreams: &Upstreams) -> Config {
             slashes("UNESCAPE_AND_REDIRECT"),
         ],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

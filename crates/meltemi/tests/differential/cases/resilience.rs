@@ -117,6 +117,7 @@ fn config(upstreams: &Upstreams) -> Config {
     Config {
         listeners: vec![http_listener(hosts, json!({}))],
         clusters: all,
+        ..Config::default()
     }
 }
 

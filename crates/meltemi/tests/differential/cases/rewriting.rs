@@ -59,6 +59,7 @@ fn config(upstreams: &Upstreams) -> Config {
     Config {
         listeners: vec![http_listener(any_host(routes), json!({}))],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 

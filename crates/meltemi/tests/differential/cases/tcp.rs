@@ -46,6 +46,7 @@ fn config(upstreams: &Upstreams) -> Config {
             json!({ "filter_chains": [chain(json!({}), "empty")] }),
         ],
         clusters: all,
+        ..Config::default()
     }
 }
 

@@ -54,6 +54,7 @@ fn config(upstreams: &Upstreams) -> Config {
             http_listener(connects, two()),
         ],
         clusters: all,
+        ..Config::default()
     }
 }
 

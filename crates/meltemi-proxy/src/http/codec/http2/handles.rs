@@ -219,7 +219,10 @@ impl Drop for Writer {
         stream.has_writer = false;
         stream.writing = None;
         if !stream.sent_end && !stream.pending_end && stream.failure.is_none() {
-            let reason = Reason::CANCEL;
+            let reason = match std::thread::panicking() {
+                true => Reason::INTERNAL_ERROR,
+                false => Reason::CANCEL,
+            };
             connection.reset(self.key, reason, Failure::Reset(reason));
         } else {
             connection.settle(self.key);

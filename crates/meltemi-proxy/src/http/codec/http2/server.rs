@@ -12,16 +12,19 @@ use crate::http::codec::timers::{Event, Timers};
 use crate::http::codec::{Error, Incoming, date};
 use crate::http::downstream::Downstream;
 use crate::http::exchange;
+use crate::http::stats::HttpStats;
 use crate::net::Stream;
 use crate::telemetry::Protocol;
 use crate::worker::DrainSignal;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, Stream as _};
 use http::header::DATE;
 use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -57,6 +60,7 @@ pub(crate) async fn serve(
                     downstream.abandoned_unseen(connection.borrow_mut().take_unseen_resets());
                     while let Some(accepted) = next_request(&connection) {
                         exchanges.push(serve_request(&connection, accepted, &downstream));
+                        goaway_owed |= downstream.is_ended_by_overload();
                     }
                     while let Poll::Ready(Some(())) = Pin::new(&mut exchanges).poll_next(cx) {}
                     if goaway_owed && downstream.served.get() > 0 {
@@ -128,7 +132,8 @@ fn serve_request(
     let body = Body::new(Reader::new(connection, accepted.key));
     let request = accepted.request.map(|()| Incoming::Http2(body));
     let downstream = downstream.clone();
-    async move {
+    let stats = downstream.stats.clone();
+    let exchange = async move {
         let mut answering = pin!(exchange::run(downstream, Protocol::Http2, request));
         let answered = poll_fn(|cx| match writer.has_failed(cx) {
             true => Poll::Ready(None),
@@ -159,5 +164,57 @@ fn serve_request(
             let mut pump = Pump::new(writer, body, Reason::INTERNAL_ERROR);
             poll_fn(|cx| pump.poll(cx)).await;
         }
+    };
+    contained(exchange, stats)
+}
+
+/// A panic in an exchange ends its stream, and no other of the connection: what it held is
+/// dropped, which resets the stream. The hook has logged where it was.
+async fn contained(exchange: impl Future<Output = ()>, stats: Rc<HttpStats>) {
+    if AssertUnwindSafe(exchange).catch_unwind().await.is_err() {
+        stats.rq_panic.inc();
+        tracing::error!("an exchange panicked: its stream is reset");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_resets_its_stream_alone() {
+        let own = Own {
+            max_streams: Some(4),
+            stream_window: 1000,
+            connection_window: 100_000,
+            max_header_list: 4096,
+            extended_connect: false,
+        };
+        let mut connection = Connection::new(Role::Server, own);
+        let mut input = frame::PREFACE.to_vec();
+        input.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        for stream in [1, 3] {
+            let get = [0x82, 0x84, 0x86, 0x41, 0x01, b'a'];
+            frame::headers(stream, true, 100, &mut input, |out| out.extend(get));
+        }
+        connection.receive(&input).unwrap();
+        connection.output.bytes().clear();
+        let connection = Rc::new(RefCell::new(connection));
+        let (panics, other) = (next_request(&connection), next_request(&connection));
+        let (panics, other) = (panics.unwrap().key, other.unwrap().key);
+        let other = Writer::new(&connection, other);
+        let writer = Writer::new(&connection, panics);
+        let stats = HttpStats::of("panics");
+        let exchange = async move {
+            let _held = writer;
+            panic!("as exchanges never should");
+        };
+        contained(exchange, stats.clone()).await;
+        assert_eq!(stats.rq_panic.value(), 1);
+        let mut expected = Vec::new();
+        frame::rst_stream(1, Reason::INTERNAL_ERROR, &mut expected);
+        assert_eq!(*connection.borrow_mut().output.bytes(), expected);
+        assert!(poll_fn(|cx| other.poll_ready(cx)).await.is_ok());
     }
 }
