@@ -111,6 +111,7 @@ fn redirected_connections_reach_the_listener_of_their_original_destination() {
             }],
             publish: None,
             max_connections: 100,
+            overload: Default::default(),
             listener_drain: Duration::from_millis(100),
         };
         let workers = Workers::start(group, receiver).unwrap();
