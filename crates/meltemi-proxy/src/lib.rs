@@ -17,6 +17,7 @@ pub mod compile;
 pub mod config;
 pub mod dns;
 mod envoy;
+mod export;
 pub mod hot_restart;
 pub mod http;
 mod identity;

@@ -105,6 +105,7 @@ pub(crate) fn identified(
 
 async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
     let bootstrap = bootstrap(&options)?;
+    telemetry::set_node(&bootstrap.node);
     telemetry::set_local_workload(&bootstrap.node.id, node::peer_info(&bootstrap));
     let zone = node::zone(&bootstrap);
     let overloaded = bootstrap.overload.clone();

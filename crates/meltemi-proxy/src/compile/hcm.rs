@@ -6,7 +6,7 @@ use super::basic::{bool_or, from_ads, prefixes, timeout, u32_or};
 use super::context::{Cx, RouteReference};
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
-use super::{access_log, http_filters, pb, protocol, route_table};
+use super::{access_log, http_filters, pb, protocol, route_table, tracing as traces};
 use crate::model::{
     ClientAddress, CodecType, EscapedSlashes, ForwardCertMode, ForwardClientCert,
     HostNormalization, HttpManager, HttpTimeouts, PathNormalization, RequestIdPolicy, RouteSource,
@@ -142,12 +142,6 @@ pub fn manager(value: proto::HttpConnectionManager, cx: &mut Cx<'_>) -> Result<H
     left_out!(
         cx,
         "HttpConnectionManager",
-        "tracing is not supported yet",
-        tracing
-    );
-    left_out!(
-        cx,
-        "HttpConnectionManager",
         "access log lines are written at the end of an exchange only",
         access_log_flush_interval,
         flush_access_log_on_new_request,
@@ -202,11 +196,14 @@ pub fn manager(value: proto::HttpConnectionManager, cx: &mut Cx<'_>) -> Result<H
             strip_trailing_dot: strip_trailing_host_dot,
         },
         request_id: {
-            request_id(request_id_extension).at("request_id_extension")?;
+            let (marks_traces, samples) =
+                request_id(request_id_extension).at("request_id_extension")?;
             RequestIdPolicy {
                 generate: bool_or(generate_request_id, true),
                 preserve_external: preserve_external_request_id,
                 always_set_in_response: always_set_request_id_in_response,
+                marks_traces,
+                samples,
             }
         },
         timeouts: HttpTimeouts {
@@ -226,6 +223,10 @@ pub fn manager(value: proto::HttpConnectionManager, cx: &mut Cx<'_>) -> Result<H
         append_local_overload,
         upgrades: upgrades(upgrade_configs).at("upgrade_configs")?,
         access_logs: access_log::all(access_log, cx)?,
+        tracing: tracing
+            .map(|tracing| traces::of_manager(tracing, cx).map(Box::new))
+            .transpose()
+            .at("tracing")?,
         via: (!via.is_empty()).then(|| via.into()),
         proxy_100_continue,
         stream_error_on_invalid_message: stream_error_on_invalid_http_message
@@ -362,10 +363,10 @@ fn client_cert(
     })
 }
 
-/// Only the UUID extension is known; its options concern tracing, but for one.
-fn request_id(value: Option<proto::RequestIdExtension>) -> Result<()> {
+/// Only the UUID extension is known. Whether ids are marked, and whether they sample.
+fn request_id(value: Option<proto::RequestIdExtension>) -> Result<(bool, bool)> {
     let Some(proto::RequestIdExtension { typed_config }) = value else {
-        return Ok(());
+        return Ok((true, true));
     };
     let UuidRequestIdConfig {
         pack_trace_reason,
@@ -373,8 +374,10 @@ fn request_id(value: Option<proto::RequestIdExtension>) -> Result<()> {
     } = any::open(typed_config)
         .and_then(any::Typed::decode)
         .at("typed_config")?;
-    harmless!(pack_trace_reason, use_request_id_for_trace_sampling);
-    Ok(())
+    Ok((
+        bool_or(pack_trace_reason, true),
+        bool_or(use_request_id_for_trace_sampling, true),
+    ))
 }
 
 fn upgrades(values: Vec<nested::UpgradeConfig>) -> Result<Box<[Box<str>]>> {

@@ -14,6 +14,7 @@ mod chain;
 mod cluster;
 mod cluster_dns;
 mod cluster_protocol;
+mod collector;
 mod context;
 mod discovery;
 pub(crate) mod dynamic;
@@ -41,6 +42,7 @@ mod subset;
 mod tcp;
 mod tls;
 pub(crate) mod token_bucket;
+mod tracing;
 mod transport;
 mod unsupported;
 

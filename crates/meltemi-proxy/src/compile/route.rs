@@ -7,7 +7,7 @@ use super::forward::Inherited;
 use super::per_filter;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result};
-use super::{forward, headers, matching, pb};
+use super::{forward, headers, matching, pb, tracing as traces};
 use crate::model::{Action, DirectResponse, PathMatch, PathRewrite, Redirect, Route, RouteMatch};
 use http::StatusCode;
 use pb::core::Metadata;
@@ -36,11 +36,8 @@ pub fn route(value: proto::Route, above: &Inherited, cx: &mut Cx<'_>) -> Result<
         request_body_buffer_limit,
         route_specifiers
     );
-    if tracing.is_some() {
-        cx.notice("Route.tracing", "tracing is not supported yet");
-    }
-    // The name of a trace's span, the prefix of extra statistics.
-    harmless!(decorator, stat_prefix);
+    // The prefix of extra statistics.
+    harmless!(stat_prefix);
     let filters = per_filter::overrides(typed_per_filter_config, cx)?.over(&above.filters);
     let action = match action {
         None => return Err(Error::new("has no action")),
@@ -75,6 +72,14 @@ pub fn route(value: proto::Route, above: &Inherited, cx: &mut Cx<'_>) -> Result<
             "response_headers",
         )?,
         filters,
+        decorator: decorator
+            .map(|decorator| traces::decorator(decorator).map(Box::new))
+            .transpose()
+            .at("decorator")?,
+        tracing: tracing
+            .map(|tracing| traces::of_route(tracing, cx).map(Box::new))
+            .transpose()
+            .at("tracing")?,
         origin: metadata.and_then(origin),
     })
 }

@@ -160,6 +160,10 @@ pub(crate) async fn send(
             }
         };
         exchange.note_connection(lease.facts());
+        record.info.borrow_mut().upstream_protocol = Some(match lease {
+            Lease::Http1(_) => Protocol::Http11,
+            Lease::Http2(_) => Protocol::Http2,
+        });
         let request = match (head.take(), again.take()) {
             (Some(head), _) => match build(head, &lease, cluster.config.http1, upload) {
                 Some(request) => request,

@@ -67,6 +67,7 @@ impl Downstream {
     ) -> Self {
         let now = Instant::now();
         let stats = HttpStats::of(&manager.stat_prefix);
+        let tracing = manager.tracing.as_ref();
         stats.cx_total.inc();
         stats.cx_active.inc();
         if info.tls.is_some() {
@@ -74,7 +75,8 @@ impl Downstream {
         }
         Self {
             stats,
-            keeps_headers: log::needs_headers(&manager.access_logs),
+            keeps_headers: log::needs_headers(&manager.access_logs)
+                || tracing.is_some_and(|tracing| tracing.reads_answers),
             keeps_head: !manager.access_logs.is_empty(),
             server_name: HeaderValue::from_str(&manager.server_name)
                 .unwrap_or(HeaderValue::from_static("envoy")),

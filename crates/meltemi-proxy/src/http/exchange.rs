@@ -11,7 +11,7 @@ use super::router::{self, Chosen};
 use super::routing::{self, Choice, Matched};
 use super::source::RequestSource;
 use super::upload::Upload;
-use super::{address, client_cert, grpc, header_ops, names, path, peer, redirect, upgrade};
+use super::{address, client_cert, grpc, header_ops, names, path, peer, redirect, trace, upgrade};
 use crate::model::{Action, HttpFilter, ServerHeader, Snapshot, UpstreamHttp1};
 use crate::telemetry::{Flags, Protocol};
 use crate::upstream::ConnectionFacts;
@@ -41,7 +41,10 @@ pub(crate) struct Exchange {
     close: bool,
     /// What follows the answer's head is no HTTP.
     switched: bool,
-    request_id: Option<HeaderValue>,
+    /// Told in the answer.
+    pub request_id: Option<HeaderValue>,
+    /// What the client is told that the request is called (tracing).
+    pub operation: Option<HeaderValue>,
     plan: Plan,
     kept: Kept,
 }
@@ -112,11 +115,15 @@ impl Exchange {
             Choice::Route(matched) => matched,
             Choice::RequireTls => return Err(redirect::to_tls(head)),
             Choice::None => {
+                trace::begin(self, head, None);
                 self.filter(head, body, None).await?;
                 return Err(Reply::no_route());
             }
         };
         self.record.info.borrow_mut().route = Some(matched.route.clone());
+        if downstream.manager.tracing.is_some() {
+            trace::begin(self, head, Some(&matched.route));
+        }
         let chosen = match &matched.route.action {
             Action::Forward(forward) => router::choose(self, forward, head),
             _ => Chosen::default(),
@@ -221,6 +228,7 @@ impl Exchange {
             close: head::ends_connection(request),
             switched: false,
             request_id: None,
+            operation: None,
             plan: downstream.manager.filters.plan(),
             kept: Kept::new(),
             overrides_alpn: Cell::new(false),
@@ -235,7 +243,6 @@ impl Exchange {
         if let Some(Ok(value)) = manager.via.as_deref().map(HeaderValue::from_str) {
             head.headers.append(VIA, value);
         }
-        head.headers.remove(&names::X_ENVOY_DECORATOR_OPERATION);
         if manager.request_id.always_set_in_response {
             self.request_id = head.headers.get(&names::X_REQUEST_ID).cloned();
         }
@@ -253,6 +260,7 @@ impl Exchange {
     /// request is ready to be sent. `formats`: configured values depend on it.
     pub fn note_head(&self, head: &Head, formats: bool) {
         let mut info = self.record.info.borrow_mut();
+        let formats = formats || info.trace.as_ref().is_some_and(|trace| trace.is_told());
         head.describe(&mut info.request, self.downstream.keeps_head || formats);
         if self.downstream.keeps_headers || formats {
             info.request.headers = head.headers.clone();
@@ -374,6 +382,9 @@ impl Exchange {
         }
         if manager.peer_metadata.downstream_propagation {
             peer::put(headers);
+        }
+        if manager.tracing.is_some() {
+            trace::answer(self, headers);
         }
         let http1 = self.protocol != Protocol::Http2;
         if http1 && !self.switched && (self.close || self.downstream.closes()) {

@@ -1,13 +1,13 @@
 //! Mirroring: a copy of the request to another cluster, whose answer nobody reads.
 
-use super::attempt::{assemble, wanted};
 use super::body::RequestBody;
+use super::call;
 use super::exchange::Exchange;
 use super::head::{Head, split_port};
 use super::matching;
 use super::upload::Upload;
 use crate::model::{Cluster, Mirror};
-use crate::upstream::{Lease, Outcome, PickContext, RequestGuard, Upstreams};
+use crate::upstream::Upstreams;
 use http::HeaderValue;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -100,49 +100,10 @@ async fn one(
     overrides_alpn: bool,
     body: RequestBody,
 ) -> Option<()> {
-    let context = PickContext {
-        host: Some(head.host()),
-        ..PickContext::default()
-    };
-    let picked = upstreams.pick(cluster, &context).ok()?;
-    // Its answer concerns no client: the connection is the proxy's own.
-    let wanted = wanted(overrides_alpn, cluster, &picked.endpoint, &head, None);
-    let mut lease = upstreams.acquire(cluster, &picked, &wanted).await.ok()?;
-    let _request = RequestGuard::new(cluster, &picked, false).ok()?;
-    let request = assemble(head, matches!(lease, Lease::Http2(_)), body)?;
-    let result = lease.send(request).await;
-    let outcome = match &result {
-        Ok(response) => Outcome::Status(response.status().as_u16()),
-        Err(_) => Outcome::LocalFailure,
-    };
-    upstreams.report(cluster, &picked.endpoint, outcome);
-    drain(result.ok()?.into_body(), lease).await;
+    let answer = call::send(upstreams, cluster, head, overrides_alpn, body).await;
+    // Nobody waits for the answer either.
+    let _ = answer.ok()?.end().await;
     Some(())
-}
-
-/// Reads the answer to its end, so that the connection can be used again.
-async fn drain(mut body: super::codec::Incoming, mut lease: Lease) {
-    use http_body::Body;
-    let complete = std::future::poll_fn(|cx| {
-        loop {
-            let mut frame = std::pin::Pin::new(&mut body).poll_frame(cx);
-            if frame.is_pending()
-                && let Some(client) = lease.driven()
-            {
-                client.drive(cx);
-                frame = std::pin::Pin::new(&mut body).poll_frame(cx);
-            }
-            match std::task::ready!(frame) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) => return std::task::Poll::Ready(false),
-                None => return std::task::Poll::Ready(true),
-            }
-        }
-    })
-    .await;
-    if let (true, Lease::Http1(lease)) = (complete, lease) {
-        lease.give_back();
-    }
 }
 
 /// `host:port` becomes `host-shadow:port`, as in Envoy.

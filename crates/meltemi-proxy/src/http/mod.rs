@@ -10,6 +10,7 @@
 mod address;
 mod attempt;
 pub(crate) mod body;
+pub(crate) mod call;
 mod client_cert;
 pub(crate) mod codec;
 mod downstream;
@@ -41,6 +42,7 @@ pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod trace;
 mod upgrade;
 mod upload;
 

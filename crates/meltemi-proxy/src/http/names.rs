@@ -14,6 +14,7 @@ names! {
     GRPC_TIMEOUT = "grpc-timeout";
     HTTP2_SETTINGS = "http2-settings";
     X_REQUEST_ID = "x-request-id";
+    X_CLIENT_TRACE_ID = "x-client-trace-id";
     X_FORWARDED_FOR = "x-forwarded-for";
     X_FORWARDED_PROTO = "x-forwarded-proto";
     X_FORWARDED_HOST = "x-forwarded-host";

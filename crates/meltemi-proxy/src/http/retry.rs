@@ -26,6 +26,19 @@ pub(crate) enum Failure {
     Local,
 }
 
+impl Failure {
+    /// As spans tell of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "remote connection failure",
+            Self::Unsent | Self::Reset => "connection termination",
+            Self::Refused => "remote refused stream reset",
+            Self::PerTryTimeout => "upstream per try timeout",
+            Self::Local => "local reset",
+        }
+    }
+}
+
 /// The retries of one exchange.
 pub(crate) struct Retries {
     pub policy: Option<Arc<RetryPolicy>>,

@@ -11,7 +11,7 @@ use super::source::RequestSource;
 use super::timeouts::Watchdog;
 use super::upgrade::{self, Tunnel};
 use super::upload::Upload;
-use super::{grpc, hash, header_ops, mirror, names, rewrite};
+use super::{grpc, hash, header_ops, mirror, names, rewrite, trace};
 use crate::clock;
 use crate::model::{
     Cluster, ClusterChoice, ClusterId, Discovery, Forward, HostRewrite, WeightedCluster,
@@ -95,6 +95,7 @@ pub(crate) async fn forward(
     };
     let destination = original_destination(exchange, &cluster, head);
     rewrite_request(exchange, head, matched, forward, chosen);
+    trace::propagate(exchange, head);
 
     let mirrors = match head.upgrade {
         Some(_) => Vec::new(),
@@ -132,6 +133,9 @@ pub(crate) async fn forward(
             head.headers
                 .insert(names::X_ENVOY_ATTEMPT_COUNT.clone(), count);
         }
+        if let Some(head) = &mut attempt_head {
+            trace::begin_attempt(exchange, head);
+        }
         let result = once(
             exchange,
             &cluster,
@@ -166,6 +170,10 @@ pub(crate) async fn forward(
             _retry_guard = RetryGuard::new(&cluster, forward.high_priority);
             if _retry_guard.is_some() {
                 exchange.record.count(|stats| stats.rq_retry);
+                let outcome = result.as_ref();
+                let outcome = outcome.map(|answered| answered.response.status().as_u16());
+                let outcome = outcome.map_err(|failed| failed.failure.as_str());
+                trace::end_attempt(exchange, outcome);
                 // The answer that is not good enough gives its connection up.
                 drop(result);
                 tried.extend(exchange.record.info.borrow().endpoint.clone());
@@ -427,7 +435,6 @@ fn finish(
     let (parts, incoming) = response.into_parts();
     let mut headers = parts.headers;
     head::strip_hop_by_hop(&mut headers);
-    headers.remove(&names::X_ENVOY_DECORATOR_OPERATION);
     if upgrade.is_none() {
         let took = clock::now().duration_since(sent).as_millis() as u64;
         headers.insert(names::X_ENVOY_SERVICE_TIME.clone(), HeaderValue::from(took));

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::telemetry::stats::{Counter, Gauge, Histogram};
+use crate::telemetry::trace::Reason;
 use crate::telemetry::{Flags, Protocol, StreamInfo};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -45,6 +46,8 @@ pub(crate) struct HttpStats {
     direct_response: Counter,
     delays_injected: Counter,
     aborts_injected: Counter,
+    /// By why requests are traced: not, by chance, by a proxy, by the client.
+    traced: [Counter; 4],
 }
 
 thread_local! {
@@ -103,6 +106,13 @@ impl HttpStats {
             direct_response: counter("rq_direct_response"),
             delays_injected: counter("fault.delays_injected"),
             aborts_injected: counter("fault.aborts_injected"),
+            traced: [
+                "not_traceable",
+                "random_sampling",
+                "service_forced",
+                "client_enabled",
+            ]
+            .map(|reason| counter(&format!("tracing.{reason}"))),
         }
     }
 
@@ -113,6 +123,10 @@ impl HttpStats {
             Protocol::Http2 => self.rq_http2_total.inc(),
             _ => self.rq_http1_total.inc(),
         }
+    }
+
+    pub fn traced(&self, reason: Reason) {
+        self.traced[reason as usize].inc();
     }
 
     /// After as many calls of [`Self::begin`].

@@ -1,6 +1,6 @@
 //! The HTTP connection manager and its filters, compiled.
 
-use super::{AccessLog, HttpFilters, RouteTable, RouteTableId};
+use super::{AccessLog, HttpFilters, RouteTable, RouteTableId, Tracing};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub struct HttpManager {
     pub access_logs: Box<[AccessLog]>,
     /// Answers that the overload manager makes say so (`x-envoy-local-overloaded`).
     pub append_local_overload: bool,
+    pub tracing: Option<Box<Tracing>>,
     /// Value of the `via` header to append.
     pub via: Option<Box<str>>,
     /// `proxy_100_continue`: pass Expect: 100-continue on instead of answering it.
@@ -172,6 +173,11 @@ pub struct RequestIdPolicy {
     pub generate: bool,
     pub preserve_external: bool,
     pub always_set_in_response: bool,
+    /// Its 15th digit says whether the request is traced (`pack_trace_reason`).
+    pub marks_traces: bool,
+    /// Sampled by the id, so that all proxies on the way agree
+    /// (`use_request_id_for_trace_sampling`).
+    pub samples: bool,
 }
 
 /// All `None` mean no bound (Envoy: 0 or unset, as documented for each).

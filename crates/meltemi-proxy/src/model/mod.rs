@@ -12,6 +12,7 @@ mod access_log;
 mod cluster;
 mod dns_cache;
 mod endpoint;
+mod feed;
 mod health;
 mod http;
 mod listener;
@@ -22,11 +23,13 @@ mod route;
 mod routes;
 mod subset;
 mod tls;
+mod tracing;
 
 pub use access_log::*;
 pub use cluster::*;
 pub use dns_cache::*;
 pub use endpoint::*;
+pub use feed::*;
 pub use health::*;
 pub use http::*;
 pub use listener::*;
@@ -37,6 +40,7 @@ pub use route::*;
 pub use routes::*;
 pub use subset::*;
 pub use tls::*;
+pub use tracing::*;
 
 // Each filter's part of the model is with the filter.
 pub use crate::http::filters::*;

@@ -1,7 +1,8 @@
 //! Route tables: virtual hosts, matching, and what a route does.
 
 use super::{
-    ClusterId, HeaderMatch, HeaderOps, Overrides, PathMatch, QueryMatch, RateLimit, Routes,
+    ClusterId, Decorator, HeaderMatch, HeaderOps, Overrides, PathMatch, QueryMatch, RateLimit,
+    Routes, TraceRule,
 };
 use regex::Regex;
 use std::collections::HashMap;
@@ -63,6 +64,9 @@ pub struct Route {
     pub response_headers: HeaderOps,
     /// `typed_per_filter_config`: route over virtual host over table.
     pub filters: Overrides,
+    pub decorator: Option<Box<Decorator>>,
+    /// In place of the connection manager's.
+    pub tracing: Option<Box<TraceRule>>,
     /// Istio's `metadata.filter_metadata.istio.config`: the object this route came from.
     pub origin: Option<Box<str>>,
 }

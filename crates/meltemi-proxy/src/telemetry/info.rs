@@ -2,6 +2,7 @@
 //! of access logs and metrics. The data path fills it in as it goes.
 
 use super::Flags;
+use super::trace::Trace;
 use crate::clock;
 use crate::model::{ClusterConfig, ConnectionFacts, Endpoint, Route, Workload};
 use std::borrow::Cow;
@@ -97,7 +98,12 @@ pub struct StreamInfo {
     pub upstream_failure: Option<Arc<str>>,
     /// Upstream connection used mTLS, and the principal it showed.
     pub upstream_peer: Option<Arc<str>>,
+    /// What the upstream speaks.
+    pub upstream_protocol: Option<Protocol>,
     pub attempts: u32,
+    /// The exchange is traced, or would be if there were a tracer.
+    pub traced: bool,
+    pub trace: Option<Box<Trace>>,
     pub route: Option<Arc<Route>>,
     /// gRPC status from trailers or a trailers-only head; `Some` for gRPC only.
     pub grpc_status: Option<u32>,
@@ -138,7 +144,10 @@ impl StreamInfo {
             upstream_remote: None,
             upstream_failure: None,
             upstream_peer: None,
+            upstream_protocol: None,
             attempts: 0,
+            traced: false,
+            trace: None,
             route: None,
             grpc_status: None,
             grpc: false,

@@ -1,4 +1,4 @@
-//! What the proxy reports: counters, Istio's metrics, access logs.
+//! What the proxy reports: counters, Istio's metrics, access logs, traces.
 
 mod expose;
 mod flags;
@@ -6,22 +6,30 @@ mod info;
 mod istio;
 mod live;
 pub mod log;
+mod node;
+pub mod otlp;
+pub mod outbox;
 pub mod peer;
 pub mod stats;
+pub mod trace;
 
 pub use expose::{prometheus, stats_json, stats_text};
 pub use flags::*;
 pub use info::*;
 pub use live::{ServerState, ServerStatus, observe, set_draining};
+pub use node::{node, set_node};
 pub use peer::set_local_workload;
 
 use crate::model::{AccessLog, HttpManager};
 
-/// The end of an HTTP exchange: access logs and Istio's metrics. Call it exactly once.
+/// The end of an HTTP exchange: access logs, Istio's metrics and the trace. Call it exactly once.
 pub fn finish_http(info: &StreamInfo, manager: &HttpManager) {
     log::write_all(&manager.access_logs, info);
     if manager.istio_stats {
         istio::record_http(info);
+    }
+    if info.trace.is_some() {
+        trace::finish(info, manager);
     }
 }
 

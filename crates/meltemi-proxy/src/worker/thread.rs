@@ -4,6 +4,7 @@ use super::accept::Acceptor;
 use super::limit::ConnectionLimit;
 use super::listeners::{Acceptors, BindKey};
 use super::{ListenerStates, Worker};
+use crate::export;
 use crate::model::{IpPrefix, Snapshot};
 use crate::net::{Connector, HostSockets, netns};
 use crate::overload::Levels;
@@ -74,6 +75,7 @@ pub(super) fn run(
         let upstreams = Upstreams::new(connector.clone());
         let worker = Worker::new(plan.index, Snapshot::default(), upstreams, connector);
         let worker = Rc::new(worker.under(plan.overload));
+        worker.spawn(export::run(worker.clone()));
         // One worker looks for all: what it finds is shared.
         let watch = (plan.index == 0).then(|| Watch {
             health: HealthChecker::new(worker.connector.clone()),

@@ -210,6 +210,8 @@ pub fn route(path: PathMatch, action: Action) -> Route {
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
         filters: Overrides::default(),
+        decorator: None,
+        tracing: None,
         origin: None,
     }
 }
@@ -304,6 +306,8 @@ pub fn manager(table: RouteTable) -> HttpManager {
             generate: true,
             preserve_external: false,
             always_set_in_response: false,
+            marks_traces: true,
+            samples: true,
         },
         timeouts: HttpTimeouts {
             request: None,
@@ -320,6 +324,7 @@ pub fn manager(table: RouteTable) -> HttpManager {
         upgrades: Box::new(["websocket".into()]),
         access_logs: Box::new([]),
         append_local_overload: false,
+        tracing: None,
         via: None,
         proxy_100_continue: false,
         stream_error_on_invalid_message: false,

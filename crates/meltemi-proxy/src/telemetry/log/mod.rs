@@ -39,21 +39,35 @@ pub fn needs_headers(logs: &[AccessLog]) -> bool {
     })
 }
 
-fn format_needs_headers(format: &LogFormat) -> bool {
-    let part = |part: &LogPart| match part {
-        LogPart::Operator(operator, _) => match operator {
-            LogOperator::Req(name, other) => {
-                !name.starts_with(':') || other.as_ref().is_some_and(|name| !name.starts_with(':'))
-            }
-            LogOperator::Resp(..) | LogOperator::Trailer(..) => true,
-            _ => false,
-        },
-        LogPart::Text(_) => false,
+/// Whether a format reads a header or trailer of the answer.
+pub fn format_reads_answers(format: &LogFormat) -> bool {
+    operators(format).any(|op| matches!(op, LogOperator::Resp(..) | LogOperator::Trailer(..)))
+}
+
+fn operators(format: &LogFormat) -> impl Iterator<Item = &LogOperator> {
+    let (text, fields) = match format {
+        LogFormat::Text(parts) => (Some(parts), None),
+        LogFormat::Json(fields, _) => (None, Some(fields)),
     };
-    match format {
-        LogFormat::Text(parts) => parts.iter().any(part),
-        LogFormat::Json(fields, _) => fields.iter().any(|(_, parts)| parts.iter().any(part)),
-    }
+    let fields = fields.into_iter().flatten().map(|(_, parts)| parts);
+    text.into_iter()
+        .chain(fields)
+        .flatten()
+        .filter_map(|part| match part {
+            LogPart::Operator(operator, _) => Some(operator),
+            LogPart::Text(_) => None,
+        })
+}
+
+fn format_needs_headers(format: &LogFormat) -> bool {
+    let pseudo = |name: &str| name.starts_with(':');
+    operators(format).any(|operator| match operator {
+        LogOperator::Req(name, other) => {
+            !pseudo(name) || other.as_ref().is_some_and(|name| !pseudo(name))
+        }
+        LogOperator::Resp(..) | LogOperator::Trailer(..) => true,
+        _ => false,
+    })
 }
 
 fn filter_needs_headers(filter: &LogFilter) -> bool {
