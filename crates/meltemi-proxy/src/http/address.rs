@@ -56,7 +56,7 @@ pub(crate) fn apply(arrival: Arrival<'_>, head: &mut Head) -> SocketAddr {
             headers.insert(names::X_FORWARDED_PROTO.clone(), scheme);
         }
     } else {
-        single = count(headers) <= 1;
+        single = count(headers) == 1;
         client = forwarded(headers, hops).unwrap_or(peer);
         if !headers.contains_key(&names::X_FORWARDED_PROTO) {
             let scheme = names::scheme(arrival.scheme());

@@ -21,7 +21,8 @@ pub(crate) fn begin(exchange: &mut Exchange, head: &mut Head, route: Option<&Rou
     let rule = route.and_then(|route| route.tracing.as_deref());
     let sampling = rule.map_or(&tracing.rule.sampling, |rule| &rule.sampling);
     let reason = decide(downstream.manager.request_id, sampling, &mut head.headers);
-    if exchange.request_id.is_some() {
+    let asked = head.headers.contains_key(&names::X_ENVOY_FORCE_TRACE);
+    if asked || exchange.request_id.is_some() {
         exchange.request_id = head.headers.get(&names::X_REQUEST_ID).cloned();
     }
     downstream.stats.traced(reason);
@@ -137,6 +138,7 @@ fn span(
     name: Option<Box<str>>,
 ) -> Option<Span> {
     let tracer = tracing.provider.as_ref()?.tracer;
+    let server = !egress || tracing.spawn_upstream_span;
     let (context, shared, remote_parent) = match Found::of(tracer, &head.headers) {
         Found::Malformed => return None,
         Found::Nothing { wire, sampled } => {
@@ -144,8 +146,12 @@ fn span(
             (Context::begin(tracer, wire, sampled), false, false)
         }
         Found::Context(mut context, sampled) => {
-            context.sampled = sampled.unwrap_or(reason.traced());
-            let shared = !egress && matches!(tracer, Tracer::Zipkin { shared: true, .. });
+            context.sampled = match tracer {
+                // A trace is told of where all who pass it on wish so (Envoy).
+                Tracer::OpenTelemetry => context.sampled && reason.traced(),
+                Tracer::Zipkin { .. } => sampled.unwrap_or(reason.traced()),
+            };
+            let shared = server && matches!(tracer, Tracer::Zipkin { shared: true, .. });
             let context = if shared { context } else { context.child() };
             (context, shared, true)
         }
@@ -153,7 +159,7 @@ fn span(
     Some(Span {
         context,
         name,
-        server: !egress || tracing.spawn_upstream_span,
+        server,
         remote_parent,
         shared,
         started: SystemTime::UNIX_EPOCH,

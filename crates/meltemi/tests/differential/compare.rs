@@ -109,11 +109,26 @@ fn own_address_as_loopback(list: &str) -> String {
 fn masked(name: &str, value: &str) -> String {
     let is_uuid = value.len() == 36 && value.bytes().filter(|b| *b == b'-').count() == 4;
     match name {
-        // The length of its hexadecimal form.
-        "traceparent" if value.len() == 55 => "<trace>".into(),
-        "x-request-id" if is_uuid => "<uuid>".into(),
+        // What is known of it is whether the request is traced.
+        "x-request-id" if is_uuid => format!("<uuid {}>", &value[14..15]),
+        "traceparent" | "b3" | "x-b3-traceid" | "x-b3-spanid" | "x-b3-parentspanid" => {
+            let ids = value.split('-').map(|part| trace_id(part));
+            ids.collect::<Vec<_>>().join("-")
+        }
         "x-envoy-upstream-service-time" if value.parse::<u32>().is_ok() => "<milliseconds>".into(),
         _ => value.to_owned(),
+    }
+}
+
+/// An identifier that a case gave is one; others are the proxy's.
+fn trace_id(part: &str) -> String {
+    let is_id = matches!(part.len(), 16 | 32) && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let given = super::cases::TRACE_IDS
+        .iter()
+        .any(|given| part.ends_with(given));
+    match is_id && !given {
+        true => format!("<{} digits>", part.len()),
+        false => part.to_owned(),
     }
 }
 

@@ -19,9 +19,12 @@ mod resilience;
 mod rewriting;
 mod routing;
 mod tcp;
+mod tracing;
 mod upgrade;
 
 use super::case::Group;
+
+pub use tracing::GIVEN as TRACE_IDS;
 
 pub fn groups() -> Vec<Group> {
     let mut groups = vec![
@@ -45,6 +48,7 @@ pub fn groups() -> Vec<Group> {
         coding::group(),
         clusters::group(),
         names::group(),
+        tracing::group(),
     ];
     groups.extend(overload::groups());
     groups
