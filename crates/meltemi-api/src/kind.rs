@@ -209,13 +209,13 @@ impl Kind {
                 "authorizationpolicies",
                 &["ap"],
             )),
-            Self::Telemetry => not_yet(info(
+            Self::Telemetry => info(
                 "Telemetry",
                 "telemetry.istio.io",
                 &["v1", "v1alpha1"],
                 "telemetries",
                 &["telemetry"],
-            )),
+            ),
             Self::WasmPlugin => not_yet(info(
                 "WasmPlugin",
                 "extensions.istio.io",

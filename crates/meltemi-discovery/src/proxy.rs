@@ -88,6 +88,8 @@ pub struct Proxy {
     pub labels: BTreeMap<String, String>,
     pub service_account: String,
     pub workload_name: String,
+    /// Of the bootstrap's node (`APPLICATION.NAMESPACE`): the service that traces tell of.
+    pub cluster: String,
     pub cluster_id: String,
     pub mesh_id: String,
     pub locality: Locality,
@@ -164,6 +166,7 @@ impl Proxy {
             ips,
             labels,
             service_account: metadata.text("SERVICE_ACCOUNT"),
+            cluster: node.cluster.clone(),
             cluster_id: non_empty(metadata.text("CLUSTER_ID"))
                 .unwrap_or_else(|| "Kubernetes".to_owned()),
             mesh_id: metadata.text("MESH_ID"),

@@ -34,6 +34,7 @@ impl ViewKey {
             labels,
             service_account: String::new(),
             workload_name: String::new(),
+            cluster: String::new(),
             cluster_id: String::new(),
             mesh_id: String::new(),
             ..proxy.clone()

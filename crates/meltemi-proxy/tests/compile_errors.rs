@@ -208,8 +208,14 @@ fn listeners() {
         let expected = expected.replace("address: pipe", "address.pipe");
         assert_eq!(listener(value).unwrap_err(), expected);
     }
-    let notices = listener(http_listener(json!({"tracing": {}}))).unwrap();
-    assert_eq!(notices[0].field, "HttpConnectionManager.tracing");
+    let datadog = json!({
+        "@type": "type.googleapis.com/envoy.config.trace.v3.DatadogConfig",
+        "collector_cluster": "c",
+        "service_name": "s",
+    });
+    let tracing = json!({"provider": {"name": "datadog", "typed_config": datadog}});
+    let notices = listener(http_listener(json!({"tracing": tracing}))).unwrap();
+    assert_eq!(notices[0].field, "HttpConnectionManager.tracing.provider");
 }
 
 #[test]

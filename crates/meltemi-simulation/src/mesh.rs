@@ -126,6 +126,7 @@ impl Mesh {
             labels: workload.labels.clone(),
             service_account: workload.service_account.clone(),
             workload_name: workload.workload.clone(),
+            cluster: String::new(),
             cluster_id: workload.cluster_id.clone(),
             mesh_id: self.world.mesh.trust_domain.clone(),
             locality: workload.locality.clone(),

@@ -16,6 +16,7 @@ use crate::dynamic;
 use crate::pb::istio::{AlpnFilterConfig, AlpnOverride, typed_struct};
 use crate::pb::{self, Any, hcm, listener};
 use crate::proxy::Flavor;
+use crate::world::telemetry::Mode;
 
 /// On which side of a request a filter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,16 @@ pub enum Side {
     Inbound,
     Outbound,
     Gateway,
+}
+
+impl Side {
+    /// Whose end of the connection the proxy stands for.
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::Inbound => Mode::Server,
+            Self::Outbound | Self::Gateway => Mode::Client,
+        }
+    }
 }
 
 pub fn network<M: Message + Name>(name: &str, config: &M) -> listener::Filter {

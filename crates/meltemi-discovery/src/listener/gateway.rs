@@ -114,7 +114,7 @@ fn write(
         name: names::listener(&gateway.bind, gateway.port),
         address: Some(address),
         additional_addresses,
-        access_log: access_log::listener(&mesh.config),
+        access_log: access_log::listener(scope, proxy, Side::Gateway.mode()),
         filter_chains: chains,
         listener_filters,
         max_connections_to_accept_per_socket_event: pb::u32v(1),
@@ -197,6 +197,7 @@ fn tls_routes(
                 sni.sort();
                 let config = tcp::to_destinations(
                     scope,
+                    proxy,
                     service,
                     &route.route,
                     server.number,
@@ -247,6 +248,7 @@ fn tcp_routes(
             };
             let config = tcp::to_destinations(
                 scope,
+                proxy,
                 service,
                 &route.route,
                 server.number,

@@ -1,15 +1,11 @@
 //! HTTP connection managers.
 
 use envoy_types::pb::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
-use envoy_types::pb::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
-use envoy_types::pb::envoy::r#type::metadata::v3::{
-    MetadataKey, MetadataKind, metadata_key, metadata_kind,
-};
-use envoy_types::pb::envoy::r#type::tracing::v3::{CustomTag, custom_tag};
 use meltemi_api::mesh::{ForwardClientCertDetails, PathNormalizationType};
 
 use super::access_log;
 use super::filters::{self, Side};
+use super::tracing;
 use crate::pb::{self, hcm, listener, route};
 use crate::proxy::Proxy;
 use crate::world::scope::Scope;
@@ -32,6 +28,7 @@ pub fn filter(
     caches: Vec<DnsCacheConfig>,
 ) -> listener::Filter {
     let mesh = &scope.world.mesh;
+    let (tracing, request_ids) = tracing::of(scope, proxy, side);
     let mut manager = hcm::HttpConnectionManager {
         stat_prefix,
         route_specifier: Some(match routes {
@@ -40,7 +37,7 @@ pub fn filter(
                 hcm::http_connection_manager::RouteSpecifier::RouteConfig(*config)
             }
         }),
-        access_log: access_log::all(&mesh.config),
+        access_log: access_log::all(scope, proxy, side.mode()),
         http_filters: filters::http(side, proxy.flavor, caches),
         upgrade_configs: vec![parts::UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
@@ -52,13 +49,8 @@ pub fn filter(
         proxy_100_continue: true,
         // A request may wait for as long as its route's timeout allows.
         stream_idle_timeout: Some(pb::seconds(0)),
-        request_id_extension: Some(hcm::RequestIdExtension {
-            typed_config: Some(pb::any(&UuidRequestIdConfig {
-                use_request_id_for_trace_sampling: pb::boolv(true),
-                ..Default::default()
-            })),
-        }),
-        tracing: mesh.tracing.then(|| tracing(scope, proxy)),
+        request_id_extension: Some(request_ids),
+        tracing,
         ..Default::default()
     };
     let normalization = mesh.config.path_normalization.as_ref();
@@ -126,67 +118,5 @@ fn certificate_details(certificate: bool) -> parts::SetCurrentClientCertDetails 
         dns: true,
         uri: true,
         ..Default::default()
-    }
-}
-
-fn tracing(scope: &Scope<'_>, proxy: &Proxy) -> parts::Tracing {
-    let mesh = &scope.world.mesh;
-    let mut tags: Vec<CustomTag> = [
-        ("allow_policy.name", "allow_shadow_effective_policy_id"),
-        ("allow_policy.result", "allow_shadow_engine_result"),
-        ("deny_policy.name", "deny_shadow_effective_policy_id"),
-        ("deny_policy.result", "deny_shadow_engine_result"),
-    ]
-    .iter()
-    .map(|(tag, key)| dry_run_tag(tag, key))
-    .collect();
-    let mesh_id = if proxy.mesh_id.is_empty() {
-        &mesh.trust_domain
-    } else {
-        &proxy.mesh_id
-    };
-    for (tag, value) in [
-        ("istio.canonical_revision", proxy.canonical_revision()),
-        ("istio.canonical_service", proxy.canonical_service()),
-        ("istio.cluster_id", &proxy.cluster_id),
-        ("istio.mesh_id", mesh_id),
-        ("istio.namespace", &proxy.namespace),
-    ] {
-        tags.push(CustomTag {
-            tag: tag.to_owned(),
-            r#type: Some(custom_tag::Type::Literal(custom_tag::Literal {
-                value: value.to_owned(),
-            })),
-        });
-    }
-    parts::Tracing {
-        client_sampling: pb::percent(100.0),
-        random_sampling: pb::percent(mesh.trace_sampling),
-        overall_sampling: pb::percent(100.0),
-        custom_tags: tags,
-        ..Default::default()
-    }
-}
-
-/// The verdict that a policy in dry run would have given.
-fn dry_run_tag(tag: &str, key: &str) -> CustomTag {
-    let kind = MetadataKind {
-        kind: Some(metadata_kind::Kind::Request(Default::default())),
-    };
-    let segment = metadata_key::PathSegment {
-        segment: Some(metadata_key::path_segment::Segment::Key(format!(
-            "istio_dry_run_{key}"
-        ))),
-    };
-    CustomTag {
-        tag: format!("istio.authorization.dry_run.{tag}"),
-        r#type: Some(custom_tag::Type::Metadata(custom_tag::Metadata {
-            kind: Some(kind),
-            metadata_key: Some(MetadataKey {
-                key: "envoy.filters.http.rbac".to_owned(),
-                path: vec![segment],
-            }),
-            ..Default::default()
-        })),
     }
 }

@@ -114,7 +114,7 @@ fn virtual_inbound(
     ports: BTreeMap<u16, Inbound<'_>>,
 ) -> listener::Listener {
     let mesh = &scope.world.mesh;
-    let mut black_hole = tcp::to_cluster(scope, names::BLACK_HOLE);
+    let mut black_hole = tcp::to_cluster(scope, proxy, Side::Inbound, names::BLACK_HOLE);
     black_hole.access_log.clear();
     let catch_all = Inbound {
         port: None,
@@ -165,7 +165,7 @@ fn virtual_inbound(
         name: names::VIRTUAL_INBOUND.to_owned(),
         address: Some(address),
         additional_addresses,
-        access_log: access_log::listener(&mesh.config),
+        access_log: access_log::listener(scope, proxy, Side::Inbound.mode()),
         filter_chains: chains,
         listener_filters,
         listener_filters_timeout: Some(pb::duration(mesh.protocol_detection_timeout)),
@@ -247,7 +247,7 @@ fn filter_chain(
         ));
         filters
     } else {
-        let config = tcp::to_cluster(scope, &inbound.cluster);
+        let config = tcp::to_cluster(scope, proxy, Side::Inbound, &inbound.cluster);
         tcp::chain(scope, proxy, Side::Inbound, &config)
     };
     let mesh_tls = way.mesh_tls.then(|| {

@@ -116,7 +116,7 @@ impl<'w> Input<'_, 'w> {
     /// To the service itself, by its DestinationRule.
     fn default_filters(&self) -> Vec<listener::Filter> {
         let cluster = names::outbound(self.port.number, "", &self.service.hostname);
-        let mut config = tcp::to_cluster(self.scope, &cluster);
+        let mut config = tcp::to_cluster(self.scope, self.proxy, Side::Outbound, &cluster);
         if let Some(rule) = self.scope.rule(self.service) {
             let policy = destination_rule::at_port(rule.traffic_policy.as_ref(), self.port.number);
             tcp::apply(&mut config, &policy);
@@ -169,6 +169,7 @@ fn tls(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
                 };
                 let config = tcp::to_destinations(
                     input.scope,
+                    input.proxy,
                     virtual_service,
                     &route.route,
                     input.port.number,
@@ -228,6 +229,7 @@ fn plain(input: &Input<'_, '_>, issues: &mut Issues) -> Vec<Chain> {
             }
             let config = tcp::to_destinations(
                 input.scope,
+                input.proxy,
                 virtual_service,
                 &route.route,
                 input.port.number,

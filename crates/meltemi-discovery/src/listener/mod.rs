@@ -1,6 +1,7 @@
 //! LDS: where a proxy takes connections, and what it does with them.
 
 pub mod access_log;
+mod collector;
 pub mod filters;
 mod gateway;
 mod gateway_servers;
@@ -12,6 +13,7 @@ mod l4;
 mod outbound;
 mod server_tls;
 mod tcp;
+mod tracing;
 
 pub use gateway::virtual_services as gateway_virtual_services;
 pub use gateway_servers::{GatewayListener, GatewayServer};

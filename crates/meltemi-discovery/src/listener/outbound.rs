@@ -337,7 +337,7 @@ fn pass_on(scope: &Scope<'_>, proxy: &Proxy) -> listener::FilterChain {
         // Without redirection the destination is the listener itself.
         names::BLACK_HOLE
     };
-    let config = tcp::to_cluster(scope, cluster);
+    let config = tcp::to_cluster(scope, proxy, Side::Outbound, cluster);
     listener::FilterChain {
         name: "PassthroughFilterChain".to_owned(),
         filter_chain_match: Some(Default::default()),
@@ -348,9 +348,14 @@ fn pass_on(scope: &Scope<'_>, proxy: &Proxy) -> listener::FilterChain {
 
 fn virtual_outbound(scope: &Scope<'_>, proxy: &Proxy) -> listener::Listener {
     let mesh = &scope.world.mesh;
-    let mut black_hole = tcp::to_cluster(scope, names::BLACK_HOLE);
+    let mut black_hole = tcp::to_cluster(scope, proxy, Side::Outbound, names::BLACK_HOLE);
     black_hole.access_log.clear();
-    let catch_all = tcp::to_cluster(scope, tcp::fallback_cluster(scope.outbound_policy));
+    let catch_all = tcp::to_cluster(
+        scope,
+        proxy,
+        Side::Outbound,
+        tcp::fallback_cluster(scope.outbound_policy),
+    );
     // A connection to the listener itself would be passed on to itself for ever.
     let mut chains = vec![listener::FilterChain {
         name: "virtualOutbound-blackhole".to_owned(),
@@ -377,7 +382,7 @@ fn virtual_outbound(scope: &Scope<'_>, proxy: &Proxy) -> listener::Listener {
         address: Some(address),
         additional_addresses,
         use_original_dst: pb::boolv(true),
-        access_log: access_log::listener(&mesh.config),
+        access_log: access_log::listener(scope, proxy, Side::Outbound.mode()),
         filter_chains: chains,
         listener_filters: resolves.then(filters::http_inspector).into_iter().collect(),
         listener_filters_timeout: resolves.then(|| pb::duration(detection_timeout(mesh))),

@@ -18,10 +18,15 @@ use crate::world::scope::Scope;
 use crate::world::virtual_service::ResolvedVirtualService;
 
 /// A TCP proxy's configuration with the mesh's access log.
-pub fn to_cluster(scope: &Scope<'_>, cluster: &str) -> tcp_proxy::TcpProxy {
+pub fn to_cluster(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    side: Side,
+    cluster: &str,
+) -> tcp_proxy::TcpProxy {
     tcp_proxy::TcpProxy {
         stat_prefix: cluster.to_owned(),
-        access_log: access_log::all(&scope.world.mesh.config),
+        access_log: access_log::all(scope, proxy, side.mode()),
         cluster_specifier: Some(tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(
             cluster.to_owned(),
         )),
@@ -86,6 +91,7 @@ pub fn fallback_cluster(policy: OutboundPolicy) -> &'static str {
 /// A TCP proxy to the destinations of a route.
 pub fn to_destinations(
     scope: &Scope<'_>,
+    proxy: &Proxy,
     virtual_service: &ResolvedVirtualService,
     routes: &[RouteDestination],
     listen_port: u16,
@@ -110,7 +116,7 @@ pub fn to_destinations(
         .collect();
     if let [(index, only)] = positive[..] {
         let cluster = cluster_of(only, issues, index);
-        let mut config = to_cluster(scope, &cluster);
+        let mut config = to_cluster(scope, proxy, Side::Outbound, &cluster);
         settings(&mut config, scope, only, listen_port);
         return config;
     }
@@ -139,7 +145,7 @@ pub fn to_destinations(
             "{}.{}",
             virtual_service.key.name, virtual_service.key.namespace
         ),
-        access_log: access_log::all(&scope.world.mesh.config),
+        access_log: access_log::all(scope, proxy, Side::Outbound.mode()),
         cluster_specifier: Some(tcp_proxy::tcp_proxy::ClusterSpecifier::WeightedClusters(
             tcp_proxy::tcp_proxy::WeightedCluster { clusters },
         )),

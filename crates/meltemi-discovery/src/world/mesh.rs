@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use meltemi_api::ObjectKey;
 use meltemi_api::mesh::{
-    InboundTrafficPolicyMode, MeshConfig, MeshOutboundTrafficPolicyMode, Topology,
+    InboundTrafficPolicyMode, MeshConfig, MeshOutboundTrafficPolicyMode, Topology, Tracing,
 };
 use meltemi_api::networking::{ClientTlsSettings, H2UpgradePolicy, TcpKeepalive};
 
@@ -109,6 +109,11 @@ impl Mesh {
             .as_ref()?
             .gateway_topology
             .as_ref()
+    }
+
+    /// Istio MeshConfig: `defaultConfig.tracing`.
+    pub fn tracing_settings(&self) -> Option<&Tracing> {
+        self.config.default_config.as_ref()?.tracing.as_ref()
     }
 
     /// TLS to hosts that no service has.

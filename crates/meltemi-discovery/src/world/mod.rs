@@ -7,6 +7,7 @@ pub mod mesh;
 pub mod named;
 pub mod peer_authentication;
 pub mod scope;
+pub mod telemetry;
 pub mod virtual_service;
 
 mod client_labels;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use meltemi_api::mesh::MeshConfig;
 use meltemi_api::networking::{DestinationRule, Gateway, Sidecar, VirtualService};
 use meltemi_api::security::PeerAuthentication;
+use meltemi_api::telemetry::Telemetry;
 use meltemi_api::{Object, ObjectKey, Spec, k8s};
 use meltemi_registry::{Range16, Registry, Settings, matches};
 
@@ -30,6 +32,7 @@ use gateway::ResolvedGateway;
 use mesh::Mesh;
 use named::Named;
 use peer_authentication::PeerAuthentications;
+use telemetry::Telemetries;
 use virtual_service::ResolvedVirtualService;
 
 /// Where cluster and default values come from.
@@ -80,6 +83,7 @@ pub struct World {
     /// Oldest first.
     pub sidecars: Vec<Named<Sidecar>>,
     pub peer_authentications: PeerAuthentications,
+    pub telemetries: Telemetries,
     /// By namespace and name.
     pub secrets: BTreeMap<(String, String), Arc<k8s::Secret>>,
     /// `ca.crt` of ConfigMaps, by namespace and name.
@@ -125,6 +129,7 @@ impl World {
         let mut gateways: Vec<Named<Gateway>> = Vec::new();
         let mut sidecars: Vec<Named<Sidecar>> = Vec::new();
         let mut peer_authentications: Vec<Named<PeerAuthentication>> = Vec::new();
+        let mut telemetries: Vec<Named<Telemetry>> = Vec::new();
         let mut mesh_configs: Vec<Named<MeshConfig>> = Vec::new();
         let mut secrets = BTreeMap::new();
         let mut ca_certificates = BTreeMap::new();
@@ -142,6 +147,7 @@ impl World {
                 Spec::PeerAuthentication(spec) => {
                     peer_authentications.push(Named::new(meta, spec.clone()));
                 }
+                Spec::Telemetry(spec) => telemetries.push(Named::new(meta, spec.clone())),
                 Spec::MeshConfig(spec) => mesh_configs.push(Named::new(meta, spec.clone())),
                 Spec::Secret(secret) => {
                     secrets.insert((meta.namespace.clone(), meta.name.clone()), secret.clone());
@@ -159,6 +165,7 @@ impl World {
         oldest_first(&mut destination_rules);
         oldest_first(&mut sidecars);
         oldest_first(&mut peer_authentications);
+        oldest_first(&mut telemetries);
         oldest_first(&mut mesh_configs);
         let mut issues = Issues::default();
         for extra in mesh_configs.iter().skip(1) {
@@ -182,6 +189,8 @@ impl World {
         if let Some(named) = mesh_configs.first() {
             mesh.report(&named.key, &mut issues);
         }
+        let telemetries = Telemetries::new(&telemetries, &mesh.root_namespace);
+        telemetries.report(&mesh.config, &mut issues);
         let settings = Settings {
             domain: options.domain.clone(),
             trust_domain: mesh.trust_domain.clone(),
@@ -229,6 +238,7 @@ impl World {
                 &peer_authentications,
                 &mesh.root_namespace,
             ),
+            telemetries,
             mesh,
             registry,
             virtual_services,

@@ -54,6 +54,7 @@ impl World {
             gateways,
             sidecars,
             peer_authentications,
+            telemetries,
             secrets,
             ca_certificates,
             client_labels: _,
@@ -67,7 +68,12 @@ impl World {
                 &before.mesh,
                 &before.gateways,
             )
-            && (sidecars, peer_authentications) == (&before.sidecars, &before.peer_authentications)
+            && (sidecars, peer_authentications, telemetries)
+                == (
+                    &before.sidecars,
+                    &before.peer_authentications,
+                    &before.telemetries,
+                )
             && (secrets, ca_certificates) == (&before.secrets, &before.ca_certificates)
     }
 

@@ -71,6 +71,7 @@ pub fn proxy(kind: ProxyKind, pod: &str, ip: &str, labels: &[(&str, &str)]) -> P
         labels,
         service_account: "default".to_owned(),
         workload_name: pod.to_owned(),
+        cluster: format!("{pod}.{namespace}"),
         cluster_id: "Kubernetes".to_owned(),
         mesh_id: "cluster.local".to_owned(),
         locality: Locality::default(),

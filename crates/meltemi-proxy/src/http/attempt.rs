@@ -163,6 +163,7 @@ pub(crate) async fn send(
         record.info.borrow_mut().upstream_protocol = Some(match lease {
             Lease::Http1(_) => Protocol::Http11,
             Lease::Http2(_) => Protocol::Http2,
+            Lease::Tcp(_) => Protocol::Tcp,
         });
         let request = match (head.take(), again.take()) {
             (Some(head), _) => match build(head, &lease, cluster.config.http1, upload) {

@@ -186,6 +186,7 @@ fn proxy(mesh: &Mesh, client: &Client) -> Result<Proxy, String> {
         labels: described.labels.clone(),
         service_account: described.service_account.clone(),
         workload_name: "client".to_owned(),
+        cluster: String::new(),
         cluster_id: mesh.world().cluster_id.clone(),
         mesh_id: mesh.world().mesh.trust_domain.clone(),
         locality: meltemi_registry::Locality::parse(&described.locality),

@@ -112,7 +112,7 @@ fn masked(name: &str, value: &str) -> String {
         // What is known of it is whether the request is traced.
         "x-request-id" if is_uuid => format!("<uuid {}>", &value[14..15]),
         "traceparent" | "b3" | "x-b3-traceid" | "x-b3-spanid" | "x-b3-parentspanid" => {
-            let ids = value.split('-').map(|part| trace_id(part));
+            let ids = value.split('-').map(trace_id);
             ids.collect::<Vec<_>>().join("-")
         }
         "x-envoy-upstream-service-time" if value.parse::<u32>().is_ok() => "<milliseconds>".into(),

@@ -9,6 +9,7 @@ mod plain;
 mod pod;
 mod service;
 mod sidecar;
+mod telemetry;
 mod virtual_service;
 
 use super::Table;
@@ -23,6 +24,7 @@ pub(super) fn of(kind: Kind) -> Option<&'static Table> {
         Kind::Sidecar => &sidecar::TABLE,
         Kind::MeshConfig => &mesh_config::TABLE,
         Kind::ServiceEntry | Kind::WorkloadEntry | Kind::PeerAuthentication => &plain::ALL,
+        Kind::Telemetry => &telemetry::TABLE,
         Kind::WorkloadGroup => &plain::WORKLOAD_GROUP,
         Kind::Service => &service::SERVICE,
         Kind::Endpoints => &service::ENDPOINTS,
@@ -46,7 +48,6 @@ pub(super) fn of(kind: Kind) -> Option<&'static Table> {
         | Kind::ProxyConfig
         | Kind::RequestAuthentication
         | Kind::AuthorizationPolicy
-        | Kind::Telemetry
         | Kind::WasmPlugin
         | Kind::TrafficExtension
         | Kind::UdpRoute
