@@ -105,12 +105,24 @@ fn policies_are_refused_and_other_kinds_reported() {
     assert_eq!(said(&backend_tls)[0].0, Severity::Unsupported);
     for (group, kind) in [
         ("networking.istio.io/v1alpha3", "EnvoyFilter"),
-        ("telemetry.istio.io/v1", "Telemetry"),
         ("extensions.istio.io/v1alpha1", "WasmPlugin"),
         ("gateway.networking.k8s.io/v1", "UDPRoute"),
     ] {
         assert_eq!(said(&object(group, kind))[0].0, Severity::Notice, "{kind}");
     }
+}
+
+#[test]
+fn of_a_telemetry_the_metrics_are_reported() {
+    let telemetry = json!({
+        "apiVersion": "telemetry.istio.io/v1",
+        "kind": "Telemetry",
+        "metadata": {"name": "x"},
+        "spec": {"tracing": [{"randomSamplingPercentage": 1}], "metrics": [{"reportingInterval": "5s"}]},
+    });
+    let said = said(&telemetry);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].0, Severity::Notice);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a balancer or a weight may choose between: any of it is right.
+//! What a balancer, a weight or sampling may choose between: any of it is right.
 
 use super::config::collect;
 use super::plan::text;
@@ -84,6 +84,13 @@ impl Chance {
         };
         view.retain(|name, _| !header(name));
         for (name, value) in view {
+            // Which requests are traced is chance, too.
+            if name.ends_with("header.x-request-id") && value.starts_with("<uuid") {
+                *value = "<uuid>".into();
+            }
+            if name.ends_with("header.traceparent") {
+                value.truncate(value.len().saturating_sub("-01".len()));
+            }
             let table = match () {
                 () if CLUSTER.iter().any(|end| name.ends_with(end)) => &self.clusters,
                 () if ENDPOINT.iter().any(|end| name.ends_with(end)) => &self.endpoints,

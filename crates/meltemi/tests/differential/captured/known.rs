@@ -13,37 +13,12 @@ pub struct Difference {
 }
 
 /// Fields that our proxy says it does not honour.
-pub const NOT_HONOURED: &[&str] = &[
-    "HttpConnectionManager.tracing",
-    "AccessLogFilter.extension_filter",
-];
+pub const NOT_HONOURED: &[&str] = &["CustomTag.metadata", "AccessLogFilter.extension_filter"];
 
 /// Any value.
 const ANY: &str = "*";
-const EVERYWHERE: &[&str] = &[""];
 
 pub const DIFFERENCES: &[Difference] = &[
-    Difference {
-        questions: EVERYWHERE,
-        aspect: ".header.x-envoy-decorator-operation",
-        envoy: ANY,
-        meltemi: "(none)",
-        reason: UNTRACED,
-    },
-    Difference {
-        questions: EVERYWHERE,
-        aspect: "seen.header.traceparent",
-        envoy: "<trace>",
-        meltemi: "(none)",
-        reason: UNTRACED,
-    },
-    Difference {
-        questions: EVERYWHERE,
-        aspect: "seen.header.tracestate",
-        envoy: "",
-        meltemi: "(none)",
-        reason: UNTRACED,
-    },
     Difference {
         questions: &["policy/"],
         aspect: "log.lines",
@@ -162,7 +137,6 @@ pub const DIFFERENCES: &[Difference] = &[
 
 const HEAD: &str = "RFC 9110, 9.3.2: what a GET would have had";
 const MIRRORED: &str = "a mirror is told what the service is told, so that it does the same";
-const UNTRACED: &str = "there are no spans yet";
 const UNFILTERED: &str = "expressions in CEL do not yet filter the access log: all is logged";
 const UNDERSTOOD: &str = "what is no HTTP is refused without a body";
 const UNFINISHED: &str =
