@@ -123,6 +123,7 @@ fn config(upstreams: &Upstreams) -> Config {
             listener("OUTBOUND", with(open_telemetry(), 0.0), unmarked),
         ],
         clusters: clusters(&upstreams.ports),
+        ..Config::default()
     }
 }
 
