@@ -92,6 +92,7 @@ fn find(name: &str) -> Result<MessageType, JsonError> {
 pub fn encode(name: &str, value: &serde_json::Value) -> Result<Vec<u8>, JsonError> {
     let mut out = Vec::new();
     encode::message(find(name)?, value, &mut out, DEPTH)?;
+    out.shrink_to_fit();
     Ok(out)
 }
 

@@ -79,12 +79,12 @@ pub fn assignment(
         None => (OVERPROVISIONING, 0),
         Some(policy) => load_policy(policy, cx).at("policy")?,
     };
+    let localities = endpoints
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| locality(value, names, cx).nth("endpoints", index));
     Ok(Assignment {
-        localities: endpoints
-            .into_iter()
-            .enumerate()
-            .map(|(index, value)| locality(value, names, cx).nth("endpoints", index))
-            .collect::<Result<_>>()?,
+        localities: exact(localities)?,
         overprovisioning,
         drop_per_million,
     })
@@ -145,18 +145,25 @@ fn locality(
         return Err(Error::new("is above 128").at_field("priority"));
     }
     let locality = locality.unwrap_or_default();
+    let endpoints = lb_endpoints
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| endpoint(value, names, cx).nth("lb_endpoints", index));
     Ok(LocalitySpec {
         region: locality.region.into(),
         zone: locality.zone.into(),
         sub_zone: locality.sub_zone.into(),
         priority,
         weight: u32_or(load_balancing_weight, 0),
-        endpoints: lb_endpoints
-            .into_iter()
-            .enumerate()
-            .map(|(index, value)| endpoint(value, names, cx).nth("lb_endpoints", index))
-            .collect::<Result<_>>()?,
+        endpoints: exact(endpoints)?,
     })
+}
+
+/// Collected in place, they would keep the messages' memory, which is several times as much.
+fn exact<T>(values: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut values = values.collect::<Result<Vec<_>>>()?;
+    values.shrink_to_fit();
+    Ok(values)
 }
 
 fn endpoint(value: proto::LbEndpoint, names: bool, cx: &mut Cx<'_>) -> Result<EndpointSpec> {

@@ -27,7 +27,8 @@ pub struct ClusterEntry {
     pub fixed: bool,
     hash: u64,
     active: Option<Active>,
-    warming: Option<Warming>,
+    /// Seldom there for long.
+    warming: Option<Box<Warming>>,
 }
 
 struct Active {
@@ -174,7 +175,7 @@ impl State {
         self.counters.clusters.taken(is_new);
         entry.fixed = incoming.fixed;
         entry.hash = incoming.hash;
-        entry.warming = Some(Warming {
+        entry.warming = Some(Box::new(Warming {
             config,
             parts: Parts {
                 assignment: assignment.map(Arc::new),
@@ -183,7 +184,7 @@ impl State {
                 _watch: watch,
             },
             deadline: deadline(wait),
-        });
+        }));
         self.references_changed = true;
         self.accept(Kind::Cluster, incoming, RecordState::Warming, notices);
         Ok(())
@@ -236,9 +237,10 @@ impl State {
         let Some(entry) = self.clusters.get_mut(name) else {
             return;
         };
-        let Some(Warming { config, parts, .. }) = entry.warming.take() else {
+        let Some(warming) = entry.warming.take() else {
             return;
         };
+        let Warming { config, parts, .. } = *warming;
         let empty = EndpointSet::default();
         let (former, shared) = match &entry.active {
             Some(active) => (&*active.cluster.endpoints, active.cluster.shared.clone()),

@@ -42,7 +42,9 @@ pub fn build(config: &ClusterConfig, assignment: &Assignment, former: &EndpointS
             endpoints,
         });
     }
+    priorities.shrink_to_fit();
     for priority in &mut priorities {
+        priority.localities.shrink_to_fit();
         priority.endpoints = priority
             .localities
             .iter()
