@@ -49,6 +49,8 @@ pub struct Options {
     pub hot_restart: Option<PathBuf>,
     /// Envoy's binary, to serve the traffic in our place (`--envoy`).
     pub envoy: Option<PathBuf>,
+    /// Gives memory that the allocator holds for nobody back to the kernel.
+    pub release_memory: fn(),
 }
 
 impl Options {
@@ -72,6 +74,7 @@ impl Options {
             service_cluster: None,
             hot_restart: None,
             envoy: None,
+            release_memory: || {},
         }
     }
 }

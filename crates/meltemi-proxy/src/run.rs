@@ -175,7 +175,10 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
         serve_names(&options, address, config.name_table.clone(), zone, &sockets)?;
     }
 
-    tokio::task::spawn_local(release_memory(config.snapshots.clone()));
+    tokio::task::spawn_local(release_memory(
+        config.snapshots.clone(),
+        options.release_memory,
+    ));
     if let Some(overloaded) = overloaded {
         tokio::task::spawn_local(overload::refresh(overloaded, shed));
     }
@@ -219,13 +222,14 @@ async fn take_over(predecessor: hot_restart::Predecessor) -> io::Result<()> {
 }
 
 /// Gives back what reading a configuration took, once no other has come for a while.
-async fn release_memory(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+async fn release_memory(mut snapshots: watch::Receiver<Arc<Snapshot>>, release: fn()) {
     while snapshots.changed().await.is_ok() {
         while let Ok(changed) = tokio::time::timeout(CALM, snapshots.changed()).await {
             if changed.is_err() {
                 return;
             }
         }
+        release();
         sys::release_program_pages();
     }
 }

@@ -2,14 +2,17 @@
 //! several system calls of one full record.
 
 use super::Socket;
+use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// Bytes of one read: several full TLS records.
 const PIECE: usize = 64 * 1024;
+/// Reads of at least this much are followed by ones into memory that is kept as it is.
+const BULK: usize = PIECE / 4;
 
 thread_local! {
     /// Where reads of all connections of the thread arrive.
@@ -21,22 +24,43 @@ thread_local! {
 #[derive(Debug)]
 pub struct ReadAhead {
     socket: Socket,
-    kept: Vec<u8>,
-    /// Bytes of `kept` that were taken.
-    taken: usize,
+    kept: BytesMut,
+    /// The last read was a large one.
+    bulk: bool,
 }
 
 impl ReadAhead {
     pub fn new(socket: Socket) -> Self {
         Self {
             socket,
-            kept: Vec::new(),
-            taken: 0,
+            kept: BytesMut::new(),
+            bulk: false,
         }
     }
 
     pub fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// Reads a piece to keep, where the last one was.
+    fn poll_bulk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.kept.clear();
+        self.kept.reserve(PIECE);
+        let read = pin!(self.socket.read_buf(&mut self.kept)).poll(cx);
+        if !matches!(read, Poll::Ready(Ok(1..))) {
+            self.kept = BytesMut::new();
+        }
+        self.bulk = self.kept.len() >= BULK;
+        read.map_ok(|_| ())
+    }
+
+    fn take(&mut self, buf: &mut ReadBuf<'_>) {
+        let length = self.kept.len().min(buf.remaining());
+        buf.put_slice(&self.kept[..length]);
+        self.kept.advance(length);
+        if self.kept.is_empty() && !self.bulk {
+            self.kept = BytesMut::new();
+        }
     }
 }
 
@@ -47,30 +71,24 @@ impl AsyncRead for ReadAhead {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.taken < this.kept.len() {
-            let rest = &this.kept[this.taken..];
-            let length = rest.len().min(buf.remaining());
-            buf.put_slice(&rest[..length]);
-            this.taken += length;
-            if this.taken == this.kept.len() {
-                this.kept = Vec::new();
-                this.taken = 0;
-            }
-            return Poll::Ready(Ok(()));
-        }
-        if buf.remaining() >= PIECE {
+        if this.kept.is_empty() && buf.remaining() >= PIECE {
             return Pin::new(&mut this.socket).poll_read(cx, buf);
+        }
+        if this.kept.is_empty() && this.bulk {
+            ready!(this.poll_bulk(cx))?;
+        }
+        if !this.kept.is_empty() {
+            this.take(buf);
+            return Poll::Ready(Ok(()));
         }
         PIECES.with_borrow_mut(|piece| {
             let mut read = ReadBuf::new(piece);
             ready!(Pin::new(&mut this.socket).poll_read(cx, &mut read))?;
             let read = read.filled();
+            this.bulk = read.len() >= BULK;
             let (now, later) = read.split_at(read.len().min(buf.remaining()));
             buf.put_slice(now);
-            if !later.is_empty() {
-                this.kept = later.to_vec();
-                this.taken = 0;
-            }
+            this.kept.extend_from_slice(later);
             Poll::Ready(Ok(()))
         })
     }
@@ -124,6 +142,38 @@ mod tests {
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).await.unwrap();
         assert_eq!([first, rest].concat(), sent);
+        assert_eq!(reader.kept.capacity(), 0);
+    }
+
+    /// Large reads and small ones in turn lose nothing, and what waits keeps no memory.
+    #[tokio::test]
+    async fn bulk_is_read_in_order_and_nothing_is_held_afterwards() {
+        let (own, mut peer) = tokio::net::UnixStream::pair().unwrap();
+        let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n / 7) as u8).collect();
+        let expected = sent.clone();
+        let writing = tokio::spawn(async move {
+            for (piece, size) in sent
+                .chunks(200_000)
+                .zip([1usize, 50_000, 3, 200_000, 9_000])
+            {
+                for part in piece.chunks(size.max(500)) {
+                    peer.write_all(part).await.unwrap();
+                }
+            }
+            peer
+        });
+        let mut reader = ReadAhead::new(Socket::Unix(own));
+        let mut received = Vec::new();
+        let mut buffer = vec![0; 4096];
+        while received.len() < expected.len() {
+            let length = reader.read(&mut buffer).await.unwrap();
+            received.extend_from_slice(&buffer[..length]);
+        }
+        assert!(received == expected);
+        let _peer = writing.await.unwrap();
+        let mut nothing = pin!(reader.read(&mut buffer));
+        let waits = std::future::poll_fn(|cx| Poll::Ready(nothing.as_mut().poll(cx).is_pending()));
+        assert!(waits.await);
         assert_eq!(reader.kept.capacity(), 0);
     }
 }

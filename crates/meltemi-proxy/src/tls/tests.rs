@@ -224,6 +224,8 @@ async fn both_sides_learn_who_the_other_is() {
     assert_eq!(at_client.peer_uri.as_deref(), Some(SERVER));
     assert_eq!(at_server.alpn.as_deref(), Some(b"h2".as_slice()));
     assert_eq!(at_server.version, "TLSv1.3");
+    // As between two Envoys: the first that BoringSSL offers.
+    assert_eq!(at_server.cipher, "TLS_AES_128_GCM_SHA256");
     assert_eq!(
         at_server.peer_subject.as_deref(),
         Some("CN=workload,O=a\\, b")

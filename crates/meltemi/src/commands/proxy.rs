@@ -122,6 +122,7 @@ pub fn run(args: Args) -> Outcome {
     options.root_cert = args.root_cert;
     options.log_level = args.log_level;
     options.drain_time = Duration::from_secs(args.drain_time);
+    options.release_memory = crate::allocator::release;
     options.listener_drain = Duration::from_secs(args.listener_drain_time);
     options.max_connections = args.max_connections;
     options.dns.listen = args.dns_listen;
