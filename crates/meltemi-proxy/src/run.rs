@@ -180,7 +180,7 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
         options.release_memory,
     ));
     if let Some(overloaded) = overloaded {
-        tokio::task::spawn_local(overload::refresh(overloaded, shed));
+        tokio::task::spawn_local(overload::refresh(overloaded, shed, options.release_memory));
     }
 
     let control = Control::default();

@@ -5,9 +5,9 @@ use crate::sys;
 use crate::telemetry::stats::{Counter, Gauge};
 use std::sync::Arc;
 
-/// Looks for ever.
-pub async fn refresh(overload: Overload, levels: Arc<Levels>) {
-    let mut watched = Watched::new(overload);
+/// Looks for ever. `release` gives memory back that the allocator holds for nobody.
+pub async fn refresh(overload: Overload, levels: Arc<Levels>, release: fn()) {
+    let mut watched = Watched::new(overload, release);
     let mut ticks = tokio::time::interval(watched.overload.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -21,6 +21,7 @@ struct Watched {
     resources: Vec<Resource>,
     actions: Vec<Shown>,
     shrinks: Counter,
+    release: fn(),
 }
 
 /// Statistics of a resource, and its last pressure.
@@ -41,7 +42,7 @@ struct Shown {
 }
 
 impl Watched {
-    fn new(overload: Overload) -> Self {
+    fn new(overload: Overload, release: fn()) -> Self {
         let resource = |name: &str| Resource {
             pressure: 0.0,
             shown: 0,
@@ -62,6 +63,7 @@ impl Watched {
             overload,
             resources,
             actions,
+            release,
         }
     }
 
@@ -104,6 +106,7 @@ impl Watched {
         for (effect, level) in strongest {
             levels.set(effect, level);
             if effect == Effect::ShrinkHeap && level == FULL {
+                (self.release)();
                 sys::release_program_pages();
                 self.shrinks.inc();
             }
@@ -139,24 +142,27 @@ mod tests {
             effect,
             triggers: vec![(0, trigger)],
         };
-        let mut watched = Watched::new(Overload {
-            interval: Duration::from_secs(1),
-            monitors: vec![(
-                "injected".into(),
-                Monitor::Injected {
-                    file: file.clone().into(),
-                },
-            )],
-            actions: vec![
-                action("stop", Effect::StopRequests, Trigger::Threshold(0.9)),
-                action(
-                    "reject",
-                    Effect::RejectConnections,
-                    Trigger::Scaled { from: 0.4, to: 0.8 },
-                ),
-            ],
-            max_connections: None,
-        });
+        let mut watched = Watched::new(
+            Overload {
+                interval: Duration::from_secs(1),
+                monitors: vec![(
+                    "injected".into(),
+                    Monitor::Injected {
+                        file: file.clone().into(),
+                    },
+                )],
+                actions: vec![
+                    action("stop", Effect::StopRequests, Trigger::Threshold(0.9)),
+                    action(
+                        "reject",
+                        Effect::RejectConnections,
+                        Trigger::Scaled { from: 0.4, to: 0.8 },
+                    ),
+                ],
+                max_connections: None,
+            },
+            || {},
+        );
         let levels = Levels::default();
         let gauge = |name, rest| Gauge::scoped("overload", name, rest).value();
         for (pressure, stops, scale) in [("0.3", 0, 0), ("0.6", 0, 49), ("0.95", 1, 100)] {
