@@ -204,8 +204,8 @@ pub(crate) async fn send(
             Ok(Err(error)) => error,
             Err(expired) => return Err(timed_out(exchange, cluster, picked, expired)),
         };
-        if upload.is_some_and(|upload| upload.failed()) {
-            return Err(Failed::local(Reply::client_gone()));
+        if let Some(reply) = upload.and_then(|upload| upload.failure()) {
+            return Err(Failed::local(reply));
         }
         match error.unsent.take() {
             // The pooled connection was closed and nothing left us: not an attempt.

@@ -143,6 +143,14 @@ impl ResponseBody {
         Self::new(Content::Upstream(Box::new(body)), Some(guard))
     }
 
+    /// The text of an answer that the proxy made; it is empty then.
+    pub fn take_text(&mut self) -> Option<Bytes> {
+        match &mut self.content {
+            Content::Text(text) if self.stages.is_empty() => text.take(),
+            _ => None,
+        }
+    }
+
     /// What follows the head is no HTTP.
     pub fn is_tunnel(&self) -> bool {
         matches!(&self.content, Content::Upstream(body) if body.tunnel.is_some())

@@ -12,6 +12,7 @@ names! {
     GRPC_STATUS = "grpc-status";
     GRPC_MESSAGE = "grpc-message";
     GRPC_TIMEOUT = "grpc-timeout";
+    GRPC_ACCEPT_ENCODING = "grpc-accept-encoding";
     HTTP2_SETTINGS = "http2-settings";
     X_REQUEST_ID = "x-request-id";
     X_CLIENT_TRACE_ID = "x-client-trace-id";

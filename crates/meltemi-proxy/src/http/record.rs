@@ -23,6 +23,8 @@ pub(crate) struct Record {
     upstream: RefCell<Option<Rc<ClusterStats>>>,
     /// Messages of gRPC are counted (the `grpc_stats` filter).
     pub counts_messages: Cell<bool>,
+    /// A filter makes something of the answer's trailers, whatever the client can take.
+    pub keeps_trailers: Cell<bool>,
     finished: Cell<bool>,
 }
 
@@ -40,6 +42,7 @@ impl Record {
             waker: RefCell::default(),
             upstream: RefCell::default(),
             counts_messages: Cell::new(false),
+            keeps_trailers: Cell::new(false),
             finished: Cell::new(false),
         })
     }
@@ -47,6 +50,7 @@ impl Record {
     /// Trailers do not pass between this client and any upstream.
     pub fn drops_trailers(&self) -> bool {
         !self.downstream.manager.http1.enable_trailers
+            && !self.keeps_trailers.get()
             && self.info.borrow().protocol != Protocol::Http2
     }
 

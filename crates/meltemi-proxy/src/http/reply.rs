@@ -291,6 +291,12 @@ impl Reply {
     }
 
     /// The client broke its request body off: nobody will read this.
+    pub fn malformed_body() -> Self {
+        let mut reply = Self::bad_request("request_body_malformed");
+        reply.body = "the request's body is not coded as it says".into();
+        reply
+    }
+
     pub fn client_gone() -> Self {
         let flags = Flags::DOWNSTREAM_CONNECTION_TERMINATION;
         let details = "downstream_remote_disconnect";

@@ -76,7 +76,8 @@ impl Stage {
                         self.until = Some(Until::Flushed);
                     }
                     Err(frame) => {
-                        self.trailers = frame.into_trailers().ok();
+                        let trailers = frame.into_trailers().ok();
+                        self.trailers = trailers.and_then(|trailers| self.coder.trailers(trailers));
                         self.until = Some(Until::Ended);
                     }
                 },

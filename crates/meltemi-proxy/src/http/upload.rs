@@ -3,6 +3,7 @@
 
 use super::grpc::MessageCounter;
 use super::record::Record;
+use super::reply::Reply;
 use super::source::RequestSource;
 use bytes::Bytes;
 use http_body::Frame;
@@ -39,6 +40,8 @@ struct State {
     lost: bool,
     ended: bool,
     failed: bool,
+    /// It failed because a filter could make nothing of it.
+    malformed: bool,
     messages: MessageCounter,
 }
 
@@ -65,6 +68,7 @@ impl Upload {
                 lost: false,
                 ended: false,
                 failed: false,
+                malformed: false,
                 messages: MessageCounter::default(),
             }),
             record,
@@ -81,9 +85,14 @@ impl Upload {
         !state.lost && !state.failed
     }
 
-    /// The client broke the request off.
-    pub fn failed(&self) -> bool {
-        self.state.borrow().failed
+    /// What is answered when the request broke off.
+    pub fn failure(&self) -> Option<Reply> {
+        let state = self.state.borrow();
+        match (state.failed, state.malformed) {
+            (false, _) => None,
+            (true, true) => Some(Reply::malformed_body()),
+            (true, false) => Some(Reply::client_gone()),
+        }
     }
 
     /// The upstream asks for the body.
@@ -157,6 +166,8 @@ impl Upload {
             Some(Err(error)) => {
                 tracing::debug!(%error, "request body broke off");
                 state.failed = true;
+                state.malformed =
+                    matches!(state.source, RequestSource::Recoded(..)) && error.is_malformed();
                 return Poll::Ready(Some(Err(UploadError)));
             }
             None => {

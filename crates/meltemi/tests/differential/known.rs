@@ -204,6 +204,7 @@ pub const VALUES: &[Value] = &[
             "http2::gRPC to a service without it",
             "http2::gRPC to a service that answers 503",
             "headers::te other than trailers",
+            "grpc-web::HTTP without a body",
         ],
         aspect: "seen.header.connection",
         envoy: "(none)",
@@ -266,6 +267,8 @@ pub const VALUES: &[Value] = &[
             "local::redirect of a POST with a body",
             "filters::abort of a POST",
             "limits::posts: beyond",
+            "grpc-web::answered by the proxy",
+            "grpc-web::answered by the proxy, in text",
             "overload::POST",
             "overload shed::POST",
         ],
@@ -359,6 +362,27 @@ pub const VALUES: &[Value] = &[
         reason: IGNORED,
     },
     Value {
+        cases: &[
+            "grpc-web::HTTP without a body",
+            "grpc-web::a status that is no success",
+            "grpc-web::binary",
+            "grpc-web::binary by HTTP/2",
+            "grpc-web::binary, answered in text",
+            "grpc-web::codings of its own",
+        ],
+        aspect: "seen.header.content-length",
+        envoy: "(none)",
+        meltemi: "7",
+        reason: LENGTH,
+    },
+    Value {
+        cases: &["grpc-web::HTTP without a body"],
+        aspect: "seen.header.transfer-encoding",
+        envoy: "chunked",
+        meltemi: "(none)",
+        reason: LENGTH,
+    },
+    Value {
         cases: &["upgrade::to HTTP/2"],
         aspect: "seen.header.:protocol",
         envoy: "WebSocket",
@@ -374,6 +398,7 @@ pub const VALUES: &[Value] = &[
     },
 ];
 
+const LENGTH: &str = "the length of a body that passes as it is is known, and told";
 const AS_SENT: &str = "the log tells the path that was refused, not what it would have become";
 const MIRRORED: &str = "a mirror is told what the service is told, so that it does the same";
 const IGNORED: &str =

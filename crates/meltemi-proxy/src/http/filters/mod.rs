@@ -23,6 +23,7 @@ mod decompressor;
 mod dynamic_forward_proxy;
 mod fault;
 mod grpc_stats;
+mod grpc_web;
 mod header_mutation;
 mod local_ratelimit;
 mod rbac;
@@ -256,6 +257,7 @@ http_filters! {
     Cors(Cors, CorsPolicy, Option<cors::Marked>);
     Rbac(Rbac, RouteRbac, ());
     GrpcStats(grpc_stats::GrpcStats, NoRoute, ());
+    GrpcWeb(grpc_web::GrpcWeb, NoRoute, Option<grpc_web::Asked>);
     DynamicForwardProxy(DynamicForwardProxy, Option<DynamicHost>, ());
     Alpn(alpn::Alpn, NoRoute, ());
 }

@@ -6,6 +6,7 @@ mod clusters;
 mod coding;
 mod filters;
 mod framing;
+mod grpc_web;
 mod headers;
 mod http2;
 mod limits;
@@ -39,6 +40,7 @@ pub fn groups() -> Vec<Group> {
         filters::group(),
         upgrade::group(),
         http2::group(),
+        grpc_web::group(),
         framing::group(),
         framing::limits(),
         tcp::group(),

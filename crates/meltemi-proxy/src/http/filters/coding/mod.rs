@@ -8,7 +8,9 @@ mod zstd;
 
 pub use library::{Decoding, Encoding};
 
+use super::grpc_web;
 use ::zstd::stream::raw as zstd_raw;
+use http::HeaderMap;
 
 /// One body's coding under way.
 pub(crate) enum Coder {
@@ -19,6 +21,8 @@ pub(crate) enum Coder {
     /// The library may have no memory for it.
     ZstdEncode(std::io::Result<Box<zstd_raw::Encoder<'static>>>),
     ZstdDecode(std::io::Result<Box<zstd_raw::Decoder<'static>>>),
+    Base64Decode(grpc_web::Decoder),
+    GrpcWebEncode(Box<grpc_web::Encoder>),
 }
 
 /// What is to come of the input given so far.
@@ -44,6 +48,17 @@ pub(crate) struct Step {
 pub(crate) struct Malformed;
 
 impl Coder {
+    /// The trailers behind the body, unless they become part of it.
+    pub fn trailers(&mut self, trailers: HeaderMap) -> Option<HeaderMap> {
+        match self {
+            Self::GrpcWebEncode(coder) => {
+                coder.keep(trailers);
+                None
+            }
+            _ => Some(trailers),
+        }
+    }
+
     /// Makes output of input, as much as there is room for. Called again with what is left of the
     /// input until it is done.
     pub fn step(
@@ -59,6 +74,8 @@ impl Coder {
             Self::BrotliDecode(coder) => coder.step(input, output),
             Self::ZstdEncode(Ok(coder)) => zstd::encode(coder, input, output, until),
             Self::ZstdDecode(Ok(coder)) => zstd::decode(coder, input, output),
+            Self::Base64Decode(coder) => coder.step(input, output, until),
+            Self::GrpcWebEncode(coder) => Ok(coder.step(input, output, until)),
             Self::ZstdEncode(Err(_)) | Self::ZstdDecode(Err(_)) => Err(Malformed),
         }
     }
