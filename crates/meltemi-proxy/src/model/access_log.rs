@@ -40,9 +40,9 @@ pub enum LogOperator {
     /// strftime format, empty for ISO 8601 with milliseconds.
     StartTime(Box<str>),
     /// Request header, alternative header.
-    Req(Box<str>, Option<Box<str>>),
-    Resp(Box<str>, Option<Box<str>>),
-    Trailer(Box<str>, Option<Box<str>>),
+    Req(LogHeader, Option<LogHeader>),
+    Resp(LogHeader, Option<LogHeader>),
+    Trailer(LogHeader, Option<LogHeader>),
     Protocol,
     ResponseCode,
     ResponseCodeDetails,
@@ -89,6 +89,17 @@ pub enum LogOperator {
     Environment(Box<str>),
     /// Known to Envoy, without a value here (`DYNAMIC_METADATA`, `FILTER_STATE`): `-`.
     Absent(Box<str>),
+}
+
+/// A header, or what HTTP/2 calls a pseudo-header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogHeader {
+    Method,
+    Scheme,
+    Authority,
+    Path,
+    Status,
+    Named(http::HeaderName),
 }
 
 /// When a line is written.

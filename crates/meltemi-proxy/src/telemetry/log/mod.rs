@@ -9,7 +9,9 @@ pub use render::header_value;
 pub use sink::flush;
 
 use super::{ALL_FLAGS, StreamInfo};
-use crate::model::{AccessLog, Comparison, HeaderTest, LogFilter, LogFormat, LogOperator, LogPart};
+use crate::model::{
+    AccessLog, Comparison, HeaderTest, LogFilter, LogFormat, LogHeader, LogOperator, LogPart,
+};
 use crate::model::{MatchName, StringMatch};
 
 /// Istio's default format, also Envoy's plus Istio's fields.
@@ -60,11 +62,9 @@ fn operators(format: &LogFormat) -> impl Iterator<Item = &LogOperator> {
 }
 
 fn format_needs_headers(format: &LogFormat) -> bool {
-    let pseudo = |name: &str| name.starts_with(':');
+    let named = |name: &LogHeader| matches!(name, LogHeader::Named(_));
     operators(format).any(|operator| match operator {
-        LogOperator::Req(name, other) => {
-            !pseudo(name) || other.as_ref().is_some_and(|name| !pseudo(name))
-        }
+        LogOperator::Req(name, other) => named(name) || other.as_ref().is_some_and(named),
         LogOperator::Resp(..) | LogOperator::Trailer(..) => true,
         _ => false,
     })

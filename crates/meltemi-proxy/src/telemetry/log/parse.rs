@@ -1,6 +1,7 @@
 //! Envoy's access-log format strings to [`LogFormat`].
 
-use crate::model::{LogFormat, LogOperator, LogPart};
+use crate::model::{LogFormat, LogHeader, LogOperator, LogPart};
+use http::HeaderName;
 
 /// Compiles a text format.
 ///
@@ -99,14 +100,17 @@ fn operator(text: &str) -> Result<LogPart, String> {
         None if tail.is_empty() => None,
         None => return Err(format!("operator \"%{text}%\": unexpected \"{tail}\"")),
     };
-    let headers = || -> Result<(Box<str>, Option<Box<str>>), String> {
+    let headers = || -> Result<(LogHeader, Option<LogHeader>), String> {
         let argument = argument.filter(|argument| !argument.is_empty());
         let argument =
             argument.ok_or_else(|| format!("operator \"%{text}%\" needs a header name"))?;
-        let lower = argument.to_ascii_lowercase();
-        Ok(match lower.split_once('?') {
-            Some((first, second)) => (first.into(), Some(second.into())),
-            None => (lower.into(), None),
+        let header = |name: &str| {
+            header(name)
+                .ok_or_else(|| format!("operator \"%{text}%\": no header is named \"{name}\""))
+        };
+        Ok(match argument.split_once('?') {
+            Some((first, second)) => (header(first)?, Some(header(second)?)),
+            None => (header(argument)?, None),
         })
     };
     use LogOperator as Op;
@@ -170,6 +174,17 @@ fn operator(text: &str) -> Result<LogPart, String> {
     Ok(LogPart::Operator(operator, limit))
 }
 
+fn header(name: &str) -> Option<LogHeader> {
+    Some(match &*name.to_ascii_lowercase() {
+        ":method" => LogHeader::Method,
+        ":scheme" => LogHeader::Scheme,
+        ":authority" => LogHeader::Authority,
+        ":path" => LogHeader::Path,
+        ":status" => LogHeader::Status,
+        name => LogHeader::Named(HeaderName::from_bytes(name.as_bytes()).ok()?),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +202,8 @@ mod tests {
         let LogPart::Operator(LogOperator::Req(name, Some(other)), Some(10)) = &parts[1] else {
             panic!("{parts:?}")
         };
-        assert_eq!((&**name, &**other), ("x-a", ":path"));
+        let wanted = LogHeader::Named(HeaderName::from_static("x-a"));
+        assert_eq!((name, other), (&wanted, &LogHeader::Path));
         assert!(matches!(&parts[0], LogPart::Text(t) if &**t == "a%b "));
         assert!(matches!(
             &parts[3],
@@ -201,6 +217,7 @@ mod tests {
             ("%NOPE%", "NOPE"),
             ("%REQ(%", "closing"),
             ("%REQ()%", "header name"),
+            ("%RESP(a b)%", "a b"),
             ("%DURATION:x%", "no number"),
             ("100%", "closing"),
         ] {

@@ -1,7 +1,7 @@
 //! Evaluation of a compiled format on one exchange.
 
 use crate::clock;
-use crate::model::{Address, JsonField, LogFormat, LogOperator, LogPart};
+use crate::model::{Address, JsonField, LogFormat, LogHeader, LogOperator, LogPart};
 use crate::telemetry::StreamInfo;
 use crate::text::{ip, number, socket};
 use std::cell::RefCell;
@@ -146,14 +146,10 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
                     .is_some_and(|other| request_header(out, other, info));
         }
         Op::Resp(name, other) | Op::Trailer(name, other) => {
-            let value = info
-                .response_headers
-                .get(&**name)
-                .or_else(|| info.response_headers.get(&**other.as_ref()?));
-            match value {
-                Some(value) => clean(out, value.as_bytes()),
-                None => return false,
-            }
+            return response_header(out, name, info)
+                || other
+                    .as_ref()
+                    .is_some_and(|other| response_header(out, other, info));
         }
         Op::Protocol => out.push_str(info.protocol.as_str()),
         Op::ResponseCode => number(out, info.status.into()),
@@ -243,17 +239,30 @@ fn millis(out: &mut String, from: Instant, to: Option<Instant>) -> bool {
     true
 }
 
-fn request_header(out: &mut String, name: &str, info: &StreamInfo) -> bool {
+fn response_header(out: &mut String, name: &LogHeader, info: &StreamInfo) -> bool {
+    match name {
+        LogHeader::Status if info.status > 0 => number(out, info.status.into()),
+        LogHeader::Named(name) => match info.response_headers.get(name) {
+            Some(value) => clean(out, value.as_bytes()),
+            None => return false,
+        },
+        _ => return false,
+    }
+    true
+}
+
+fn request_header(out: &mut String, name: &LogHeader, info: &StreamInfo) -> bool {
     let request = &info.request;
     let value = match name {
-        ":method" => request
+        LogHeader::Method => request
             .method
             .as_ref()
             .map(|method| method.as_str().as_bytes()),
-        ":authority" => request.authority.as_deref().map(str::as_bytes),
-        ":path" => request.path.as_deref().map(str::as_bytes),
-        ":scheme" => Some(request.scheme.as_bytes()).filter(|scheme| !scheme.is_empty()),
-        name => request.headers.get(name).map(http::HeaderValue::as_bytes),
+        LogHeader::Authority => request.authority.as_deref().map(str::as_bytes),
+        LogHeader::Path => request.path.as_deref().map(str::as_bytes),
+        LogHeader::Scheme => Some(request.scheme.as_bytes()).filter(|scheme| !scheme.is_empty()),
+        LogHeader::Named(name) => request.headers.get(name).map(http::HeaderValue::as_bytes),
+        LogHeader::Status => None,
     };
     match value {
         Some(value) => {
