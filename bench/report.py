@@ -2,11 +2,13 @@
 
 import datetime
 import os
+import pathlib
 import platform
 import re
 import statistics
 import subprocess
 
+PROFILE = pathlib.Path(__file__).resolve().parent / "profile.md"
 METHOD = """\
 `bench/run` measures both proxies in one go on the same Envoy bootstrap files (`bench/bootstraps.py`), one after the other,
 one worker each, pinned to core {proxy}; the load and the upstream (1 KiB answers) share core {load}. Two-hop scenarios run both
@@ -135,6 +137,7 @@ Measured {datetime.date.today():%d %B %Y} on {machine()}; {about}.
 
 {shortcomings(rows)}
 
+{PROFILE.read_text()}
 ## Method
 
 {method}"""
