@@ -169,7 +169,9 @@ impl Head {
         self.authority = normalize_host(arrival, authority)?;
         if let Some(SwitchTo(token)) = switch {
             // Extended CONNECT asks for what GET and `Upgrade` ask for.
-            self.method = Method::GET;
+            if self.method == Method::CONNECT {
+                self.method = Method::GET;
+            }
             self.upgrade = Some(token);
         } else if self.method == Method::CONNECT {
             self.upgrade = Some(HeaderValue::from_static("connect"));

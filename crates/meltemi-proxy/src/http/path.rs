@@ -30,6 +30,9 @@ pub(crate) fn normalize(options: PathNormalization, path: &mut PathAndQuery) -> 
         }
     }
     if options.normalize {
+        if memchr::memmem::find(&work, b"%00").is_some() {
+            return Err(Reply::rejected("path_normalization_failed"));
+        }
         work = remove_dot_segments(&unescape_unreserved(&work));
     }
     if options.merge_slashes {
@@ -128,7 +131,8 @@ fn unescape_unreserved(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// RFC 3986 5.2.4.
+/// RFC 3986 5.2.4. Parameters do not change what dots mean, as some servers take them
+/// (`/..;x/`).
 fn remove_dot_segments(path: &[u8]) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::with_capacity(path.len());
     let mut segments = path
@@ -138,7 +142,8 @@ fn remove_dot_segments(path: &[u8]) -> Vec<u8> {
         .peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
-        match segment {
+        let parameters = memchr::memchr(b';', segment).unwrap_or(segment.len());
+        match &segment[..parameters] {
             b"." => {
                 if last {
                     out.push(b'/');
@@ -193,6 +198,10 @@ mod unit {
             "/admin/%2e/x",
             "/b/%2E%2e/admin/x",
             "/admin/./x",
+            "/b/..;y/admin/x",
+            "/admin/.;y=z/x",
+            "/b/%2e.;y/admin/x",
+            "/b/..;/b/..;/admin/x",
         ] {
             assert_eq!(
                 canonical(spelling, EscapedSlashes::Keep).as_deref(),
@@ -210,6 +219,12 @@ mod unit {
         assert_eq!(keep("/a/b/."), "/a/b/");
         assert_eq!(keep("/a%20b"), "/a%20b");
         assert_eq!(keep("/.hidden/...x"), "/.hidden/...x");
+        assert_eq!(keep("/a;x/...;y/;/b"), "/a;x/...;y/;/b");
+    }
+
+    #[test]
+    fn a_nul_is_refused() {
+        assert_eq!(canonical("/a%00/b", EscapedSlashes::Keep), Err(400));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(super) struct Timers {
     downstream: Rc<Downstream>,
     sleep: Pin<Box<tokio::time::Sleep>>,
     drain_ends: Option<Instant>,
+    /// A peer that says nothing to the graceful end is not waited for any longer.
+    leave_by: Option<Instant>,
     draining: bool,
     closing: bool,
     head_armed: bool,
@@ -54,11 +56,12 @@ impl Timers {
             downstream: downstream.clone(),
             sleep: Box::pin(tokio::time::sleep(Duration::from_secs(3600))),
             drain_ends: None,
+            leave_by: None,
             draining: false,
             closing: false,
             head_armed: false,
         };
-        timers.arm(None);
+        timers.arm(&HeadClock::default());
         timers
     }
 
@@ -66,10 +69,10 @@ impl Timers {
     pub async fn next<T>(
         &mut self,
         drain: &DrainSignal,
-        clock: Option<&HeadClock>,
+        clock: &HeadClock,
         mut connection: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Event<T> {
-        let incomplete = clock.is_some_and(|clock| clock.since().is_some());
+        let incomplete = clock.since().is_some();
         if incomplete && !self.head_armed {
             self.arm(clock);
         }
@@ -85,7 +88,7 @@ impl Timers {
             if !draining && drained.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Drain);
             }
-            if !armed && clock.is_some_and(|clock| clock.since().is_some()) {
+            if !armed && clock.since().is_some() {
                 return Poll::Ready(Event::HeadBegan);
             }
             if sleep.as_mut().poll(cx).is_ready() {
@@ -107,7 +110,7 @@ impl Timers {
     }
 
     /// Sets the timer for the earliest thing that may be due.
-    fn arm(&mut self, clock: Option<&HeadClock>) {
+    fn arm(&mut self, clock: &HeadClock) {
         let now = Instant::now();
         let timeouts = &self.downstream.manager.timeouts;
         let mut next = now + Duration::from_secs(3600);
@@ -124,12 +127,16 @@ impl Timers {
         if let Some(ends) = self.drain_ends {
             next = next.min(ends);
         }
-        if let Some(since) = clock.and_then(HeadClock::since) {
+        if let Some(leave) = self.leave_by {
+            next = next.min(leave);
+        }
+        if let Some(since) = clock.since() {
             next = next.min(since + timeouts.request_headers.unwrap_or(HEAD_TIMEOUT));
         }
         self.sleep.as_mut().reset(next.max(now + MIN_PAUSE).into());
     }
 
+    /// Whether the head that has begun should be complete.
     pub fn head_is_late(&self, clock: &HeadClock) -> bool {
         let limit = self
             .downstream
@@ -137,8 +144,14 @@ impl Timers {
             .timeouts
             .request_headers
             .unwrap_or(HEAD_TIMEOUT);
-        self.downstream.active.get() == 0
-            && clock.since().is_some_and(|since| since.elapsed() >= limit)
+        clock.since().is_some_and(|since| since.elapsed() >= limit)
+    }
+
+    /// Whether the peer has had its time to agree to the connection's end. True once.
+    pub fn farewell_is_over(&mut self) -> bool {
+        self.leave_by
+            .take_if(|leave| Instant::now() >= *leave)
+            .is_some()
     }
 
     /// Whether the connection should finish what runs and close. True once.
@@ -159,6 +172,9 @@ impl Timers {
             self.downstream.draining.set(true);
         }
         let closes = (idle || old || drained) && !std::mem::replace(&mut self.closing, true);
+        if closes {
+            self.leave_by = Some(Instant::now() + timeouts.drain);
+        }
         if closes && old {
             self.downstream.stats.cx_max_duration_reached.inc();
         } else if closes && idle {

@@ -73,6 +73,11 @@ fn cases() -> Vec<Case> {
         "broken escape", "/a%zz/%";
         "query is left alone", "/a?b=/../c//d%2f";
         "final dots", "/a/..";
+        "dots with parameters", "/x/..;y/admin";
+        "a dot with parameters", "/x/.;y=z/a";
+        "final dots with parameters", "/a/b/..;";
+        "parameters", "/a;x/...;y/;/b";
+        "encoded NUL", "/a%00/b";
     }
     cases.push(Case::get("a fragment", "/a#/admin"));
     cases.push(Case::get("a fragment, normalized", "/a?b#c").on(1));

@@ -111,13 +111,14 @@ impl Server {
         let mut timers = Timers::new(&self.downstream);
         let mut running = pin!(self.run());
         loop {
-            let event = timers.next(drain, Some(&self.clock), |cx| running.as_mut().poll(cx));
+            let event = timers.next(drain, &self.clock, |cx| running.as_mut().poll(cx));
             match event.await {
                 Event::Ended(result) => return result,
                 Event::Drain => self.downstream.draining.set(true),
                 Event::HeadBegan => {}
                 Event::Timer => {
-                    if timers.head_is_late(&self.clock) {
+                    let waits = self.downstream.active.get() == 0;
+                    if waits && timers.head_is_late(&self.clock) {
                         return Ok(Ended::HeadLate);
                     }
                     if timers.connection_is_over() {

@@ -220,6 +220,15 @@ impl Connection {
         }
     }
 
+    /// The second step of the graceful end: what the peer opens from now on is not looked at.
+    pub fn accept_no_more(&mut self) {
+        if self.ending == Ending::Announced {
+            self.ending = Ending::Final(self.last_peer_id);
+            frame::goaway(self.last_peer_id, Reason::NO_ERROR, self.output.bytes());
+            self.wake_task();
+        }
+    }
+
     /// Ends the connection at once, for what the peer did.
     pub fn break_off(&mut self, broken: &Broken) {
         frame::goaway(self.last_peer_id, broken.reason, self.output.bytes());

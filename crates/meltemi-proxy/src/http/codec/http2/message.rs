@@ -134,8 +134,12 @@ impl Fields {
         } else {
             let scheme = self.scheme.ok_or(Malformed("no :scheme"))?;
             let scheme = Scheme::try_from(&*scheme).map_err(|_| Malformed("a wrong :scheme"))?;
-            let path = self.path.filter(|path| !path.is_empty());
-            let path = PathAndQuery::from_maybe_shared(path.ok_or(Malformed("no :path"))?);
+            // A fragment would be dropped in silence.
+            let whole = |path: &Bytes| !path.is_empty() && !path.contains(&b'#');
+            let path = self.path.filter(whole);
+            let path = PathAndQuery::from_maybe_shared(
+                path.ok_or(Malformed("no :path, or one with a fragment"))?,
+            );
             parts.path_and_query = Some(path.map_err(|_| Malformed("a wrong :path"))?);
             // An `Uri` has no scheme without an authority.
             parts.scheme = parts.authority.is_some().then_some(scheme);
@@ -343,6 +347,7 @@ mod tests {
             vec![(":method", "CONNECT"), (":authority", "a"), (":path", "/")],
             vec![(":method", "CONNECT")],
             vec![(":method", "GET"), (":scheme", "http"), (":path", "")],
+            vec![(":method", "GET"), (":scheme", "http"), (":path", "/#/x")],
         ] {
             assert!(
                 fields(&pairs, 1000).into_request(false).is_err(),

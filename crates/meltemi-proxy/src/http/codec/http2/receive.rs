@@ -1,6 +1,6 @@
 //! Frames from the peer (RFC 9113 6).
 
-use super::connection::{Connection, Ending, GOAWAY_PING, MAX_ID, Role};
+use super::connection::{Connection, GOAWAY_PING, MAX_ID, Role};
 use super::frame::{self, HEAD, Head, MAX_PAYLOAD, flag, kind};
 use super::reason::{Broken, Reason};
 use super::settings::{DEFAULT_WINDOW, MAX_WINDOW};
@@ -346,9 +346,8 @@ impl Connection {
         self.budget.spend()?;
         if !head.has(flag::ACK) {
             frame::ping(true, payload, self.output.bytes());
-        } else if payload == GOAWAY_PING && self.ending == Ending::Announced {
-            self.ending = Ending::Final(self.last_peer_id);
-            frame::goaway(self.last_peer_id, Reason::NO_ERROR, self.output.bytes());
+        } else if payload == GOAWAY_PING {
+            self.accept_no_more();
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::message;
 use super::reason::{Broken, Reason};
 use super::settings::Own;
 use super::transport::Transport;
-use crate::http::codec::timers::{Event, Timers};
+use crate::http::codec::timers::{Event, HeadClock, Timers};
 use crate::http::codec::{Error, Incoming, date};
 use crate::http::downstream::Downstream;
 use crate::http::exchange;
@@ -49,10 +49,11 @@ pub(crate) async fn serve(
     let mut transport = Transport::new(stream, &read, keepalive);
     let mut exchanges = FuturesUnordered::new();
     let mut timers = Timers::new(&downstream);
+    let clock = HeadClock::default();
     let mut goaway_owed = false;
     loop {
         let event = timers
-            .next(&drain, None, |cx| {
+            .next(&drain, &clock, |cx| {
                 connection.borrow_mut().begin_turn();
                 transport.read(cx, &connection);
                 transport.ask(cx, &connection);
@@ -87,6 +88,7 @@ pub(crate) async fn serve(
                         None => Ok(()),
                     });
                 }
+                clock.set(transport.is_within_head(&connection));
                 connection.end_turn(cx);
                 Poll::Pending
             })
@@ -107,8 +109,16 @@ pub(crate) async fn serve(
             }
             Event::HeadBegan => {}
             Event::Timer => {
+                // Until it is complete nothing else can come on the connection.
+                if timers.head_is_late(&clock) {
+                    let broken = Broken::flood("a header block that does not end in time");
+                    connection.borrow_mut().break_off(&broken);
+                }
                 if timers.connection_is_over() {
                     connection.borrow_mut().shut_down();
+                }
+                if timers.farewell_is_over() {
+                    connection.borrow_mut().accept_no_more();
                 }
             }
         }

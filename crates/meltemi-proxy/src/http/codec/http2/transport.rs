@@ -99,6 +99,12 @@ impl Transport {
         Poll::Ready(None)
     }
 
+    /// Whether a head has begun to come that is not complete.
+    pub fn is_within_head(&self, connection: &Connection) -> bool {
+        const KIND: usize = 3;
+        connection.block.is_some() || self.kept.get(KIND) == Some(&frame::kind::HEADERS)
+    }
+
     /// Writes what is there; true when it is written, and there may be more.
     pub fn write(&mut self, cx: &mut Context<'_>, connection: &RefCell<Connection>) -> bool {
         let mut connection = connection.borrow_mut();
