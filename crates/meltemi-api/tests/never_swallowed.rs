@@ -27,16 +27,16 @@ fn fields_without_effect_are_reported_by_path() {
         "metadata": {"name": "r"},
         "spec": {
             "host": "reviews",
-            "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}, "tunnel": {"targetHost": "g.com", "targetPort": 1}},
-            "subsets": [{"name": "v1", "trafficPolicy": {"tunnel": {"targetHost": "h.com", "targetPort": 1}}}],
+            "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}, "retryBudget": {"budgetInterval": "5s"}},
+            "subsets": [{"name": "v1", "trafficPolicy": {"retryBudget": {"budgetInterval": "5s"}}}],
         },
     });
     let paths: Vec<String> = said(&rule).into_iter().map(|(_, path, _)| path).collect();
     assert_eq!(
         paths,
         [
-            "spec.trafficPolicy.tunnel",
-            "spec.subsets[0].trafficPolicy.tunnel"
+            "spec.trafficPolicy.retryBudget.budgetInterval",
+            "spec.subsets[0].trafficPolicy.retryBudget.budgetInterval"
         ]
     );
 }

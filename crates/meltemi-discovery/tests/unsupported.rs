@@ -57,18 +57,11 @@ fn bytes_contain(resources: &Resources, text: &str) -> bool {
 
 #[test]
 fn destination_rules() {
-    let cases = [
-        (
-            "{tunnel: {protocol: CONNECT, targetHost: external, targetPort: 443}}",
-            "tunnel",
-            "external:443",
-        ),
-        (
-            "{tls: {mode: SIMPLE, credentialName: c, caCrl: /etc/crl.pem}}",
-            "tls.caCrl",
-            "/etc/crl.pem",
-        ),
-    ];
+    let cases = [(
+        "{tls: {mode: SIMPLE, credentialName: c, caCrl: /etc/crl.pem}}",
+        "tls.caCrl",
+        "/etc/crl.pem",
+    )];
     for (policy, field, absent) in cases {
         let (resources, issues) = translated(ProxyKind::Sidecar, &rule(policy));
         let wanted = format!("spec.trafficPolicy.{field}");
@@ -83,13 +76,17 @@ fn destination_rules() {
 }
 
 #[test]
-fn proxy_protocol_and_revocation_lists_of_files_are_served() {
+fn proxy_protocol_tunnels_and_revocation_lists_of_files_are_served() {
     for (policy, present) in [
         (
             "{proxyProtocol: {version: V2}}",
             "ProxyProtocolUpstreamTransport",
         ),
         ("{tls: {mode: SIMPLE, caCrl: /etc/crl.pem}}", "/etc/crl.pem"),
+        (
+            "{tunnel: {protocol: CONNECT, targetHost: external, targetPort: 443}}",
+            "external:443",
+        ),
     ] {
         let (resources, issues) = translated(ProxyKind::Sidecar, &rule(policy));
         assert!(issues.is_empty(), "{issues:?}");

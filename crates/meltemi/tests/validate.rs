@@ -34,7 +34,7 @@ metadata: {name: d}
 spec:
   host: reviews
   trafficPolicy:
-    tunnel: {targetHost: proxy.example.com, targetPort: 443}
+    retryBudget: {budgetInterval: 5s}
 ---
 apiVersion: batch/v1
 kind: Job
@@ -56,7 +56,7 @@ fn good_files_are_fine_and_what_has_no_effect_is_told() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         stdout(&output),
-        "notice: stdin:7: DestinationRule default/d spec.trafficPolicy.tunnel: this field is \
+        "notice: stdin:7: DestinationRule default/d spec.trafficPolicy.retryBudget.budgetInterval: this field is \
          accepted but has no effect yet; do not rely on it, or leave it out\n\
          1 file, 1 object, 0 invalid, 1 notice\n\
          passed over, of other kinds: 1 Job\n"

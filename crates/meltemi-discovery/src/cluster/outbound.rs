@@ -211,27 +211,12 @@ fn unsupported(
     let crl = policy.tls.as_ref().is_some_and(|tls| {
         !tls.ca_crl.is_empty() && !tls.credential_name.is_empty() && tls::is_custom(tls)
     });
-    if let Some(rule) = rule {
-        for (set, name, what) in [
-            (
-                policy.tunnel.is_some(),
-                "tunnel",
-                "TCP connections to the host are closed, because they would go around the tunnel; remove it",
-            ),
-            (
-                crl,
-                "tls.caCrl",
-                "requests fail, because a revoked certificate would be taken; name files (caCertificates) instead of credentialName, or remove it",
-            ),
-        ] {
-            if set {
-                issues.add(
-                    &rule.key,
-                    format!("{field}.{name}"),
-                    format!("not supported; {what}"),
-                );
-            }
-        }
+    if let Some(rule) = rule.filter(|_| crl) {
+        issues.add(
+            &rule.key,
+            format!("{field}.tls.caCrl"),
+            "not supported; requests fail, because a revoked certificate would be taken; name files (caCertificates) instead of credentialName, or remove it",
+        );
     }
     crl
 }

@@ -51,18 +51,6 @@ pub fn chain(
         }
         chain.push(filters::network_any("istio.stats", filters::stats(side)));
     }
-    if proxy.flavor == Flavor::Meltemi && config.tunneling_config.is_some() {
-        // What was to go through a tunnel must not go around it: see the cluster's issue.
-        let closed = tcp_proxy::TcpProxy {
-            tunneling_config: None,
-            cluster_specifier: Some(tcp_proxy::tcp_proxy::ClusterSpecifier::Cluster(
-                names::BLACK_HOLE.to_owned(),
-            )),
-            ..config.clone()
-        };
-        chain.push(filters::network("envoy.filters.network.tcp_proxy", &closed));
-        return chain;
-    }
     chain.extend(by_sni(scope, config));
     chain.push(filters::network("envoy.filters.network.tcp_proxy", config));
     chain

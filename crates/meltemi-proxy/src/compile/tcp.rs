@@ -5,8 +5,9 @@ use super::basic::{timeout, u32_or};
 use super::context::Cx;
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
-use super::{access_log, pb};
-use crate::model::{HashPolicy, TcpProxy};
+use super::{access_log, headers, pb};
+use crate::model::{HashPolicy, TcpProxy, Tunneling};
+use http::uri::PathAndQuery;
 use pb::tcp as proto;
 use std::time::Duration;
 
@@ -45,7 +46,6 @@ pub fn proxy(value: proto::TcpProxy, cx: &mut Cx<'_>) -> Result<TcpProxy> {
         downstream_idle_timeout,
         upstream_idle_timeout,
         backoff_options,
-        tunneling_config,
         proxy_protocol_tlvs,
         proxy_protocol_tlv_merge_policy,
         upstream_connect_mode,
@@ -90,6 +90,10 @@ pub fn proxy(value: proto::TcpProxy, cx: &mut Cx<'_>) -> Result<TcpProxy> {
             .at("max_downstream_connection_duration")?,
         hash_policy: hash_policies(hash_policy).at("hash_policy")?,
         sni_forward: None,
+        tunneling: tunneling_config
+            .map(tunneling)
+            .transpose()
+            .at("tunneling_config")?,
         access_logs: access_log::all(access_log, cx)?,
     })
 }
@@ -111,6 +115,47 @@ fn weighted(
             Ok((cx.names.cluster(&name), weight))
         })
         .collect()
+}
+
+fn tunneling(value: proto::tcp_proxy::TunnelingConfig) -> Result<Tunneling> {
+    let proto::tcp_proxy::TunnelingConfig {
+        hostname,
+        use_post,
+        headers_to_add,
+        propagate_response_headers,
+        post_path,
+        propagate_response_trailers,
+        request_id_extension,
+        request_id_header,
+        request_id_metadata_key,
+        formatters,
+    } = value;
+    refuse!(
+        request_id_extension,
+        request_id_header,
+        request_id_metadata_key,
+        formatters,
+    );
+    // They would be filter state, which nothing here reads.
+    harmless!(propagate_response_headers, propagate_response_trailers);
+    if hostname.is_empty() {
+        return Err(Error::missing("hostname"));
+    }
+    let post = match (use_post, post_path.as_str()) {
+        (false, "") => None,
+        (false, _) => return Err(Error::new("needs use_post").at_field("post_path")),
+        (true, "") => Some(PathAndQuery::from_static("/")),
+        (true, path) => Some(
+            PathAndQuery::try_from(path)
+                .map_err(|_| Error::new("is no path"))
+                .at("post_path")?,
+        ),
+    };
+    Ok(Tunneling {
+        hostname: headers::text_value(&hostname).at("hostname")?,
+        post,
+        headers: headers::operations(headers_to_add, Vec::new(), "headers")?,
+    })
 }
 
 fn hash_policies(values: Vec<pb::types::HashPolicy>) -> Result<Box<[HashPolicy]>> {

@@ -3,6 +3,7 @@
 use super::codec::{Error, Incoming};
 use super::filters::Coder;
 use super::grpc::MessageCounter;
+use super::held::Held;
 use super::record::Guard;
 use super::stage::{Failed, Stage};
 use super::timeouts::{Expired, Watchdog};
@@ -23,6 +24,8 @@ pub(crate) enum RequestBody {
     /// A copy for a mirror.
     Chunks(VecDeque<Bytes>),
     Client(UploadBody),
+    /// Of a connection that goes on in a tunnel.
+    Held(Held),
 }
 
 impl RequestBody {
@@ -36,7 +39,8 @@ impl RequestBody {
     /// Takes data back that was polled and not sent: it comes next again.
     pub fn unread(&mut self, data: Bytes) {
         match self {
-            Self::Empty => {}
+            // Nothing of a tunnel is sent before the head is.
+            Self::Empty | Self::Held(_) => {}
             Self::Chunks(chunks) => chunks.push_front(data),
             Self::Client(body) => body.unread(data),
         }
@@ -55,6 +59,9 @@ impl Body for RequestBody {
             Self::Empty => Poll::Ready(None),
             Self::Chunks(chunks) => Poll::Ready(chunks.pop_front().map(|c| Ok(Frame::data(c)))),
             Self::Client(body) => body.poll_frame(cx),
+            Self::Held(body) => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|_| UploadError))),
         }
     }
 
@@ -63,6 +70,7 @@ impl Body for RequestBody {
             Self::Empty => true,
             Self::Chunks(chunks) => chunks.is_empty(),
             Self::Client(body) => body.is_end_stream(),
+            Self::Held(body) => body.is_end_stream(),
         }
     }
 
@@ -73,6 +81,7 @@ impl Body for RequestBody {
                 SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum())
             }
             Self::Client(body) => body.size_hint(),
+            Self::Held(_) => SizeHint::default(),
         }
     }
 }

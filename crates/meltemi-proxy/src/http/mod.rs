@@ -20,6 +20,7 @@ mod grpc;
 mod hash;
 mod head;
 mod header_ops;
+pub(crate) mod held;
 mod matching;
 mod mirror;
 mod names;

@@ -23,6 +23,7 @@ fn chain(name: &str) -> Arc<FilterChain> {
             max_connection_duration: None,
             hash_policy: [].into(),
             sni_forward: None,
+            tunneling: None,
             access_logs: [].into(),
         })),
         hash: 0,

@@ -1,6 +1,6 @@
 //! Listeners, the inspection they do, and the filter chains they choose from.
 
-use super::{AccessLog, ClusterId, HashPolicy, HttpManager, ServerTls};
+use super::{AccessLog, ClusterId, HashPolicy, HeaderOps, HeaderText, HttpManager, ServerTls};
 use crate::dns::DnsCache;
 use crate::listener::NetworkFilter;
 use std::collections::HashMap;
@@ -236,7 +236,18 @@ pub struct TcpProxy {
     pub max_connection_duration: Option<Duration>,
     pub hash_policy: Box<[HashPolicy]>,
     pub sni_forward: Option<SniForward>,
+    pub tunneling: Option<Tunneling>,
     pub access_logs: Box<[AccessLog]>,
+}
+
+/// `tunneling_config`: the upstream is a proxy that is asked for a tunnel.
+pub struct Tunneling {
+    /// Whom to connect to, with a port; operators are those of the connection.
+    pub hostname: HeaderText,
+    /// The path of a POST; `None`: CONNECT.
+    pub post: Option<http::uri::PathAndQuery>,
+    /// `headers_to_add`.
+    pub headers: HeaderOps,
 }
 
 /// `sni_dynamic_forward_proxy` before the TCP proxy: resolves the connection's SNI.

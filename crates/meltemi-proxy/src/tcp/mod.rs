@@ -5,6 +5,7 @@ mod peer_exchange;
 mod proxy;
 mod relay;
 mod stats;
+mod tunnel;
 
 pub use buffers::BufferPool;
 pub use proxy::serve;

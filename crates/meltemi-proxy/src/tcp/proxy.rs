@@ -3,8 +3,9 @@
 use super::peer_exchange;
 use super::relay::{End, Relayed, relay};
 use super::stats::TcpStats;
+use super::tunnel;
 use crate::dns::{CacheError, host_key};
-use crate::model::{ClusterId, Direction, FilterChain, HashPolicy, TcpProxy};
+use crate::model::{Cluster, ClusterId, Direction, FilterChain, HashPolicy, Snapshot, TcpProxy};
 use crate::net::Stream;
 use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
 use crate::upstream::{NamedHost, PickContext, UpstreamError, UpstreamTcp};
@@ -85,6 +86,9 @@ async fn run(
             }
         }
     }
+    if let Some(tunneling) = &proxy.tunneling {
+        return tunnel::serve(downstream, proxy, tunneling, info, worker, drain, stats).await;
+    }
     let Some(mut upstream) = connect(proxy, info, worker, stats).await else {
         // Nothing was relayed: an orderly end would look like an empty answer.
         downstream.reset_on_close();
@@ -147,12 +151,7 @@ async fn connect(
     stats: TcpStats,
 ) -> Option<UpstreamTcp> {
     let snapshot = worker.snapshot();
-    let Some(cluster) = snapshot.cluster(choose(proxy)) else {
-        info.flags.insert(Flags::NO_CLUSTER_FOUND);
-        stats.no_route.inc();
-        return None;
-    };
-    info.cluster = Some(cluster.config.clone());
+    let cluster = target(proxy, &snapshot, info, stats)?;
     let server_name = info.connection.facts.server_name.clone();
     if let (Some(forward), Some(name)) = (&proxy.sni_forward, &server_name) {
         let resolved = forward.cache.resolve(&host_key(name, forward.port)).await;
@@ -164,22 +163,9 @@ async fn connect(
             }
         }
     }
-    let hash = hash(&proxy.hash_policy, info);
     for attempt in 1..=proxy.max_connect_attempts.max(1) {
         info.attempts = attempt;
-        let context = PickContext {
-            hash,
-            original_destination: Some(info.connection.facts.destination),
-            host: server_name.as_deref().map(|name| NamedHost {
-                name,
-                port: proxy.sni_forward.as_ref().map(|forward| forward.port),
-            }),
-            ends: Some((
-                info.connection.facts.source,
-                info.connection.facts.destination,
-            )),
-            ..PickContext::default()
-        };
+        let context = context(proxy, info, server_name.as_deref());
         match worker.upstreams.connect_tcp(cluster, context).await {
             Ok(upstream) => {
                 info.flags = Flags::default();
@@ -209,6 +195,41 @@ async fn connect(
     }
     info.flags.insert(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
     None
+}
+
+/// The cluster of a connection.
+pub(super) fn target<'a>(
+    proxy: &TcpProxy,
+    snapshot: &'a Snapshot,
+    info: &mut StreamInfo,
+    stats: TcpStats,
+) -> Option<&'a Arc<Cluster>> {
+    let Some(cluster) = snapshot.cluster(choose(proxy)) else {
+        info.flags.insert(Flags::NO_CLUSTER_FOUND);
+        stats.no_route.inc();
+        return None;
+    };
+    info.cluster = Some(cluster.config.clone());
+    Some(cluster)
+}
+
+/// What an endpoint is chosen by.
+pub(super) fn context<'a>(
+    proxy: &TcpProxy,
+    info: &StreamInfo,
+    server_name: Option<&'a str>,
+) -> PickContext<'a> {
+    let facts = &info.connection.facts;
+    PickContext {
+        hash: hash(&proxy.hash_policy, info),
+        original_destination: Some(facts.destination),
+        host: server_name.map(|name| NamedHost {
+            name,
+            port: proxy.sni_forward.as_ref().map(|forward| forward.port),
+        }),
+        ends: Some((facts.source, facts.destination)),
+        ..PickContext::default()
+    }
 }
 
 fn choose(proxy: &TcpProxy) -> ClusterId {

@@ -108,6 +108,7 @@ pub fn chain(cluster: u32) -> Arc<FilterChain> {
             max_connection_duration: None,
             hash_policy: [].into(),
             sni_forward: None,
+            tunneling: None,
             access_logs: [].into(),
         })),
         hash: u64::from(cluster),

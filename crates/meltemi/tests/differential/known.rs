@@ -313,7 +313,11 @@ pub const VALUES: &[Value] = &[
         reason: AS_SENT,
     },
     Value {
-        cases: &["tcp::refused"],
+        cases: &[
+            "tcp::refused",
+            "tcp::nobody makes a tunnel",
+            "tcp::tunnel refused",
+        ],
         aspect: "log.flags",
         envoy: "UF,URX",
         meltemi: "URX,UF",

@@ -306,6 +306,12 @@ async fn answer(
     if seen.method == "CONNECT" && !orders.has("status") {
         let head = "HTTP/1.1 200 Connected\r\nX-Accept: yes\r\n\r\n";
         stream.write_all(head.as_bytes()).await?;
+        if orders.has("once") {
+            let mut buffer = [0; 1024];
+            let count = stream.read(&mut buffer).await?;
+            stream.write_all(&buffer[..count]).await?;
+            return Ok(Next::Nothing);
+        }
         return Ok(Next::Tunnel);
     }
     if orders.has("hints") {

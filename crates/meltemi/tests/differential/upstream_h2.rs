@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub async fn serve(stream: TcpStream, memory: Arc<Memory>) -> io::Result<()> {
@@ -51,7 +52,11 @@ async fn answer(
                 headers,
                 body: Vec::new(),
             });
-            tokio::spawn(echo(tunnel));
+            let once = parts
+                .headers
+                .get("x-do")
+                .is_some_and(|orders| orders == "once");
+            tokio::spawn(echo(tunnel, once));
             let response = Response::builder().header("x-accept", "yes");
             let body = http_body_util::Empty::new().boxed();
             return Ok(response.body(body).expect("static headers are valid"));
@@ -90,8 +95,14 @@ async fn answer(
 }
 
 /// Sends back what comes through a tunnel.
-async fn echo(tunnel: OnUpgrade) -> io::Result<()> {
-    let tunnel = TokioIo::new(tunnel.await.map_err(io::Error::other)?);
+async fn echo(tunnel: OnUpgrade, once: bool) -> io::Result<()> {
+    let mut tunnel = TokioIo::new(tunnel.await.map_err(io::Error::other)?);
+    if once {
+        let mut buffer = [0; 1024];
+        let count = tunnel.read(&mut buffer).await?;
+        tunnel.write_all(&buffer[..count]).await?;
+        return tunnel.shutdown().await;
+    }
     let (mut read, mut write) = tokio::io::split(tunnel);
     tokio::io::copy(&mut read, &mut write).await.map(drop)
 }

@@ -5,7 +5,6 @@ use super::super::Table;
 pub(super) const TABLE: Table = Table {
     honoured: &["apiVersion", "kind", "metadata", "status", "spec"],
     except: &[
-        "spec.trafficPolicy.tunnel",
         "spec.trafficPolicy.retryBudget.budgetInterval",
         "spec.trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
         "spec.trafficPolicy.loadBalancer.backendUtilization",
@@ -13,7 +12,6 @@ pub(super) const TABLE: Table = Table {
         "spec.trafficPolicy.portLevelSettings[].outlierDetection.outlierDetectionHttpErrorCodes",
         "spec.trafficPolicy.portLevelSettings[].loadBalancer.backendUtilization",
         "spec.trafficPolicy.portLevelSettings[].loadBalancer.zoneAwareLbSetting",
-        "spec.subsets[].trafficPolicy.tunnel",
         "spec.subsets[].trafficPolicy.retryBudget.budgetInterval",
         "spec.subsets[].trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
         "spec.subsets[].trafficPolicy.loadBalancer.backendUtilization",

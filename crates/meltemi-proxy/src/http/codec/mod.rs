@@ -13,9 +13,9 @@ pub(crate) mod server;
 mod timers;
 
 pub(crate) use error::Error;
-pub(crate) use http1::Http1Client;
 #[cfg(fuzzing)]
 pub use http1::transcript;
+pub(crate) use http1::{Http1Client, Opaque};
 pub(crate) use http2::Http2Client;
 #[cfg(fuzzing)]
 pub use http2::{Own as Http2Settings, replay};

@@ -1,6 +1,6 @@
 //! TCP: plain, and routed by the name in a TLS greeting.
 
-use crate::bootstrap::{Config, cluster, clusters, typed};
+use crate::bootstrap::{Config, cluster, clusters, http2_upstream, typed};
 use crate::case::{Case, Group};
 use crate::upstream::Upstreams;
 use serde_json::{Value, json};
@@ -15,13 +15,31 @@ pub fn group() -> Group {
 }
 
 fn chain(matches: Value, cluster: &str) -> Value {
+    chain_with(matches, cluster, json!({}))
+}
+
+fn chain_with(matches: Value, cluster: &str, more: Value) -> Value {
+    let mut proxy = typed(
+        "filters.network.tcp_proxy.v3.TcpProxy",
+        json!({ "stat_prefix": cluster, "cluster": cluster }),
+    );
+    let more = more.as_object().expect("an object").clone();
+    proxy.as_object_mut().expect("an object").extend(more);
     json!({
         "filter_chain_match": matches,
-        "filters": [{
-            "name": "envoy.filters.network.tcp_proxy",
-            "typed_config": typed("filters.network.tcp_proxy.v3.TcpProxy", json!({ "stat_prefix": cluster, "cluster": cluster })),
-        }],
+        "filters": [{ "name": "envoy.filters.network.tcp_proxy", "typed_config": proxy }],
     })
+}
+
+/// A listener whose connections go on in a tunnel.
+fn tunnel(cluster: &str, orders: &str) -> Value {
+    let header = |key: &str, value: &str| json!({ "header": { "key": key, "value": value } });
+    let tunneling = json!({
+        "hostname": "there.test:7",
+        "headers_to_add": [header("x-do", orders), header("x-from", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
+    });
+    let more = json!({ "tunneling_config": tunneling, "max_connect_attempts": 2 });
+    json!({ "filter_chains": [chain_with(json!({}), cluster, more)] })
 }
 
 fn config(upstreams: &Upstreams) -> Config {
@@ -37,6 +55,7 @@ fn config(upstreams: &Upstreams) -> Config {
     ]);
     let mut all = clusters(&upstreams.ports);
     all.push(cluster("empty", &[], json!({})));
+    all.push(cluster("two", &[upstreams.ports["h2"]], http2_upstream()));
     Config {
         listeners: vec![
             json!({ "listener_filters": inspector, "filter_chains": chains }),
@@ -44,6 +63,11 @@ fn config(upstreams: &Upstreams) -> Config {
             json!({ "filter_chains": [chain(json!({}), "refused")] }),
             json!({ "filter_chains": [chain(json!({}), "not-there")] }),
             json!({ "filter_chains": [chain(json!({}), "empty")] }),
+            tunnel("a", "once"),
+            tunnel("two", "once"),
+            tunnel("a", "status=403"),
+            tunnel("refused", "once"),
+            tunnel("empty", "once"),
         ],
         clusters: all,
         ..Config::default()
@@ -81,6 +105,17 @@ fn cases() -> Vec<Case> {
             .loose(&["end", "log.received"]),
         Case::opaque("no endpoint", "hello")
             .on(4)
+            .loose(&["end", "log.received"]),
+        Case::opaque("in a tunnel", "hello").on(5),
+        Case::opaque("in a tunnel of HTTP/2", "hello").on(6),
+        Case::opaque("tunnel refused", "hello")
+            .on(7)
+            .loose(&["end", "log.received"]),
+        Case::opaque("nobody makes a tunnel", "hello")
+            .on(8)
+            .loose(&["end", "log.received"]),
+        Case::opaque("no endpoint for a tunnel", "hello")
+            .on(9)
             .loose(&["end", "log.received"]),
         Case::opaque("plain beside TLS", "hello"),
         Case::opaque("name", greeting("one.test", &[])),

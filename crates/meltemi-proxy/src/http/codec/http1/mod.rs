@@ -14,6 +14,7 @@ mod framing;
 mod head;
 mod incoming;
 mod input;
+mod opaque;
 mod output;
 mod sending;
 mod server;
@@ -23,6 +24,7 @@ pub mod transcript;
 
 pub(crate) use client::Http1Client;
 pub(crate) use incoming::Incoming;
+pub(crate) use opaque::Opaque;
 pub(super) use server::serve;
 
 use connection::Connection;
