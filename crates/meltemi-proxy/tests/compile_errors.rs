@@ -219,6 +219,48 @@ fn listeners() {
 }
 
 #[test]
+fn loggers_of_services() {
+    let log = |kind: &str, mut config: Value| {
+        config["@type"] =
+            format!("type.googleapis.com/envoy.extensions.access_loggers.{kind}").into();
+        listener(http_listener(
+            json!({"access_log": [{"name": "l", "typed_config": config}]}),
+        ))
+    };
+    let service = json!({"envoy_grpc": {"cluster_name": "logs"}});
+    let common = json!({"log_name": "l", "transport_api_version": "V3", "grpc_service": service});
+    let grpc = "grpc.v3.HttpGrpcAccessLogConfig";
+    assert_eq!(log(grpc, json!({"common_config": common})), Ok(vec![]));
+    let mut with_states = common.clone();
+    with_states["filter_state_objects_to_log"] = json!(["x"]);
+    let notices = log(grpc, json!({"common_config": with_states})).unwrap();
+    assert_eq!(
+        notices[0].field,
+        "CommonGrpcAccessLogConfig.filter_state_objects_to_log"
+    );
+    let google = json!({"google_grpc": {"target_uri": "x", "stat_prefix": "x"}});
+    let common = json!({"log_name": "l", "transport_api_version": "V3", "grpc_service": google});
+    let error = log(grpc, json!({"common_config": common})).unwrap_err();
+    assert!(
+        error.contains("common_config.grpc_service.google_grpc"),
+        "{error}"
+    );
+
+    let otel = "open_telemetry.v3.OpenTelemetryAccessLogConfig";
+    let text = |text: &str| json!({"string_value": text});
+    let record = json!({
+        "log_name": "l",
+        "grpc_service": service,
+        "body": text("%REQ(:METHOD)%"),
+        "attributes": {"values": [{"key": "n", "value": {"int_value": "1"}}]},
+    });
+    assert_eq!(log(otel, record), Ok(vec![]));
+    let record = json!({"log_name": "l", "grpc_service": service, "body": text("%NOPE%")});
+    let error = log(otel, record).unwrap_err();
+    assert!(error.contains("body") && error.contains("NOPE"), "{error}");
+}
+
+#[test]
 fn route_tables() {
     let to = |extra: Value| {
         let mut action = json!({"cluster": "c"});

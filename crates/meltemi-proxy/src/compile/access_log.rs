@@ -7,8 +7,8 @@ use super::context::Cx;
 use super::matching;
 use super::pb::{accesslog, core, loggers};
 use super::presence::{harmless, refuse};
-use super::{At, Error, Result};
-use crate::model::{AccessLog, Comparison, LogFilter, LogFormat, LogSink};
+use super::{At, Error, Result, access_service};
+use crate::model::{AccessLog, Comparison, LogFilter, LogFormat, LogOutput, LogSink};
 use crate::telemetry::log::{parse_json, parse_text};
 use prost::Name;
 use std::sync::Arc;
@@ -20,14 +20,6 @@ pub const DEFAULT_FORMAT: &str = concat!(
     "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" ",
     "\"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n"
 );
-
-/// Loggers whose service the proxy has no client for: traffic flows the same without them.
-const REMOTE: &[&str] = &[
-    "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
-    "envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig",
-    "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig",
-    "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog",
-];
 
 pub fn all(values: Vec<accesslog::AccessLog>, cx: &mut Cx<'_>) -> Result<Box<[AccessLog]>> {
     let mut logs = Vec::with_capacity(values.len());
@@ -49,14 +41,15 @@ fn one(value: accesslog::AccessLog, cx: &mut Cx<'_>) -> Result<Option<AccessLog>
         accesslog::access_log::ConfigType::TypedConfig(any) => any,
     }))
     .at("typed_config")?;
-    if REMOTE.contains(&typed.type_name()) {
-        cx.notice(
-            "AccessLog.typed_config",
-            "remote access loggers are not supported yet",
-        );
+    if access_service::is_module(&typed) {
+        cx.notice("AccessLog.typed_config", "there are no Wasm modules");
         return Ok(None);
     }
-    let (sink, format) = sink(typed).at("typed_config")?;
+    let output = match access_service::compile(&typed, cx) {
+        Some(output) => output,
+        None => sink(typed).map(|(sink, format)| LogOutput::Lines(sink, Arc::new(format))),
+    };
+    let output = output.at("typed_config")?;
     let filter = match filter {
         None => None,
         Some(filter) => match compile_filter(filter, cx).at("filter")? {
@@ -64,11 +57,7 @@ fn one(value: accesslog::AccessLog, cx: &mut Cx<'_>) -> Result<Option<AccessLog>
             None => return Ok(None),
         },
     };
-    Ok(Some(AccessLog {
-        sink,
-        format: Arc::new(format),
-        filter,
-    }))
+    Ok(Some(AccessLog { output, filter }))
 }
 
 fn sink(typed: any::Typed) -> Result<(LogSink, LogFormat)> {
@@ -191,13 +180,7 @@ fn compile_filter(value: accesslog::AccessLogFilter, cx: &mut Cx<'_>) -> Result<
         }
         // Health checks of Envoy's health check filter, which is not supported: all pass.
         Specifier::NotHealthCheckFilter(_) => LogFilter::All(Box::default()),
-        Specifier::TraceableFilter(_) => {
-            cx.notice(
-                "AccessLogFilter.traceable_filter",
-                "tracing is not supported yet",
-            );
-            return Ok(None);
-        }
+        Specifier::TraceableFilter(_) => LogFilter::Traced,
         Specifier::RuntimeFilter(accesslog::RuntimeFilter {
             runtime_key,
             percent_sampled,

@@ -14,6 +14,7 @@ struct TypedStruct {
 }
 
 /// What an `Any` holds.
+#[derive(Clone)]
 pub enum Typed {
     /// Type name and encoded message.
     Message(String, Vec<u8>),

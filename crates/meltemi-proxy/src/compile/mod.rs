@@ -6,6 +6,7 @@
 //! refused ([`Error`]); see `presence`.
 
 mod access_log;
+mod access_service;
 pub mod any;
 pub mod assignment;
 mod balancer;

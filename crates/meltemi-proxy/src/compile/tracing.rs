@@ -131,7 +131,7 @@ fn reads_answers(rule: &TraceRule) -> bool {
     })
 }
 
-fn tags(values: Vec<tracing::CustomTag>, cx: &mut Cx<'_>) -> Result<Box<[SpanTag]>> {
+pub fn tags(values: Vec<tracing::CustomTag>, cx: &mut Cx<'_>) -> Result<Box<[SpanTag]>> {
     let mut tags = Vec::with_capacity(values.len());
     for (index, value) in values.into_iter().enumerate() {
         tags.extend(tag(value, cx).nth("custom_tags", index)?);

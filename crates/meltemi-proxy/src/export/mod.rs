@@ -2,6 +2,8 @@
 //! connections: collectors are reached as any cluster is, from the workload's network and
 //! with its identity.
 
+mod stream;
+
 use crate::http::call::{self, CallError};
 use crate::model::{Cluster, Content, Feed};
 use crate::telemetry::otlp;
@@ -9,11 +11,17 @@ use crate::telemetry::outbox::{Batch, Outbox};
 use crate::telemetry::stats::Counter;
 use crate::worker::Worker;
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::USER_AGENT;
+use http::{HeaderValue, StatusCode};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Who exports OTLP, in the words that its specification wants.
+static EXPORTER: HeaderValue = HeaderValue::from_static(concat!(
+    "OTel-OTLP-Exporter-Meltemi/",
+    env!("CARGO_PKG_VERSION")
+));
 /// For collectors whose configuration has no bound.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -27,6 +35,8 @@ enum Lost {
     NoCluster,
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    #[error("the stream has ended")]
+    Ended,
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -41,14 +51,23 @@ pub(crate) async fn run(worker: Rc<Worker>) {
 
 async fn serve(worker: Rc<Worker>, outbox: Rc<Outbox>) {
     let mut delivers = true;
+    let mut open = None;
     while let Some(batch) = outbox.batch(IDLE).await {
         let entries = batch.entries;
         if let Some(sent) = outbox.stats.sent {
             sent.add(entries.into());
         }
-        let result = deliver(&worker, &outbox.feed, batch).await;
+        let result = deliver(&worker, &outbox.feed, &mut open, batch).await;
+        let stats = &outbox.stats;
         if result.is_err() {
-            outbox.stats.dropped.add(entries.into());
+            stats.dropped.add(entries.into());
+        }
+        let flushed = match result {
+            Ok(()) => stats.flushed,
+            Err(_) => stats.flush_failed,
+        };
+        if let Some(counter) = flushed {
+            counter.add(entries.into());
         }
         tell(&outbox.feed, &result, &mut delivers);
     }
@@ -67,7 +86,13 @@ fn tell(feed: &Feed, result: &Result<(), Lost>, delivers: &mut bool) {
     *delivers = result.is_ok();
 }
 
-async fn deliver(worker: &Worker, feed: &Feed, batch: Batch) -> Result<(), Lost> {
+/// `open`: the stream of what is sent by one.
+async fn deliver(
+    worker: &Rc<Worker>,
+    feed: &Arc<Feed>,
+    open: &mut Option<stream::Stream>,
+    batch: Batch,
+) -> Result<(), Lost> {
     let snapshot = worker.snapshot();
     let cluster = snapshot.cluster(feed.collector.cluster);
     match &feed.content {
@@ -81,6 +106,10 @@ async fn deliver(worker: &Worker, feed: &Feed, batch: Batch) -> Result<(), Lost>
                 true => Ok(()),
                 false => Err(CallError::Status(status).into()),
             }
+        }
+        Content::AccessLog { name, tcp } => {
+            let cluster = cluster.ok_or(Lost::NoCluster)?;
+            stream::send(worker, feed, cluster, open, (name, *tcp), &batch.bytes).await
         }
         Content::Zipkin => {
             let count = |name: &str| Counter::new(&format!("tracing.zipkin.reports_{name}")).inc();
@@ -119,15 +148,23 @@ async fn request(
     content_type: &'static str,
 ) -> Result<StatusCode, Lost> {
     let to = &feed.collector;
+    let length = (!to.grpc).then_some(body.len());
+    let content_type = if to.grpc {
+        "application/grpc"
+    } else {
+        content_type
+    };
+    let mut head = call::post(to, content_type, length);
+    if matches!(feed.content, Content::Otlp { .. }) {
+        head.headers.insert(USER_AGENT, EXPORTER.clone());
+    }
     let exchange = async {
         if to.grpc {
-            let head = call::post(to, "application/grpc", None);
             let body = call::whole(call::grpc_frame(&body));
             let answer = call::send(&worker.upstreams, cluster, head, false, body).await?;
             answer.end_grpc().await?;
             return Ok(StatusCode::OK);
         }
-        let head = call::post(to, content_type, Some(body.len()));
         let body = call::whole(Bytes::from(body));
         let answer = call::send(&worker.upstreams, cluster, head, false, body).await?;
         let status = answer.status();

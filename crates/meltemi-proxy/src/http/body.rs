@@ -26,6 +26,11 @@ pub(crate) enum RequestBody {
     Client(UploadBody),
     /// Of a connection that goes on in a tunnel.
     Held(Held),
+    /// As somebody makes it, for as long as the sender is there.
+    Messages {
+        from: tokio::sync::mpsc::Receiver<Bytes>,
+        back: Option<Bytes>,
+    },
 }
 
 impl RequestBody {
@@ -43,6 +48,7 @@ impl RequestBody {
             Self::Empty | Self::Held(_) => {}
             Self::Chunks(chunks) => chunks.push_front(data),
             Self::Client(body) => body.unread(data),
+            Self::Messages { back, .. } => *back = Some(data),
         }
     }
 }
@@ -62,6 +68,10 @@ impl Body for RequestBody {
             Self::Held(body) => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|_| UploadError))),
+            Self::Messages { from, back } => match back.take() {
+                Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                None => from.poll_recv(cx).map(|data| Some(Ok(Frame::data(data?)))),
+            },
         }
     }
 
@@ -71,6 +81,7 @@ impl Body for RequestBody {
             Self::Chunks(chunks) => chunks.is_empty(),
             Self::Client(body) => body.is_end_stream(),
             Self::Held(body) => body.is_end_stream(),
+            Self::Messages { .. } => false,
         }
     }
 
@@ -82,6 +93,7 @@ impl Body for RequestBody {
             }
             Self::Client(body) => body.size_hint(),
             Self::Held(_) => SizeHint::default(),
+            Self::Messages { .. } => SizeHint::default(),
         }
     }
 }

@@ -9,18 +9,13 @@ use crate::model::{Cluster, Collector};
 use crate::telemetry::Protocol;
 use crate::upstream::{Lease, Outcome, PickContext, RequestGuard, UpstreamError, Upstreams};
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-
-static USER: HeaderValue = HeaderValue::from_static(concat!(
-    "OTel-OTLP-Exporter-Meltemi/",
-    env!("CARGO_PKG_VERSION")
-));
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +135,6 @@ impl Answer {
 pub(crate) fn post(to: &Collector, content_type: &'static str, length: Option<usize>) -> Head {
     let mut headers = HeaderMap::with_capacity(6 + to.headers.len());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(USER_AGENT, USER.clone());
     if to.grpc {
         headers.insert(TE, super::names::TRAILERS.clone());
     } else if let Some(length) = length {

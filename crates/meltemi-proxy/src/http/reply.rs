@@ -210,7 +210,8 @@ impl Reply {
                 Self::reset(Reset::ConnectionTimeout, None, retried)
             }
             UpstreamError::Connect { .. } | UpstreamError::Tls { .. } => {
-                let reason = error.transport_failure();
+                // Details are one word.
+                let reason = error.transport_failure().map(|text| text.replace(' ', "_"));
                 Self::reset(Reset::ConnectionFailure, reason.as_deref(), retried)
             }
         }

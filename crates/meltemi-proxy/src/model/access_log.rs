@@ -1,12 +1,47 @@
 //! Access logs: compiled formats and filters.
 
-use super::HeaderMatch;
+use super::{Feed, HeaderMatch, SpanTag};
+use envoy_types::pb::opentelemetry::proto::common::v1::AnyValue;
+use http::HeaderName;
 use std::sync::Arc;
 
 pub struct AccessLog {
-    pub sink: LogSink,
-    pub format: Arc<LogFormat>,
+    pub output: LogOutput,
     pub filter: Option<LogFilter>,
+}
+
+/// What is written, and where to.
+pub enum LogOutput {
+    Lines(LogSink, Arc<LogFormat>),
+    /// Envoy's access log service.
+    Service(Box<ServiceLog>),
+    /// Log records of OTLP.
+    Records(Box<RecordLog>),
+}
+
+/// `HttpGrpcAccessLogConfig` and `TcpGrpcAccessLogConfig`.
+pub struct ServiceLog {
+    pub feed: Arc<Feed>,
+    /// Entries tell of connections.
+    pub tcp: bool,
+    /// Told beside what is always told.
+    pub request_headers: Box<[HeaderName]>,
+    pub response_headers: Box<[HeaderName]>,
+    pub response_trailers: Box<[HeaderName]>,
+    pub tags: Box<[SpanTag]>,
+}
+
+/// `OpenTelemetryAccessLogConfig`.
+pub struct RecordLog {
+    pub feed: Arc<Feed>,
+    pub body: Option<RecordValue>,
+    pub attributes: Box<[(Box<str>, RecordValue)]>,
+    pub tags: Box<[SpanTag]>,
+}
+
+pub enum RecordValue {
+    Format(LogFormat),
+    Constant(AnyValue),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +153,8 @@ pub enum LogFilter {
     /// (numerator, denominator).
     Sample(u32, u32),
     GrpcStatus(Box<[u32]>, bool),
+    /// Of requests that are traced.
+    Traced,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,12 +31,15 @@ pub enum Content {
     },
     /// Spans of Zipkin, as JSON.
     Zipkin,
+    /// Entries of Envoy's access log service, of requests or of connections, by one stream.
+    AccessLog { name: Box<str>, tcp: bool },
 }
 
 /// What OTLP tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     Spans,
+    Logs,
 }
 
 /// A service that takes telemetry.

@@ -17,7 +17,7 @@ pub use expose::{prometheus, stats_json, stats_text};
 pub use flags::*;
 pub use info::*;
 pub use live::{ServerState, ServerStatus, observe, set_draining};
-pub use node::{node, set_node};
+pub use node::{node, set_node, zone};
 pub use peer::set_local_workload;
 
 use crate::model::{AccessLog, HttpManager};

@@ -1,5 +1,5 @@
 //! Messages of OTLP, the OpenTelemetry protocol, as far as they are sent
-//! (`opentelemetry.proto.trace.v1`).
+//! (`opentelemetry.proto.{trace,logs}.v1`).
 
 use bytes::Bytes;
 pub use envoy_types::pb::opentelemetry::proto::common::v1::{
@@ -59,6 +59,21 @@ pub struct Status {
     pub code: i32,
 }
 
+/// `opentelemetry.proto.logs.v1.LogRecord`.
+#[derive(Clone, PartialEq, Message)]
+pub struct LogRecord {
+    #[prost(fixed64, tag = "1")]
+    pub time_unix_nano: u64,
+    #[prost(message, optional, tag = "5")]
+    pub body: Option<AnyValue>,
+    #[prost(message, repeated, tag = "6")]
+    pub attributes: Vec<KeyValue>,
+    #[prost(bytes = "vec", tag = "9")]
+    pub trace_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "10")]
+    pub span_id: Vec<u8>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 struct Resource {
     #[prost(message, repeated, tag = "1")]
@@ -68,10 +83,14 @@ struct Resource {
 pub fn attribute(key: impl Into<String>, value: impl Into<String>) -> KeyValue {
     KeyValue {
         key: key.into(),
-        value: Some(AnyValue {
-            value: Some(any_value::Value::StringValue(value.into())),
-        }),
+        value: Some(text(value)),
         ..KeyValue::default()
+    }
+}
+
+pub fn text(value: impl Into<String>) -> AnyValue {
+    AnyValue {
+        value: Some(any_value::Value::StringValue(value.into())),
     }
 }
 

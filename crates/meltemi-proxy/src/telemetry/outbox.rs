@@ -137,23 +137,38 @@ pub struct FeedStats {
     pub timer: Option<Counter>,
     /// Entries sent.
     pub sent: Option<Counter>,
+    /// Entries that went onto a stream, or found none.
+    pub flushed: Option<Counter>,
+    pub flush_failed: Option<Counter>,
 }
 
 impl FeedStats {
     fn of(content: &Content) -> Self {
-        let (prefix, timed) = match content {
+        let (prefix, spans) = match content {
             Content::Otlp {
                 signal: Signal::Spans,
                 ..
             } => ("tracing.opentelemetry", true),
             Content::Zipkin => ("tracing.zipkin", true),
+            Content::Otlp {
+                signal: Signal::Logs,
+                ..
+            } => ("access_logs.open_telemetry_access_log", false),
+            Content::AccessLog { .. } => ("access_logs.grpc_access_log", false),
         };
         let counter = |name| Counter::new(&format!("{prefix}.{name}"));
+        let service = matches!(content, Content::AccessLog { .. });
         Self {
-            written: None,
-            dropped: counter("spans_dropped"),
-            timer: timed.then(|| counter("timer_flushed")),
-            sent: Some(counter("spans_sent")),
+            written: (!spans).then(|| counter("logs_written")),
+            dropped: counter(if spans {
+                "spans_dropped"
+            } else {
+                "logs_dropped"
+            }),
+            timer: spans.then(|| counter("timer_flushed")),
+            sent: spans.then(|| counter("spans_sent")),
+            flushed: service.then(|| counter("grpc_entries_flushed")),
+            flush_failed: service.then(|| counter("grpc_entries_flush_failed")),
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) use config::{ISTIO_HTTP2, ISTIO_HTTP11};
 pub use config::{Lookup, client_configs, server_config};
 pub use error::TlsError;
 pub use handshake::{AlpnChoice, accept, connect};
+pub(crate) use suites::number as suite_number;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 

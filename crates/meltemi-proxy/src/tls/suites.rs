@@ -136,15 +136,34 @@ pub(super) fn versions(
     }
 }
 
+/// The suites of TLS 1.3.
+const OF_1_3: [(&str, CipherSuite); 3] = [
+    (
+        "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+    ),
+    (
+        "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+    ),
+    (
+        "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    ),
+];
+
+fn negotiable() -> impl Iterator<Item = &'static (&'static str, CipherSuite)> {
+    KNOWN.iter().chain(&OF_1_3)
+}
+
 /// `%DOWNSTREAM_TLS_CIPHER%`: OpenSSL's name of a negotiated suite.
 pub(super) fn name(suite: CipherSuite) -> &'static str {
-    if let Some((name, _)) = KNOWN.iter().find(|(_, known)| *known == suite) {
-        return name;
-    }
-    match suite {
-        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        _ => "unknown",
-    }
+    let found = negotiable().find(|(_, known)| *known == suite);
+    found.map_or("unknown", |(name, _)| name)
+}
+
+/// The number (IANA's) of a suite by that name.
+pub(crate) fn number(name: &str) -> Option<u16> {
+    let found = negotiable().find(|(known, _)| *known == name);
+    found.map(|(_, suite)| u16::from(*suite))
 }

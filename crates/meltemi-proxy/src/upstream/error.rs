@@ -58,12 +58,10 @@ impl UpstreamError {
         }
     }
 
-    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`: one word, as Envoy writes it.
+    /// Why there was no connection.
     pub fn transport_failure(&self) -> Option<Arc<str>> {
         match self {
-            Self::Connect { message, .. } | Self::Tls { message } => {
-                Some(message.replace(' ', "_").into())
-            }
+            Self::Connect { message, .. } | Self::Tls { message } => Some(message.clone()),
             _ => None,
         }
     }

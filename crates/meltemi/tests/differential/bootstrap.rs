@@ -85,7 +85,7 @@ pub fn bootstrap(config: &Config, place: &Place, log: &Path) -> Value {
     bootstrap
 }
 
-/// Puts the access log into every terminal filter.
+/// Puts the access log into every terminal filter, before those that it has.
 fn put_log(listener: &mut Value, path: &Path) {
     let fields: Vec<String> = LOG_FIELDS
         .iter()
@@ -103,7 +103,9 @@ fn put_log(listener: &mut Value, path: &Path) {
         .into_iter()
         .flatten();
     for filter in chains.filter_map(|chain| chain["filters"].as_array_mut()?.last_mut()) {
-        filter["typed_config"]["access_log"] = log.clone();
+        let own = filter["typed_config"]["access_log"].take();
+        let logs = [log.clone(), own].map(|logs| logs.as_array().cloned().unwrap_or_default());
+        filter["typed_config"]["access_log"] = logs.concat().into();
     }
 }
 

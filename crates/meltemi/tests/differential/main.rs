@@ -17,6 +17,7 @@ mod known;
 mod name_server;
 mod proxy;
 mod upstream;
+mod upstream_als;
 mod upstream_h2;
 
 use case::{Case, Group, Input};

@@ -81,6 +81,11 @@ impl Upstreams {
             "h2",
             serve(move |stream| super::upstream_h2::serve(stream, shared.clone())).await?,
         );
+        let shared = memory.clone();
+        ports.insert(
+            "als",
+            serve(move |stream| super::upstream_als::serve(stream, shared.clone())).await?,
+        );
         ports.insert("closed", serve(read_and_close).await?);
         ports.insert("silent", serve(silent).await?);
         ports.insert("garbage", serve(garbage).await?);

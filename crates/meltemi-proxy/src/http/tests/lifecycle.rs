@@ -110,8 +110,7 @@ fn the_log_tells_every_exchange_once() {
         )
         .unwrap();
         manager.access_logs = Box::new([AccessLog {
-            sink: LogSink::File(file.path().to_owned()),
-            format: Arc::new(format),
+            output: LogOutput::Lines(LogSink::File(file.path().to_owned()), Arc::new(format)),
             filter: None,
         }]);
         let proxy = Proxy::start(

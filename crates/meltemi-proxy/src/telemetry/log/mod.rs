@@ -1,16 +1,20 @@
 //! Access logs: Envoy's format strings, evaluated and written without blocking a worker.
 
 mod parse;
+mod record;
 mod render;
+mod service;
 mod sink;
 
 pub use parse::{parse_json, parse_text};
 pub use render::header_value;
 pub use sink::flush;
 
+use super::outbox::Outbox;
 use super::{ALL_FLAGS, StreamInfo};
 use crate::model::{
-    AccessLog, Comparison, HeaderTest, LogFilter, LogFormat, LogHeader, LogOperator, LogPart,
+    AccessLog, Comparison, HeaderTest, LogFilter, LogFormat, LogHeader, LogOperator, LogOutput,
+    LogPart,
 };
 use crate::model::{MatchName, StringMatch};
 
@@ -28,7 +32,17 @@ pub fn write_all(logs: &[AccessLog], info: &StreamInfo) {
             .as_ref()
             .is_none_or(|filter| accepts(filter, info))
         {
-            sink::write(&log.sink, |line| render::append(line, &log.format, info));
+            match &log.output {
+                LogOutput::Lines(sink, format) => {
+                    sink::write(sink, |line| render::append(line, format, info));
+                }
+                LogOutput::Service(log) => {
+                    Outbox::of(&log.feed).push(|out| service::append(out, log, info));
+                }
+                LogOutput::Records(log) => {
+                    Outbox::of(&log.feed).push(|out| record::append(out, log, info));
+                }
+            }
         }
     }
 }
@@ -37,7 +51,11 @@ pub fn write_all(logs: &[AccessLog], info: &StreamInfo) {
 /// must keep them.
 pub fn needs_headers(logs: &[AccessLog]) -> bool {
     logs.iter().any(|log| {
-        format_needs_headers(&log.format) || log.filter.as_ref().is_some_and(filter_needs_headers)
+        let output = match &log.output {
+            LogOutput::Lines(_, format) => format_needs_headers(format),
+            LogOutput::Service(_) | LogOutput::Records(_) => true,
+        };
+        output || log.filter.as_ref().is_some_and(filter_needs_headers)
     })
 }
 
@@ -97,6 +115,7 @@ fn accepts(filter: &LogFilter, info: &StreamInfo) -> bool {
         LogFilter::Sample(numerator, denominator) => {
             fastrand::u32(..(*denominator).max(1)) < *numerator
         }
+        LogFilter::Traced => info.traced,
         LogFilter::GrpcStatus(statuses, exclude) => {
             let status = info.grpc_status.unwrap_or(u32::MAX);
             statuses.contains(&status) != *exclude

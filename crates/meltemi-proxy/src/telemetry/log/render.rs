@@ -159,7 +159,14 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         }
         Op::ResponseFlags => info.flags.write_short(out),
         Op::ResponseFlagsLong => info.flags.write_long(out),
-        Op::UpstreamTransportFailureReason => return text(out, info.upstream_failure.as_deref()),
+        // One word, as Envoy writes it.
+        Op::UpstreamTransportFailureReason => {
+            let reason = info.upstream_failure.as_ref();
+            return text(
+                out,
+                reason.map(|reason| reason.replace(' ', "_")).as_deref(),
+            );
+        }
         Op::BytesReceived => number(out, info.bytes_received),
         Op::BytesSent => number(out, info.bytes_sent),
         Op::Duration => return millis(out, info.started, Some(clock::now())),

@@ -200,7 +200,7 @@ fn span(complete: &Complete<'_>) -> otlp::Span {
     }
 }
 
-pub(super) fn nanos(at: SystemTime) -> u64 {
+pub(in crate::telemetry) fn nanos(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos() as u64)
 }

@@ -4,11 +4,12 @@ mod b3;
 mod context;
 mod finish;
 mod hex;
-mod tags;
+pub(super) mod tags;
 mod w3c;
 mod zipkin;
 
 pub use context::{Context, Found, Wire};
+pub(super) use finish::nanos;
 pub use finish::{finish, finish_attempt};
 
 use crate::model::{LogFormat, TraceRule};

@@ -115,19 +115,28 @@ fn custom<'a>(tags: &mut Tags<'a>, info: &'a StreamInfo, tracing: &'a Tracing) {
         .route
         .as_ref()
         .and_then(|route| route.tracing.as_deref());
-    let of = |rule: &'a TraceRule| rule.tags.iter();
-    let mut one = |tag: &'a SpanTag| match &tag.value {
-        TagValue::Literal(text) => tags.set(&tag.name, &**text),
-        TagValue::Header(name, otherwise) => {
-            let otherwise = || otherwise.as_deref().map(Cow::Borrowed);
-            if let Some(text) = header(info, name.as_str()).or_else(otherwise) {
-                tags.set(&tag.name, text);
+    let route = route.map_or(&[][..], |rule: &TraceRule| &rule.tags);
+    for (name, value) in values(&tracing.rule.tags, info).chain(values(route, info)) {
+        tags.set(name, value);
+    }
+}
+
+/// Configured tags that have a value.
+pub fn values<'a>(
+    tags: &'a [SpanTag],
+    info: &'a StreamInfo,
+) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+    tags.iter().filter_map(|tag| {
+        let value = match &tag.value {
+            TagValue::Literal(text) => Cow::Borrowed(&**text),
+            TagValue::Header(name, otherwise) => {
+                let otherwise = || otherwise.as_deref().map(Cow::Borrowed);
+                header(info, name.as_str()).or_else(otherwise)?
             }
-        }
-        TagValue::Format(format) => tags.set(&tag.name, log::header_value(format, info)),
-    };
-    of(&tracing.rule).for_each(&mut one);
-    route.into_iter().flat_map(of).for_each(one);
+            TagValue::Format(format) => log::header_value(format, info).into(),
+        };
+        Some((&*tag.name, value))
+    })
 }
 
 fn header<'a>(info: &'a StreamInfo, name: &str) -> Option<Cow<'a, str>> {

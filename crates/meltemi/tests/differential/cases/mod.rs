@@ -1,5 +1,6 @@
 //! The questions, by subject. Each subject is one configuration.
 
+mod access_service;
 mod addresses;
 mod announced;
 mod clusters;
@@ -51,6 +52,7 @@ pub fn groups() -> Vec<Group> {
         clusters::group(),
         names::group(),
         tracing::group(),
+        access_service::group(),
     ];
     groups.extend(overload::groups());
     groups
