@@ -288,6 +288,7 @@ fn facts(call: &Call, listener: &Listener) -> ConnectionFacts {
     let mut facts = ConnectionFacts {
         destination: call.destination,
         source: call.source,
+        peer: call.source,
         server_name: None,
         transport: Transport::RawBuffer,
         application_protocols: Vec::new(),

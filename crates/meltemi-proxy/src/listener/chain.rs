@@ -39,7 +39,7 @@ pub fn select<'a>(table: &'a ChainTable, facts: &ConnectionFacts) -> Option<&'a 
         application_protocol(chain, &facts.application_protocols)
     });
     keep_best(&mut left, |chain| {
-        longest(&chain.direct_source_prefixes, facts.source.ip())
+        longest(&chain.direct_source_prefixes, facts.peer.ip())
     });
     let local = facts.source.ip().is_loopback() || facts.source.ip() == facts.destination.ip();
     keep_best(&mut left, |chain| match chain.source_type {

@@ -38,6 +38,7 @@ fn facts(port: u16, transport: Transport, alpn: &[&str]) -> ConnectionFacts {
     ConnectionFacts {
         destination: ([10, 98, 0, 5], port).into(),
         source: ([10, 98, 0, 6], 40000).into(),
+        peer: ([10, 98, 0, 6], 40000).into(),
         server_name: None,
         transport,
         application_protocols: protocols(alpn),
@@ -265,7 +266,7 @@ fn reference<'a>(table: &'a ChainTable, facts: &ConnectionFacts) -> Option<&'a A
             .or_else(|| alpn.remove([].as_slice()))?;
         let list = trie(
             group(&list, |m| prefixes(&m.direct_source_prefixes)),
-            facts.source.ip(),
+            facts.peer.ip(),
         );
         let mut types = group(&list, |m| vec![m.source_type as u8]);
         let local = facts.source.ip().is_loopback() || facts.source.ip() == facts.destination.ip();
@@ -364,6 +365,7 @@ proptest! {
         matches in prop::collection::vec(chain_match(), 0..8),
         port in 79u16..82,
         (to, from) in (prop_oneof![Just([10u8, 0, 0, 1]), Just([127, 0, 0, 1])], prop_oneof![Just([10u8, 0, 0, 1]), Just([10, 0, 0, 2]), Just([127, 0, 0, 1]), Just([9, 9, 9, 9])]),
+        direct in prop_oneof![Just([10u8, 0, 0, 1]), Just([10, 0, 0, 2]), Just([9, 9, 9, 9])],
         source_port in 1u16..4,
         sni in prop_oneof![Just(None), Just(Some("a.b.com")), Just(Some("c.com")), Just(Some("x.org"))],
         transport in transport(),
@@ -377,6 +379,7 @@ proptest! {
         let facts = ConnectionFacts {
             destination: (to, port).into(),
             source: (from, source_port).into(),
+            peer: (direct, source_port).into(),
             server_name: sni.map(Into::into),
             transport,
             application_protocols: offered,

@@ -44,7 +44,7 @@ pub async fn serve(
     let Ok(local) = stream.local_addr().map(canonical) else {
         return; // the peer is gone already
     };
-    let source = canonical(accepted.peer);
+    let peer = canonical(accepted.peer);
     let destination = destination(&stream, local, accepted, &listener);
     let listener = if listener.hand_off {
         let snapshot = worker.snapshot();
@@ -60,7 +60,7 @@ pub async fn serve(
 
     let Some((stream, source, destination)) = announced(
         stream,
-        (source, destination),
+        (peer, destination),
         &listener,
         &worker,
         stats,
@@ -82,6 +82,7 @@ pub async fn serve(
     let facts = ConnectionFacts {
         destination,
         source,
+        peer,
         server_name: seen.server_name,
         transport: seen.transport,
         application_protocols: seen.protocols,

@@ -114,8 +114,10 @@ impl InspectorPorts {
 pub struct ConnectionFacts {
     /// Original destination if recovered, else the local address.
     pub destination: SocketAddr,
-    /// The peer's address.
+    /// The client's address: what the PROXY protocol announced, else `peer`.
     pub source: SocketAddr,
+    /// The other end of the socket (Envoy's direct remote address).
+    pub peer: SocketAddr,
     /// SNI in lower case.
     pub server_name: Option<Box<str>>,
     pub transport: Transport,

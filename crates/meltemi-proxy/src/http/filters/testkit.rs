@@ -116,6 +116,7 @@ impl Bench {
             facts: crate::model::ConnectionFacts {
                 destination: address,
                 source: "10.0.0.9:4711".parse().unwrap(),
+                peer: "10.0.0.9:4711".parse().unwrap(),
                 server_name: None,
                 transport: Transport::RawBuffer,
                 application_protocols: Vec::new(),

@@ -209,6 +209,7 @@ impl Proxy {
                         facts: ConnectionFacts {
                             destination: address,
                             source,
+                            peer: source,
                             server_name: None,
                             transport: Transport::RawBuffer,
                             application_protocols: Vec::new(),

@@ -24,6 +24,8 @@ fn connection(from: &str, identity: Option<&str>) -> ConnectionInfo {
         facts: ConnectionFacts {
             destination: local,
             source: from.parse().unwrap(),
+            // As if a load balancer had announced the client.
+            peer: "192.0.2.1:4711".parse().unwrap(),
             server_name: Some("one.test".into()),
             transport: Transport::Tls,
             application_protocols: Vec::new(),
@@ -52,7 +54,8 @@ fn policy(action: &str, permission: Value, principal: Value) -> Value {
 fn policies_look_at_addresses_ports_names_and_identities() {
     let any = json!({ "any": true });
     let of = |name: &str| json!({ "authenticated": { "principal_name": { "exact": name } } });
-    let from = |prefix: &str| json!({ "remote_ip": { "address_prefix": prefix, "prefix_len": 8 } });
+    let by =
+        |kind: &str, prefix: &str| json!({ kind: { "address_prefix": prefix, "prefix_len": 8 } });
     let web = "spiffe://cluster.local/ns/shop/sa/web";
     for (permission, principal, matches) in [
         (any.clone(), of(web), true),
@@ -61,8 +64,11 @@ fn policies_look_at_addresses_ports_names_and_identities() {
             of("spiffe://cluster.local/ns/shop/sa/db"),
             false,
         ),
-        (any.clone(), from("10.0.0.0"), true),
-        (any.clone(), from("192.0.0.0"), false),
+        (any.clone(), by("remote_ip", "10.0.0.0"), true),
+        (any.clone(), by("remote_ip", "192.0.0.0"), false),
+        (any.clone(), by("source_ip", "10.0.0.0"), true),
+        (any.clone(), by("direct_remote_ip", "10.0.0.0"), false),
+        (any.clone(), by("direct_remote_ip", "192.0.0.0"), true),
         (json!({ "destination_port": 9000 }), any.clone(), true),
         (json!({ "destination_port": 9001 }), any.clone(), false),
         (

@@ -207,7 +207,7 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         Op::DownstreamRemoteAddressWithoutPort => {
             ip(out, info.client.ip());
         }
-        Op::DownstreamDirectRemoteAddress => socket(out, connection.facts.source),
+        Op::DownstreamDirectRemoteAddress => socket(out, connection.facts.peer),
         Op::DownstreamPeerUriSan => return text(out, tls.and_then(|t| t.peer_uri.as_deref())),
         Op::DownstreamLocalUriSan => return text(out, tls.and_then(|t| t.local_uri.as_deref())),
         Op::DownstreamPeerSubject => return text(out, tls.and_then(|t| t.peer_subject.as_deref())),

@@ -1,6 +1,6 @@
 //! A load balancer in front that names its client by the PROXY protocol.
 
-use crate::bootstrap::{Config, any_host, clusters, http_listener, typed};
+use crate::bootstrap::{Config, any_host, clusters, http_listener_with, typed};
 use crate::case::{Case, Group};
 use crate::upstream::Upstreams;
 use serde_json::{Value, json};
@@ -13,9 +13,10 @@ pub fn group() -> Group {
     }
 }
 
-fn listener(filter: Value) -> Value {
+fn listener(filter: Value, policies: Value) -> Value {
     let routes = json!([{ "match": { "prefix": "/" }, "route": { "cluster": "a" } }]);
-    let mut listener = http_listener(any_host(routes), json!({ "use_remote_address": true }));
+    let options = json!({ "use_remote_address": true });
+    let mut listener = http_listener_with(policies, any_host(routes), options);
     listener["listener_filters"] = json!([{
         "name": "proxy",
         "typed_config": typed("filters.listener.proxy_protocol.v3.ProxyProtocol", filter),
@@ -23,11 +24,26 @@ fn listener(filter: Value) -> Value {
     listener
 }
 
+/// Denies the client that the cases announce, by this kind of address.
+fn denied_by(kind: &str) -> Value {
+    let principal = json!({ kind: { "address_prefix": "192.0.2.0", "prefix_len": 24 } });
+    let policy = json!({ "permissions": [{ "any": true }], "principals": [principal] });
+    let rules = json!({ "action": "DENY", "policies": { "p": policy } });
+    json!([{
+        "name": "rbac",
+        "typed_config": typed("filters.http.rbac.v3.RBAC", json!({ "rules": rules })),
+    }])
+}
+
 fn config(upstreams: &Upstreams) -> Config {
+    let optional = json!({ "allow_requests_without_proxy_protocol": true });
     Config {
         listeners: vec![
-            listener(json!({})),
-            listener(json!({ "allow_requests_without_proxy_protocol": true })),
+            listener(json!({}), json!([])),
+            listener(optional, json!([])),
+            listener(json!({}), denied_by("remote_ip")),
+            listener(json!({}), denied_by("source_ip")),
+            listener(json!({}), denied_by("direct_remote_ip")),
         ],
         clusters: clusters(&upstreams.ports),
         ..Config::default()
@@ -92,6 +108,9 @@ fn cases() -> Vec<Case> {
             b"PROXY TCP4 192.0.2.7 192.0.2.8 12345 80\r\n",
         )
         .on(1),
+        after("policy on the client", &binary(0x21, 0x11, &v4)).on(2),
+        after("policy on the connection", &binary(0x21, 0x11, &v4)).on(3),
+        after("policy on the balancer", &binary(0x21, 0x11, &v4)).on(4),
         after("optional: binary", &binary(0x21, 0x11, &v4)).on(1),
         after("optional: no header", b"").on(1),
         closed(after("optional: a line that is wrong", b"PROXY TCP4\r\n").on(1)),

@@ -151,7 +151,8 @@ fn principal(value: proto::Principal, depth: usize) -> Result<RbacRule> {
                     .transpose()
                     .at("authenticated.principal_name")?,
             ),
-            Identifier::SourceIp(range) | Identifier::DirectRemoteIp(range) => {
+            Identifier::SourceIp(range) => RbacRule::SourceIp(prefix(range).at("source_ip")?),
+            Identifier::DirectRemoteIp(range) => {
                 RbacRule::DirectIp(prefix(range).at("direct_remote_ip")?)
             }
             Identifier::RemoteIp(range) => RbacRule::RemoteIp(prefix(range).at("remote_ip")?),

@@ -97,7 +97,8 @@ impl Subject<'_> {
                     (Some(_), None) => false,
                 }
             }
-            RbacRule::DirectIp(prefix) => prefix.contains(connection.facts.source.ip()),
+            RbacRule::DirectIp(prefix) => prefix.contains(connection.facts.peer.ip()),
+            RbacRule::SourceIp(prefix) => prefix.contains(connection.facts.source.ip()),
             RbacRule::RemoteIp(prefix) => prefix.contains(self.client),
         })
     }

@@ -66,8 +66,10 @@ pub enum RbacRule {
     /// The peer showed a certificate whose URI SAN (else DNS SAN, else subject) matches;
     /// `None`: any certificate.
     Authenticated(Option<StringMatch>),
-    /// The connection's peer.
+    /// The other end of the socket.
     DirectIp(IpPrefix),
+    /// The connection's client, as the PROXY protocol may have announced it.
+    SourceIp(IpPrefix),
     /// The client after `x-forwarded-for` rules.
     RemoteIp(IpPrefix),
 }
