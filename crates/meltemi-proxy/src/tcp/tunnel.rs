@@ -300,6 +300,7 @@ mod tests {
             facts: ConnectionFacts {
                 destination: address,
                 source: "10.0.0.9:4711".parse().unwrap(),
+                peer: "10.0.0.9:4711".parse().unwrap(),
                 server_name: Some("name.test".into()),
                 transport: Transport::RawBuffer,
                 application_protocols: Vec::new(),
