@@ -6,6 +6,7 @@ pub mod envoy;
 pub mod http;
 pub mod load;
 pub mod mesh;
+pub mod namespace;
 pub mod output;
 pub mod ports;
 pub mod process;

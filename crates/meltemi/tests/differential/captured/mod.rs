@@ -13,6 +13,7 @@ mod routes;
 mod world;
 
 use crate::common::http::Request;
+use crate::common::namespace::{end_with_parent, within};
 use crate::common::process::{Killed, signal, spawn};
 use crate::common::runner::{Arguments, Report};
 use crate::common::wait::attempt;
@@ -106,15 +107,6 @@ pub fn run(report: &mut Report, arguments: &Arguments) {
     report.absorb(GROUP, closing.as_deref(), success);
 }
 
-/// A program in a network namespace, as its root.
-fn within(program: &Path) -> Command {
-    let mut command = Command::new("unshare");
-    command
-        .args(["--user", "--map-root-user", "--net", "--"])
-        .arg(program);
-    command
-}
-
 /// Whether one can be made, with the rules that are needed.
 fn namespaces() -> Result<(), String> {
     let script = "ip link set lo up && nft 'table inet t { chain c { \
@@ -191,12 +183,6 @@ pub fn main(arguments: &Arguments, programs: [Vec<String>; 2]) -> i32 {
         report.fail("captured: known differences");
     }
     report.finish()
-}
-
-/// `unshare` gives up what the kernel was told when the suite forked.
-fn end_with_parent() {
-    // SAFETY: no memory is involved.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
 struct Bench {

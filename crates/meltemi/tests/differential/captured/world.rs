@@ -2,7 +2,7 @@
 //! of [`Mark`]'s marks go where a workload's rules would send them; all others are the
 //! proxies' own, and go to the services.
 
-use std::process::Command;
+use crate::common::namespace::run;
 
 /// How a client comes to the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +46,4 @@ pub fn steer(echo: u16, names: u16) -> Result<(), String> {
         Mark::Direct as u32,
     );
     run("nft", &[&rules])
-}
-
-fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.map_err(|error| format!("{program}: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
-            "{program} {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-    }
 }
