@@ -77,7 +77,7 @@ fn serve(mut stream: TcpStream, name: &str) -> io::Result<()> {
                 return Ok(());
             }
             "partial" => {
-                stream.write_all(answer[..answer.len() - 3].as_bytes())?;
+                stream.write_all(&answer.as_bytes()[..answer.len() - 3])?;
                 return Ok(());
             }
             // What nobody asked for must not become the next request's answer.
