@@ -59,13 +59,16 @@ pub type JsonField = (Box<str>, Box<[LogPart]>);
 pub enum LogFormat {
     /// Literal text and operators in turn.
     Text(Box<[LogPart]>),
-    /// Keys in order; operators that yield a number stay numbers, absent values are null.
+    /// Keys in order; operators that yield a number stay numbers, absent values are null, or
+    /// left out.
     Json(Box<[JsonField]>, bool),
 }
 
 #[derive(Clone, Debug)]
 pub enum LogPart {
     Text(Box<str>),
+    /// A number or truth value of JSON.
+    Constant(Box<str>),
     Operator(LogOperator, Option<u32>),
 }
 
@@ -74,10 +77,24 @@ pub enum LogPart {
 pub enum LogOperator {
     /// strftime format, empty for ISO 8601 with milliseconds.
     StartTime(Box<str>),
+    /// The same of the moment at which the line is made.
+    EmitTime(Box<str>),
     /// Request header, alternative header.
     Req(LogHeader, Option<LogHeader>),
     Resp(LogHeader, Option<LogHeader>),
     Trailer(LogHeader, Option<LogHeader>),
+    /// A parameter of the query, or all of it.
+    Query(Option<Box<str>>),
+    /// The path that is sent on or the one that came, with its query or without.
+    Path(PathForm),
+    /// Bytes of names and values.
+    RequestHeadersBytes,
+    ResponseHeadersBytes,
+    TraceId,
+    SpanId,
+    /// Another one each time.
+    UniqueId,
+    LogType,
     Protocol,
     ResponseCode,
     ResponseCodeDetails,
@@ -87,43 +104,92 @@ pub enum LogOperator {
     UpstreamTransportFailureReason,
     BytesReceived,
     BytesSent,
-    UpstreamWireBytesSent,
-    UpstreamWireBytesReceived,
-    DownstreamWireBytesSent,
-    DownstreamWireBytesReceived,
     /// Milliseconds.
     Duration,
     RequestDuration,
     ResponseDuration,
     ResponseTxDuration,
+    /// Between two moments, in parts of a second.
+    Between(Moment, Moment, u64),
     UpstreamHost,
     UpstreamCluster,
     UpstreamClusterRaw,
-    UpstreamLocalAddress,
-    UpstreamRemoteAddress,
+    UpstreamHostName,
+    UpstreamProtocol,
+    UpstreamPeerUriSan,
     UpstreamRequestAttemptCount,
-    DownstreamLocalAddress,
-    DownstreamLocalAddressWithoutPort,
-    DownstreamLocalPort,
-    DownstreamRemoteAddress,
-    DownstreamRemoteAddressWithoutPort,
-    DownstreamDirectRemoteAddress,
+    Address(End, AddressPart),
     DownstreamPeerUriSan,
     DownstreamLocalUriSan,
     DownstreamPeerSubject,
+    DownstreamPeerDnsSan,
+    /// SHA-256.
+    DownstreamPeerFingerprint,
     DownstreamTlsVersion,
     DownstreamTlsCipher,
     RequestedServerName,
     RouteName,
-    VirtualClusterName,
     FilterChainName,
     ConnectionId,
-    StreamId,
     Hostname,
-    GrpcStatus,
+    GrpcStatus(StatusForm),
     Environment(Box<str>),
     /// Known to Envoy, without a value here (`DYNAMIC_METADATA`, `FILTER_STATE`): `-`.
     Absent(Box<str>),
+}
+
+/// Whose address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    UpstreamRemote,
+    UpstreamLocal,
+    /// The client, as headers and the PROXY protocol tell of it.
+    Remote,
+    DirectRemote,
+    Local,
+    DirectLocal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressPart {
+    Whole,
+    Ip,
+    Port,
+}
+
+/// How a gRPC status is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusForm {
+    /// `NotFound`.
+    Camel,
+    /// `NOT_FOUND`.
+    Snake,
+    Number,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathForm {
+    pub query: bool,
+    pub of: PathOf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathOf {
+    /// As it came, or as it is sent on where that is the same.
+    OriginalOrSent,
+    Original,
+    Sent,
+}
+
+/// Moments of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    RequestBegan,
+    RequestEnded,
+    UpstreamBegan,
+    UpstreamEnded,
+    /// The line is made.
+    Ended,
 }
 
 /// A header, or what HTTP/2 calls a pseudo-header.

@@ -1,10 +1,13 @@
 //! Access logs: Envoy's format strings, evaluated and written without blocking a worker.
 
+mod arguments;
 mod parse;
 mod record;
 mod render;
 mod service;
 mod sink;
+mod time;
+mod values;
 
 pub use parse::{parse_json, parse_text};
 pub use render::header_value;
@@ -61,7 +64,12 @@ pub fn needs_headers(logs: &[AccessLog]) -> bool {
 
 /// Whether a format reads a header or trailer of the answer.
 pub fn format_reads_answers(format: &LogFormat) -> bool {
-    operators(format).any(|op| matches!(op, LogOperator::Resp(..) | LogOperator::Trailer(..)))
+    operators(format).any(|operator| {
+        matches!(
+            operator,
+            LogOperator::Resp(..) | LogOperator::Trailer(..) | LogOperator::ResponseHeadersBytes
+        )
+    })
 }
 
 fn operators(format: &LogFormat) -> impl Iterator<Item = &LogOperator> {
@@ -75,7 +83,7 @@ fn operators(format: &LogFormat) -> impl Iterator<Item = &LogOperator> {
         .flatten()
         .filter_map(|part| match part {
             LogPart::Operator(operator, _) => Some(operator),
-            LogPart::Text(_) => None,
+            LogPart::Text(_) | LogPart::Constant(_) => None,
         })
 }
 
@@ -83,7 +91,11 @@ fn format_needs_headers(format: &LogFormat) -> bool {
     let named = |name: &LogHeader| matches!(name, LogHeader::Named(_));
     operators(format).any(|operator| match operator {
         LogOperator::Req(name, other) => named(name) || other.as_ref().is_some_and(named),
-        LogOperator::Resp(..) | LogOperator::Trailer(..) => true,
+        LogOperator::Resp(..)
+        | LogOperator::Trailer(..)
+        | LogOperator::Path(_)
+        | LogOperator::RequestHeadersBytes
+        | LogOperator::ResponseHeadersBytes => true,
         _ => false,
     })
 }

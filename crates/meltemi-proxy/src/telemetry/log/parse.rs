@@ -1,6 +1,7 @@
 //! Envoy's access-log format strings to [`LogFormat`].
 
-use crate::model::{LogFormat, LogHeader, LogOperator, LogPart};
+use super::arguments;
+use crate::model::{LogFormat, LogHeader, LogOperator, LogPart, StatusForm};
 use http::HeaderName;
 
 /// Compiles a text format.
@@ -11,9 +12,8 @@ pub fn parse_text(format: &str) -> Result<LogFormat, String> {
     Ok(LogFormat::Text(parts(format)?))
 }
 
-/// Compiles a JSON format: an object whose values are format strings, or objects of such.
-/// Nested keys are joined with a dot when `sort`ing is off as Envoy keeps them nested;
-/// numbers and booleans are kept as literals.
+/// Compiles a JSON format: an object whose values are format strings; numbers and booleans
+/// are kept as literals.
 ///
 /// # Errors
 /// Names the key and what is wrong with its value.
@@ -28,13 +28,13 @@ pub fn parse_json(object: &serde_json::Value) -> Result<LogFormat, String> {
                 parts(format).map_err(|error| format!("{key}: {error}"))?
             }
             serde_json::Value::Number(_) | serde_json::Value::Bool(_) => {
-                [LogPart::Text(value.to_string().into())].into()
+                [LogPart::Constant(value.to_string().into())].into()
             }
             _ => return Err(format!("{key}: nested objects and lists are not supported")),
         };
         fields.push((Box::from(key.as_str()), parts));
     }
-    Ok(LogFormat::Json(fields.into(), true))
+    Ok(LogFormat::Json(fields.into(), false))
 }
 
 fn parts(format: &str) -> Result<Box<[LogPart]>, String> {
@@ -114,8 +114,31 @@ fn operator(text: &str) -> Result<LogPart, String> {
         })
     };
     use LogOperator as Op;
+    if name == "CUSTOM_FLAGS" {
+        // No filter sets any.
+        return Ok(LogPart::Text("".into()));
+    }
     let operator = match name {
         "START_TIME" => Op::StartTime(argument.unwrap_or("").into()),
+        "EMIT_TIME" => Op::EmitTime(argument.unwrap_or("").into()),
+        "COMMON_DURATION" => arguments::between(text, argument.unwrap_or(""))?,
+        "QUERY_PARAMS" => Op::Query(None),
+        "QUERY_PARAM" => {
+            let name = argument.ok_or_else(|| format!("operator \"%{text}%\" needs a name"))?;
+            Op::Query(Some(name.into()))
+        }
+        "PATH" => arguments::path(text, argument.unwrap_or(""))?,
+        "REQUEST_HEADERS_BYTES" => Op::RequestHeadersBytes,
+        "RESPONSE_HEADERS_BYTES" => Op::ResponseHeadersBytes,
+        "TRACE_ID" => Op::TraceId,
+        "SPAN_ID" => Op::SpanId,
+        "UNIQUE_ID" => Op::UniqueId,
+        // The request's id is the stream's.
+        "STREAM_ID" => Op::Req(
+            LogHeader::Named(HeaderName::from_static("x-request-id")),
+            None,
+        ),
+        "ACCESS_LOG_TYPE" => Op::LogType,
         "REQ" => headers().map(|(name, other)| Op::Req(name, other))?,
         "RESP" => headers().map(|(name, other)| Op::Resp(name, other))?,
         "TRAILER" => headers().map(|(name, other)| Op::Trailer(name, other))?,
@@ -133,17 +156,15 @@ fn operator(text: &str) -> Result<LogPart, String> {
         "RESPONSE_DURATION" => Op::ResponseDuration,
         "RESPONSE_TX_DURATION" => Op::ResponseTxDuration,
         "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => Op::UpstreamHost,
+        "UPSTREAM_HOST_NAME" => Op::UpstreamHostName,
+        "UPSTREAM_PROTOCOL" => Op::UpstreamProtocol,
         "UPSTREAM_CLUSTER" => Op::UpstreamCluster,
         "UPSTREAM_CLUSTER_RAW" => Op::UpstreamClusterRaw,
-        "UPSTREAM_LOCAL_ADDRESS" => Op::UpstreamLocalAddress,
+        "UPSTREAM_PEER_URI_SAN" => Op::UpstreamPeerUriSan,
         "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Op::UpstreamRequestAttemptCount,
-        "DOWNSTREAM_LOCAL_ADDRESS" => Op::DownstreamLocalAddress,
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Op::DownstreamLocalAddressWithoutPort,
-        "DOWNSTREAM_LOCAL_PORT" => Op::DownstreamLocalPort,
-        "DOWNSTREAM_REMOTE_ADDRESS" => Op::DownstreamRemoteAddress,
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Op::DownstreamRemoteAddressWithoutPort,
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Op::DownstreamDirectRemoteAddress,
         "DOWNSTREAM_PEER_URI_SAN" => Op::DownstreamPeerUriSan,
+        "DOWNSTREAM_PEER_DNS_SAN" => Op::DownstreamPeerDnsSan,
+        "DOWNSTREAM_PEER_FINGERPRINT_256" => Op::DownstreamPeerFingerprint,
         "DOWNSTREAM_LOCAL_URI_SAN" => Op::DownstreamLocalUriSan,
         "DOWNSTREAM_PEER_SUBJECT" => Op::DownstreamPeerSubject,
         "DOWNSTREAM_TLS_VERSION" => Op::DownstreamTlsVersion,
@@ -153,7 +174,8 @@ fn operator(text: &str) -> Result<LogPart, String> {
         "FILTER_CHAIN_NAME" => Op::FilterChainName,
         "CONNECTION_ID" => Op::ConnectionId,
         "HOSTNAME" => Op::Hostname,
-        "GRPC_STATUS" | "GRPC_STATUS_NUMBER" => Op::GrpcStatus,
+        "GRPC_STATUS" => arguments::grpc_status(text, argument.unwrap_or(""))?,
+        "GRPC_STATUS_NUMBER" => Op::GrpcStatus(StatusForm::Number),
         "ENVIRONMENT" => {
             let variable = argument.ok_or_else(|| format!("operator \"%{text}%\" needs a name"))?;
             Op::Environment(std::env::var(variable).unwrap_or_default().into())
@@ -165,11 +187,9 @@ fn operator(text: &str) -> Result<LogPart, String> {
         | "UPSTREAM_METADATA"
         | "METADATA"
         | "UPSTREAM_FILTER_STATE" => Op::Absent(text.into()),
-        _ => {
-            return Err(format!(
-                "access-log operator \"%{name}%\" is not supported; remove it from the format"
-            ));
-        }
+        _ => arguments::address(name).ok_or_else(|| {
+            format!("access-log operator \"%{name}%\" is not supported; remove it from the format")
+        })?,
     };
     Ok(LogPart::Operator(operator, limit))
 }

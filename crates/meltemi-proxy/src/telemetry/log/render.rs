@@ -1,13 +1,15 @@
 //! Evaluation of a compiled format on one exchange.
 
+use super::{service, time, values};
 use crate::clock;
-use crate::model::{Address, JsonField, LogFormat, LogHeader, LogOperator, LogPart};
+use crate::model::{
+    Address, AddressPart, JsonField, LogFormat, LogHeader, LogOperator, LogPart, StatusForm,
+};
 use crate::telemetry::StreamInfo;
-use crate::text::{ip, number, socket};
-use std::cell::RefCell;
+use crate::text::{number, socket};
 use std::fmt::Write;
 use std::sync::OnceLock;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 /// Written for what is not known.
 const UNKNOWN: &str = "-";
@@ -36,7 +38,7 @@ pub fn append(out: &mut String, format: &LogFormat, info: &StreamInfo) {
 fn append_text(out: &mut String, parts: &[LogPart], unknown: &str, info: &StreamInfo) {
     for part in parts {
         match part {
-            LogPart::Text(text) => out.push_str(text),
+            LogPart::Text(text) | LogPart::Constant(text) => out.push_str(text),
             LogPart::Operator(operator, limit) => {
                 if !write_limited(out, operator, *limit, info) {
                     out.push_str(unknown);
@@ -46,30 +48,35 @@ fn append_text(out: &mut String, parts: &[LogPart], unknown: &str, info: &Stream
     }
 }
 
-fn append_json(out: &mut String, fields: &[JsonField], numbers: bool, info: &StreamInfo) {
+fn append_json(out: &mut String, fields: &[JsonField], omits_absent: bool, info: &StreamInfo) {
     out.push('{');
+    let begin = out.len();
     let mut value = String::new();
-    for (i, (key, parts)) in fields.iter().enumerate() {
-        if i > 0 {
+    for (key, parts) in fields {
+        value.clear();
+        let operator = match &parts[..] {
+            [LogPart::Operator(operator, limit)] => {
+                Some((operator, write_limited(&mut value, operator, *limit, info)))
+            }
+            parts => {
+                let unknown = if omits_absent { "" } else { UNKNOWN };
+                append_text(&mut value, parts, unknown, info);
+                None
+            }
+        };
+        if omits_absent && matches!(operator, Some((_, false))) {
+            continue;
+        }
+        if out.len() > begin {
             out.push(',');
         }
         quote(out, key);
         out.push(':');
-        value.clear();
-        match &parts[..] {
-            [LogPart::Operator(operator, limit)] => {
-                if !write_limited(&mut value, operator, *limit, info) || value == UNKNOWN {
-                    out.push_str("null");
-                } else if numbers && is_number(operator) {
-                    out.push_str(&value);
-                } else {
-                    quote(out, &value);
-                }
-            }
-            parts => {
-                append_text(&mut value, parts, UNKNOWN, info);
-                quote(out, &value);
-            }
+        match (operator, &parts[..]) {
+            (Some((_, false)), _) => out.push_str("null"),
+            (Some((operator, true)), _) if is_number(operator) => out.push_str(&value),
+            (None, [LogPart::Constant(constant)]) => out.push_str(constant),
+            _ => quote(out, &value),
         }
     }
     out.push_str("}\n");
@@ -88,23 +95,33 @@ fn is_number(operator: &LogOperator) -> bool {
             | Op::ResponseTxDuration
             | Op::UpstreamRequestAttemptCount
             | Op::ConnectionId
-            | Op::DownstreamLocalPort
+            | Op::Address(_, AddressPart::Port)
+            | Op::Between(..)
+            | Op::RequestHeadersBytes
+            | Op::ResponseHeadersBytes
+            | Op::GrpcStatus(StatusForm::Number)
     )
 }
 
+/// Runs of what stands for itself are copied as they are.
 fn quote(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            c if c.is_control() => {
+    let special = |c: char| c == '"' || c == '\\' || c.is_control();
+    let mut rest = text;
+    while let Some(at) = rest.find(special) {
+        out.push_str(&rest[..at]);
+        let mut after = rest[at..].chars();
+        match after.next() {
+            Some('\n') => out.push_str("\\n"),
+            Some(c @ ('"' | '\\')) => out.extend(['\\', c]),
+            Some(c) => {
                 let _ = write!(out, "\\u{:04x}", c as u32);
             }
-            c => out.push(c),
+            None => {}
         }
+        rest = after.as_str();
     }
+    out.push_str(rest);
     out.push('"');
 }
 
@@ -138,7 +155,7 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
     let tls = connection.tls.as_ref();
     let cluster = info.cluster.as_ref();
     match operator {
-        Op::StartTime(format) => start_time(out, format, info),
+        Op::StartTime(format) => time::write(out, format, info.started_at),
         Op::Req(name, other) => {
             return request_header(out, name, info)
                 || other
@@ -176,38 +193,50 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
             Some(first) => return millis(out, first, info.last_upstream_byte),
             None => return false,
         },
-        Op::UpstreamHost | Op::UpstreamRemoteAddress => {
-            match (&info.endpoint, info.upstream_remote) {
-                (_, Some(address)) => socket(out, address),
-                (Some(endpoint), None) => match &endpoint.address {
-                    Address::Socket(address) => socket(out, *address),
-                    Address::Pipe(path) => {
-                        let _ = write!(out, "{}", path.display());
-                    }
-                },
-                (None, None) => return false,
+        Op::EmitTime(format) => time::write(out, format, SystemTime::now()),
+        Op::Query(name) => return values::query(out, name.as_deref(), info),
+        Op::Path(form) => return values::path(out, *form, info),
+        Op::RequestHeadersBytes => number(out, service::request_bytes(info)),
+        Op::ResponseHeadersBytes => number(out, service::bytes(&info.response_headers)),
+        Op::TraceId => return values::trace(out, info, |context, out| context.write_trace_id(out)),
+        Op::SpanId => return values::trace(out, info, |context, out| context.write_span_id(out)),
+        Op::UniqueId => {
+            let _ = write!(out, "{}", uuid::Uuid::new_v4());
+        }
+        Op::LogType => out.push_str(values::log_type(info)),
+        Op::Between(from, to, unit) => return values::between(out, (*from, *to), *unit, info),
+        Op::UpstreamProtocol => return text(out, info.upstream_protocol.map(|p| p.as_str())),
+        Op::UpstreamPeerUriSan => return text(out, info.upstream_peer.as_deref()),
+        Op::UpstreamHostName => {
+            let named = info.endpoint.as_ref().map(|endpoint| &*endpoint.hostname);
+            if !text(out, named.filter(|name| !name.is_empty())) {
+                return write(out, &Op::UpstreamHost, info);
             }
         }
+        Op::Address(end, part) => return values::address(out, *end, *part, info),
+        Op::DownstreamPeerDnsSan => {
+            let names = tls.map(|tls| tls.peer_dns.join(","));
+            return text(out, names.as_deref().filter(|names| !names.is_empty()));
+        }
+        Op::DownstreamPeerFingerprint => {
+            return text(out, tls.and_then(|tls| tls.peer_hash.as_deref()));
+        }
+        Op::UpstreamHost => match (&info.endpoint, info.upstream_remote) {
+            (_, Some(address)) => socket(out, address),
+            (Some(endpoint), None) => match &endpoint.address {
+                Address::Socket(address) => socket(out, *address),
+                Address::Pipe(path) => {
+                    let _ = write!(out, "{}", path.display());
+                }
+            },
+            (None, None) => return false,
+        },
         Op::UpstreamCluster => {
             let name = cluster.map(|c| c.alt_stat_name.as_deref().unwrap_or(&c.name));
             return text(out, name);
         }
         Op::UpstreamClusterRaw => return text(out, cluster.map(|c| &*c.name)),
-        Op::UpstreamLocalAddress => match info.upstream_local {
-            Some(address) => socket(out, address),
-            None => return false,
-        },
         Op::UpstreamRequestAttemptCount => number(out, info.attempts.into()),
-        Op::DownstreamLocalAddress => socket(out, connection.facts.destination),
-        Op::DownstreamLocalAddressWithoutPort => {
-            ip(out, connection.facts.destination.ip());
-        }
-        Op::DownstreamLocalPort => number(out, connection.facts.destination.port().into()),
-        Op::DownstreamRemoteAddress => socket(out, info.client),
-        Op::DownstreamRemoteAddressWithoutPort => {
-            ip(out, info.client.ip());
-        }
-        Op::DownstreamDirectRemoteAddress => socket(out, connection.facts.peer),
         Op::DownstreamPeerUriSan => return text(out, tls.and_then(|t| t.peer_uri.as_deref())),
         Op::DownstreamLocalUriSan => return text(out, tls.and_then(|t| t.local_uri.as_deref())),
         Op::DownstreamPeerSubject => return text(out, tls.and_then(|t| t.peer_subject.as_deref())),
@@ -224,10 +253,7 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         }
         Op::ConnectionId => number(out, connection.id),
         Op::Hostname => out.push_str(hostname()),
-        Op::GrpcStatus => match info.grpc_status {
-            Some(status) => number(out, status.into()),
-            None => return false,
-        },
+        Op::GrpcStatus(form) => return values::grpc_status(out, *form, info),
         Op::Environment(value) => return text(out, Some(&**value).filter(|v| !v.is_empty())),
         _ => return false,
     }
@@ -282,7 +308,7 @@ fn request_header(out: &mut String, name: &LogHeader, info: &StreamInfo) -> bool
 
 /// Text of a peer without what would forge or garble a line: control characters are
 /// written as `\xNN`, bytes that are not UTF-8 are replaced.
-fn clean(out: &mut String, value: &[u8]) {
+pub(super) fn clean(out: &mut String, value: &[u8]) {
     // All bytes, whatever the first ones are: so the compiler compares many at once.
     let printable = |all, byte: &u8| all & (b' '..=b'~').contains(byte);
     if value.iter().fold(true, printable)
@@ -290,59 +316,17 @@ fn clean(out: &mut String, value: &[u8]) {
     {
         return out.push_str(text);
     }
-    for c in String::from_utf8_lossy(value).chars() {
-        if c.is_control() {
+    let text = String::from_utf8_lossy(value);
+    let mut rest = &*text;
+    while let Some(at) = rest.find(char::is_control) {
+        out.push_str(&rest[..at]);
+        let mut after = rest[at..].chars();
+        if let Some(c) = after.next() {
             let _ = write!(out, "\\x{:02x}", c as u32);
-        } else {
-            out.push(c);
         }
+        rest = after.as_str();
     }
-}
-
-thread_local! {
-    /// The second formatted last, and its text up to the fraction.
-    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
-}
-
-fn start_time(out: &mut String, format: &str, info: &StreamInfo) {
-    if format.is_empty()
-        && let Ok(since) = info.started_at.duration_since(UNIX_EPOCH)
-    {
-        return SECOND.with_borrow_mut(|(second, text)| {
-            if *second != since.as_secs() {
-                let Ok(timestamp) = jiff::Timestamp::from_second(since.as_secs() as i64) else {
-                    out.push('-');
-                    return;
-                };
-                text.clear();
-                let _ = write!(text, "{timestamp:.0}");
-                text.truncate(text.len() - 1);
-                *second = since.as_secs();
-            }
-            out.push_str(text);
-            out.push('.');
-            // Of four digits, the last three: with their zeroes.
-            out.push_str(&itoa::Buffer::new().format(1000 + since.subsec_millis())[1..]);
-            out.push('Z');
-        });
-    }
-    let Ok(timestamp) = jiff::Timestamp::try_from(info.started_at) else {
-        out.push('-');
-        return;
-    };
-    if format.is_empty() {
-        let _ = write!(out, "{timestamp:.3}");
-        return;
-    }
-    // Envoy's %3f, %6f, %9f are digits of the fraction; %s and the rest are strftime's.
-    let format = format
-        .trim_end_matches('%')
-        .replace("%3f", "%f3")
-        .replace("%f3", &format!("{:03}", timestamp.subsec_millisecond()));
-    match jiff::fmt::strtime::format(&format, &timestamp.to_zoned(jiff::tz::TimeZone::UTC)) {
-        Ok(text) => out.push_str(&text),
-        Err(_) => out.push('-'),
-    }
+    out.push_str(rest);
 }
 
 fn hostname() -> &'static str {

@@ -93,7 +93,7 @@ fn common(log: &ServiceLog, info: &StreamInfo) -> proto::AccessLogCommon {
     let tls = connection.tls.as_ref();
     proto::AccessLogCommon {
         downstream_remote_address: Some(address(info.client)),
-        downstream_direct_remote_address: Some(address(facts.source)),
+        downstream_direct_remote_address: Some(address(facts.peer)),
         downstream_local_address: Some(address(facts.destination)),
         tls_properties: tls.map(|tls| security(tls, facts.server_name.as_deref())),
         start_time: Some(Timestamp {
@@ -143,7 +143,7 @@ fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> HashMap<String, String> 
         .collect()
 }
 
-fn bytes(headers: &HeaderMap) -> u64 {
+pub(super) fn bytes(headers: &HeaderMap) -> u64 {
     let lines = headers.iter();
     lines
         .map(|(name, value)| (name.as_str().len() + value.len()) as u64)
@@ -151,13 +151,16 @@ fn bytes(headers: &HeaderMap) -> u64 {
 }
 
 /// As HTTP/2 counts: with what HTTP/1 says in its first line.
-fn request_bytes(info: &StreamInfo) -> u64 {
+pub(super) fn request_bytes(info: &StreamInfo) -> u64 {
     let request = &info.request;
     let part = |name: &str, value: Option<&str>| value.map_or(0, |value| name.len() + value.len());
     let pseudo = part(":method", request.method.as_ref().map(http::Method::as_str))
         + part(":authority", request.authority.as_deref())
         + part(":path", request.path.as_deref())
-        + part(":scheme", Some(request.scheme));
+        + part(
+            ":scheme",
+            Some(request.scheme).filter(|scheme| !scheme.is_empty()),
+        );
     bytes(&request.headers) + pseudo as u64
 }
 

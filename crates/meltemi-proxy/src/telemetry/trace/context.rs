@@ -3,6 +3,7 @@
 use super::{b3, w3c};
 use crate::model::Tracer;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::fmt::Write;
 
 /// How a context is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +92,14 @@ impl Context {
         }
     }
 
-    /// The trace's id as logs and collectors show it.
-    pub fn trace_id(&self) -> String {
-        let mut text = Vec::with_capacity(32);
-        super::hex::push(&mut text, self.trace, self.trace_digits());
-        String::from_utf8(text).unwrap_or_default()
+    /// Appends the trace's id as collectors show it.
+    pub fn write_trace_id(&self, out: &mut String) {
+        let digits = self.trace_digits() as usize;
+        let _ = write!(out, "{:0digits$x}", self.trace);
+    }
+
+    pub fn write_span_id(&self, out: &mut String) {
+        let _ = write!(out, "{:016x}", self.span);
     }
 
     /// Zipkin's ids may have half the length.

@@ -40,7 +40,7 @@ pub(super) fn of_request<'a>(info: &'a StreamInfo, tracing: &'a Tracing) -> Tags
     );
     tags.set("user_agent", or_dash("user-agent"));
     tags.set("http.protocol", info.protocol.as_str());
-    let peer = info.connection.facts.source.ip();
+    let peer = info.connection.facts.peer.ip();
     tags.set("peer.address", peer.to_string());
     if let Some(id) = header(info, "x-client-trace-id") {
         tags.set("guid:x-client-trace-id", id);

@@ -13,6 +13,11 @@ pub fn group() -> Group {
     }
 }
 
+/// Operators that other groups' logs do not have.
+const FORMATS: &str = "%QUERY_PARAM(y)%|%QUERY_PARAMS%|%PATH(NQ)%|%PATH(WQ:ORIG)%|%PATH(WQ:PATH)%|%UPSTREAM_PROTOCOL%|\
+%GRPC_STATUS%|%ACCESS_LOG_TYPE%|%REQUEST_HEADERS_BYTES%|%UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%|\
+%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%|%START_TIME(%Y)%|%CUSTOM_FLAGS%";
+
 fn logger(kind: &str, mut config: Value) -> Value {
     config["common_config"] = json!({
         "log_name": "the-log",
@@ -22,6 +27,7 @@ fn logger(kind: &str, mut config: Value) -> Value {
         "grpc_service": { "envoy_grpc": { "cluster_name": "service" } },
         "custom_tags": [
             { "tag": "literal", "literal": { "value": "one" } },
+            { "tag": "formats", "value": FORMATS },
             { "tag": "header", "request_header": { "name": "x-user", "default_value": "nobody" } },
         ],
     });

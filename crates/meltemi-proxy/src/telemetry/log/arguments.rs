@@ -1,0 +1,123 @@
+//! Operators whose arguments say which of several values is meant.
+
+use crate::model::{AddressPart, End, LogOperator, Moment, PathForm, PathOf, StatusForm};
+
+/// `DOWNSTREAM_LOCAL_ADDRESS`, `UPSTREAM_REMOTE_PORT` and their kin.
+pub(super) fn address(name: &str) -> Option<LogOperator> {
+    const ENDS: [(&str, End); 6] = [
+        ("UPSTREAM_REMOTE_", End::UpstreamRemote),
+        ("UPSTREAM_LOCAL_", End::UpstreamLocal),
+        ("DOWNSTREAM_REMOTE_", End::Remote),
+        ("DOWNSTREAM_LOCAL_", End::Local),
+        ("DOWNSTREAM_DIRECT_REMOTE_", End::DirectRemote),
+        ("DOWNSTREAM_DIRECT_LOCAL_", End::DirectLocal),
+    ];
+    let mut ends = ENDS.iter();
+    let (end, part) = ends.find_map(|(prefix, end)| Some((*end, name.strip_prefix(prefix)?)))?;
+    let part = match part {
+        "ADDRESS" => AddressPart::Whole,
+        "ADDRESS_WITHOUT_PORT" => AddressPart::Ip,
+        "PORT" => AddressPart::Port,
+        _ => return None,
+    };
+    Some(LogOperator::Address(end, part))
+}
+
+/// `START:END:UNIT`.
+pub(super) fn between(text: &str, argument: &str) -> Result<LogOperator, String> {
+    let wrong = |what: &str| {
+        format!(
+            "operator \"%{text}%\": {what:?} is not supported; times are DS_RX_BEG, DS_RX_END, \
+             US_RX_BEG, US_RX_END and DS_TX_END, units ms, us and ns"
+        )
+    };
+    let moment = |name: &str| {
+        Ok(match name {
+            "DS_RX_BEG" => Moment::RequestBegan,
+            "DS_RX_END" => Moment::RequestEnded,
+            "US_RX_BEG" => Moment::UpstreamBegan,
+            "US_RX_END" => Moment::UpstreamEnded,
+            "DS_TX_END" => Moment::Ended,
+            other => return Err(wrong(other)),
+        })
+    };
+    let mut parts = argument.split(':');
+    let mut next = || parts.next().unwrap_or("");
+    let (from, to) = (moment(next())?, moment(next())?);
+    let unit = match next() {
+        "ms" => 1_000,
+        "us" => 1_000_000,
+        "ns" => 1_000_000_000,
+        other => return Err(wrong(other)),
+    };
+    match parts.next() {
+        None => Ok(LogOperator::Between(from, to, unit)),
+        Some(rest) => Err(wrong(rest)),
+    }
+}
+
+/// `WQ` or `NQ`, then `ORIG`, `PATH` or `ORIG_OR_PATH`.
+pub(super) fn path(text: &str, argument: &str) -> Result<LogOperator, String> {
+    let (query, of) = argument.split_once(':').unwrap_or((argument, ""));
+    let query = match query {
+        "" | "WQ" => Some(true),
+        "NQ" => Some(false),
+        _ => None,
+    };
+    let of = match of {
+        "" | "ORIG_OR_PATH" => Some(PathOf::OriginalOrSent),
+        "ORIG" => Some(PathOf::Original),
+        "PATH" => Some(PathOf::Sent),
+        _ => None,
+    };
+    match (query, of) {
+        (Some(query), Some(of)) => Ok(LogOperator::Path(PathForm { query, of })),
+        _ => Err(format!(
+            "operator \"%{text}%\": use WQ or NQ, then ORIG, PATH or ORIG_OR_PATH"
+        )),
+    }
+}
+
+pub(super) fn grpc_status(text: &str, argument: &str) -> Result<LogOperator, String> {
+    Ok(LogOperator::GrpcStatus(match argument {
+        "" | "CAMEL_STRING" => StatusForm::Camel,
+        "SNAKE_STRING" => StatusForm::Snake,
+        "NUMBER" => StatusForm::Number,
+        _ => {
+            return Err(format!(
+                "operator \"%{text}%\": use CAMEL_STRING, SNAKE_STRING or NUMBER"
+            ));
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_and_parts_of_addresses() {
+        let local = LogOperator::Address(End::Local, AddressPart::Whole);
+        assert_eq!(address("DOWNSTREAM_LOCAL_ADDRESS"), Some(local));
+        let port = LogOperator::Address(End::DirectRemote, AddressPart::Port);
+        assert_eq!(address("DOWNSTREAM_DIRECT_REMOTE_PORT"), Some(port));
+        assert_eq!(address("DOWNSTREAM_LOCAL_SUBJECT"), None);
+    }
+
+    #[test]
+    fn what_arguments_cannot_be_is_said() {
+        assert!(between("x", "DS_RX_BEG:DS_TX_END:ms").is_ok());
+        for argument in [
+            "",
+            "DS_RX_BEG",
+            "US_TX_BEG:DS_TX_END:ms",
+            "DS_RX_BEG:DS_TX_END:s",
+        ] {
+            let error = between("x", argument).unwrap_err();
+            assert!(error.contains("DS_RX_END"), "{argument}: {error}");
+        }
+        assert!(path("x", "NQ:ORIG").is_ok());
+        assert!(path("x", "QQ").unwrap_err().contains("NQ"));
+        assert!(grpc_status("x", "HEX").unwrap_err().contains("NUMBER"));
+    }
+}

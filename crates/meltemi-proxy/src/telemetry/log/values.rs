@@ -1,0 +1,171 @@
+//! Values that operators name with arguments.
+
+use super::render::clean;
+use crate::clock;
+use crate::model::{Address, AddressPart, End, Moment, PathForm, PathOf, StatusForm};
+use crate::telemetry::trace::Context;
+use crate::telemetry::{Protocol, StreamInfo};
+use crate::text::{ip, number, socket};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Names of gRPC's statuses by their number.
+const STATUSES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+// Each answers false when the value is not known: nothing was written.
+
+pub(super) fn address(out: &mut String, end: End, part: AddressPart, info: &StreamInfo) -> bool {
+    let connection = &info.connection;
+    let upstream = || match &info.endpoint.as_ref()?.address {
+        Address::Socket(address) => Some(*address),
+        Address::Pipe(_) => None,
+    };
+    let address: Option<SocketAddr> = match end {
+        // Of a connection that there is.
+        End::UpstreamRemote => info
+            .upstream_local
+            .and_then(|_| info.upstream_remote.or_else(upstream)),
+        End::UpstreamLocal => info.upstream_local,
+        End::Remote => Some(info.client),
+        End::DirectRemote => Some(connection.facts.peer),
+        End::Local => Some(connection.facts.destination),
+        End::DirectLocal => Some(connection.local),
+    };
+    let Some(address) = address else {
+        return false;
+    };
+    match part {
+        AddressPart::Whole => socket(out, address),
+        AddressPart::Ip => ip(out, address.ip()),
+        AddressPart::Port => number(out, address.port().into()),
+    }
+    true
+}
+
+pub(super) fn between(
+    out: &mut String,
+    (from, to): (Moment, Moment),
+    unit: u64,
+    info: &StreamInfo,
+) -> bool {
+    let at = |moment| -> Option<Instant> {
+        match moment {
+            Moment::RequestBegan => Some(info.started),
+            Moment::RequestEnded => info.request_complete,
+            Moment::UpstreamBegan => info.first_upstream_byte,
+            Moment::UpstreamEnded => info.last_upstream_byte,
+            Moment::Ended => Some(clock::now()),
+        }
+    };
+    // Moments in the wrong order have nothing between them, as in Envoy.
+    let took = at(from)
+        .zip(at(to))
+        .and_then(|(from, to)| to.checked_duration_since(from));
+    let Some(took) = took else {
+        return false;
+    };
+    number(
+        out,
+        (took.as_nanos() / u128::from(1_000_000_000 / unit)) as u64,
+    );
+    true
+}
+
+pub(super) fn query(out: &mut String, name: Option<&str>, info: &StreamInfo) -> bool {
+    let path = info.request.path.as_deref().unwrap_or_default();
+    let Some((_, query)) = path.split_once('?') else {
+        return false;
+    };
+    let query = query.split('#').next().unwrap_or_default();
+    let value = match name {
+        None => Some(query),
+        Some(name) => query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then_some(value)
+        }),
+    };
+    if let Some(value) = value {
+        clean(out, value.as_bytes());
+    }
+    value.is_some()
+}
+
+pub(super) fn path(out: &mut String, form: PathForm, info: &StreamInfo) -> bool {
+    let sent = || info.request.path.as_deref();
+    let original = || {
+        let value = info.request.headers.get("x-envoy-original-path");
+        value.and_then(|value| value.to_str().ok())
+    };
+    let path = match form.of {
+        PathOf::OriginalOrSent => original().or_else(sent),
+        PathOf::Original => original(),
+        PathOf::Sent => sent(),
+    };
+    let Some(path) = path else {
+        return false;
+    };
+    let path = match form.query {
+        true => path,
+        false => path.split('?').next().unwrap_or_default(),
+    };
+    clean(out, path.as_bytes());
+    true
+}
+
+pub(super) fn trace(
+    out: &mut String,
+    info: &StreamInfo,
+    write: impl FnOnce(&Context, &mut String),
+) -> bool {
+    let trace = info.trace.as_ref();
+    if let Some(trace) = trace {
+        write(&trace.span.context, out);
+    }
+    trace.is_some()
+}
+
+pub(super) fn log_type(info: &StreamInfo) -> &'static str {
+    match info.protocol {
+        Protocol::Tcp => "TcpConnectionEnd",
+        _ => "DownstreamEnd",
+    }
+}
+
+pub(super) fn grpc_status(out: &mut String, form: StatusForm, info: &StreamInfo) -> bool {
+    let Some(status) = info.grpc_status else {
+        return false;
+    };
+    let name = STATUSES.get(status as usize);
+    match (form, name) {
+        (StatusForm::Camel, Some(name)) => out.push_str(name),
+        // The words of the other form, in capitals.
+        (StatusForm::Snake, Some(name)) => {
+            for (index, c) in name.char_indices() {
+                if index > 0 && c.is_ascii_uppercase() && *name != "OK" {
+                    out.push('_');
+                }
+                out.push(c.to_ascii_uppercase());
+            }
+        }
+        (StatusForm::Number, _) | (_, None) => number(out, status.into()),
+    }
+    true
+}
