@@ -1,6 +1,6 @@
 //! The bodies of both directions, as enums.
 
-use super::codec::{Error, Incoming};
+use super::codec::{Error, Incoming, Outgoing};
 use super::filters::Coder;
 use super::grpc::MessageCounter;
 use super::held::Held;
@@ -301,20 +301,8 @@ impl ResponseBody {
             Poll::Pending => match body.watchdog.poll(cx, record) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(expired) => {
-                    let mut info = record.info.borrow_mut();
-                    let (flag, details) = match expired {
-                        Expired::Global | Expired::PerTry | Expired::PerTryIdle => {
-                            (Flags::UPSTREAM_REQUEST_TIMEOUT, "response_timeout")
-                        }
-                        Expired::MaxStream => (Flags::DURATION_TIMEOUT, "max_duration_timeout"),
-                        Expired::StreamIdle | Expired::Request => {
-                            (Flags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout")
-                        }
-                    };
-                    info.flags.insert(flag);
-                    info.details = details.into();
-                    drop(info);
-                    Self::broken(body, guard, "timeout while the answer was sent")
+                    Self::expire(body, guard, expired);
+                    Poll::Ready(Some(Err(Broken("timeout while the answer was sent"))))
                 }
             },
         }
@@ -379,6 +367,25 @@ impl ResponseBody {
         poll(&mut self.stages, &mut self.content, self.guard.as_ref(), cx)
     }
 
+    /// A limit is exceeded: the exchange ends here.
+    fn expire(body: &mut UpstreamBody, guard: &Guard, expired: Expired) {
+        let (flag, details) = match expired {
+            Expired::Global | Expired::PerTry | Expired::PerTryIdle => {
+                (Flags::UPSTREAM_REQUEST_TIMEOUT, "response_timeout")
+            }
+            Expired::MaxStream => (Flags::DURATION_TIMEOUT, "max_duration_timeout"),
+            Expired::StreamIdle | Expired::Request => {
+                (Flags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout")
+            }
+        };
+        let mut info = guard.0.info.borrow_mut();
+        info.flags.insert(flag);
+        info.details = details.into();
+        drop(info);
+        body.lease = None;
+        guard.0.finish();
+    }
+
     fn broken(
         body: &mut UpstreamBody,
         guard: &Guard,
@@ -387,6 +394,19 @@ impl ResponseBody {
         body.lease = None;
         guard.0.finish();
         Poll::Ready(Some(Err(Broken(why))))
+    }
+}
+
+impl Outgoing for RequestBody {}
+
+impl Outgoing for ResponseBody {
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Content::Upstream(body), Some(guard)) = (&mut self.content, &self.guard) else {
+            return Poll::Pending;
+        };
+        let expired = ready!(body.watchdog.poll(cx, &guard.0));
+        Self::expire(body, guard, expired);
+        Poll::Ready(())
     }
 }
 

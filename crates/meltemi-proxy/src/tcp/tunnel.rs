@@ -5,7 +5,7 @@ use super::proxy::{context, target};
 use super::stats::TcpStats;
 use crate::clock;
 use crate::http::body::RequestBody;
-use crate::http::codec::{Error, Incoming, Opaque};
+use crate::http::codec::{Error, Incoming, Opaque, Outgoing};
 use crate::http::held::Held;
 use crate::model::{
     AddAction, AddName, Cluster, HeaderText, TcpProxy, Tunneling, UpstreamProtocol,
@@ -259,6 +259,9 @@ struct Answer {
     activity: Rc<Cell<Instant>>,
     _guard: RequestGuard,
 }
+
+// The tunnel has a limit of its own for silence.
+impl Outgoing for Answer {}
 
 impl Body for Answer {
     type Data = Bytes;

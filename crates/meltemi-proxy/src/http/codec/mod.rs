@@ -33,6 +33,14 @@ use std::task::{Context, Poll};
 #[derive(Clone)]
 pub(crate) struct SwitchTo(pub HeaderValue);
 
+/// A body on its way out.
+pub(crate) trait Outgoing: Body<Data = Bytes> + Unpin {
+    /// While the peer takes nothing of it: ready when it has waited for too long.
+    fn poll_stalled(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
 /// The body of a received message.
 pub(crate) enum Incoming {
     Http1(http1::Incoming),

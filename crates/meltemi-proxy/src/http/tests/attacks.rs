@@ -2,6 +2,7 @@
 //! end, and peers that stop reading.
 
 use crate::http::testkit::*;
+use crate::telemetry::stats::Counter;
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -207,6 +208,43 @@ fn endless(taken: Arc<AtomicUsize>) -> ClientBody {
         Ok::<_, Infallible>(Frame::data(Bytes::from_static(CHUNK)))
     });
     BodyExt::boxed(StreamBody::new(frames))
+}
+
+/// Neither by a window of HTTP/2 that stays shut nor by TCP's.
+#[test]
+fn a_client_that_takes_nothing_is_idle() {
+    run(async {
+        let upstream = Upstream::http1(|_| async {
+            http::Response::new(endless(Arc::new(AtomicUsize::new(0))))
+        })
+        .await;
+        let mut manager = manager(routes(vec![any(to(0))]));
+        manager.timeouts.stream_idle = Some(Duration::from_millis(100));
+        manager.stat_prefix = "takes-nothing".into();
+        let idle = Counter::scoped("http", "takes-nothing", "downstream_rq_idle_timeout");
+        let clusters = vec![cluster(cluster_config("c"), &[&upstream])];
+        let proxy = Proxy::start(manager, clusters).await;
+        let mut two = http2(&proxy, &[0, 4, 0, 0, 0, 0]).await;
+        two.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, GET))
+            .await
+            .unwrap();
+        let mut received = Vec::new();
+        while !received
+            .windows(5)
+            .any(|part| part == [0, 0, 4, RST_STREAM, 0])
+        {
+            assert_ne!(two.read_buf(&mut received).await.unwrap(), 0);
+        }
+        until(|| idle.value() == 1).await;
+        let mut one = TcpStream::connect(proxy.address).await.unwrap();
+        one.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        until(|| idle.value() == 2).await;
+        let mut rest = Vec::new();
+        // All that was on its way, and then a reset or the end.
+        let _ = one.read_to_end(&mut rest).await;
+    });
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use super::encode::Encoder;
 use super::sending::Sending;
 use super::{Connection, Decoder};
-use crate::http::codec::{Error, Incoming};
+use crate::http::codec::{Error, Incoming, Outgoing};
 use crate::net::Stream;
 use bytes::Bytes;
-use http_body::Body;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -28,7 +27,7 @@ impl Opaque {
     ///
     /// # Errors
     /// When the connection or the body breaks.
-    pub async fn send<B: Body<Data = Bytes> + Unpin>(&self, body: B) -> Result<(), Error> {
+    pub async fn send(&self, body: impl Outgoing) -> Result<(), Error> {
         let mut sending = Sending::new(body, Encoder::UntilClose);
         poll_fn(|cx| sending.poll(&self.0, cx)).await?;
         let shut = poll_fn(|cx| self.0.borrow_mut().poll_shutdown(cx)).await;

@@ -2,11 +2,12 @@
 
 use super::encode::Encoder;
 use super::{Connection, Fault};
+use crate::http::codec::Outgoing;
 use bytes::Bytes;
-use http_body::{Body, Frame};
+use http_body::Frame;
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 pub(super) struct Sending<B> {
     body: B,
@@ -26,7 +27,7 @@ enum Filled {
     Pending,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
+impl<B: Outgoing> Sending<B> {
     /// The message's head is in the connection's output.
     pub fn new(body: B, encoder: Encoder) -> Self {
         Self {
@@ -52,7 +53,10 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
                 self.first = None;
             }
             match filled {
-                _ if flushed.is_pending() => return Poll::Pending,
+                _ if flushed.is_pending() => {
+                    ready!(self.body.poll_stalled(cx));
+                    return Poll::Ready(Err(Fault::Body("the peer takes nothing of the body")));
+                }
                 Filled::All => return Poll::Ready(Ok(())),
                 Filled::Pending => return Poll::Pending,
                 Filled::ForNow => {}

@@ -3,7 +3,7 @@
 use super::connection::Shared;
 use super::reason::Reason;
 use super::stream::{Failure, Key, register};
-use crate::http::codec::Error;
+use crate::http::codec::{Error, Outgoing};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -238,7 +238,7 @@ pub(super) struct Pump<B> {
     on_error: Reason,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
+impl<B: Outgoing> Pump<B> {
     pub fn new(writer: Writer, body: B, on_error: Reason) -> Self {
         Self {
             writer,
@@ -250,8 +250,14 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
     /// Ready when the body is sent, has broken off, or the stream has failed.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if ready!(self.writer.poll_ready(cx)).is_err() {
-                return Poll::Ready(());
+            match self.writer.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {
+                    ready!(self.body.poll_stalled(cx));
+                    self.writer.reset(self.on_error);
+                    return Poll::Ready(());
+                }
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 None => {
