@@ -59,11 +59,11 @@ class Bench(Harness):
         rate = int(SHARE * statistics.median(most))
         self.at_rate(f"{title} ({rate:,}/s)", hops, rate, p99_target=0.5)
 
-    def started(self, title, config, resident=None, ready=None):
+    def started(self, title, config, resident, ready=None, ready_ratio=1.0):
         rows = [
             self.row(title, "resident memory", "MB", limit=resident),
             self.row(title, "anonymous memory", "MB"),
-            self.row(title, "start to ready", "s", digits=3, limit=ready),
+            self.row(title, "start to ready", "s", digits=3, limit=ready, target=ready_ratio),
         ]
 
         def run(name):
@@ -167,7 +167,8 @@ class Bench(Harness):
         self.idle(f"{title}, mutual TLS", bootstraps.one_hop(self.certs), limit=24, certs=self.certs)
 
     def sidecar(self):
-        self.started("idle sidecar, bookinfo", bootstraps.bookinfo_sidecar(self.certs))
+        config = bootstraps.bookinfo_sidecar(self.certs)
+        self.started("idle sidecar, bookinfo", config, resident=10, ready_ratio=0.25)
 
     def clusters(self):
         self.started(f"{CLUSTERS:,} clusters", bootstraps.many_clusters(CLUSTERS), resident=60, ready=1)
