@@ -179,12 +179,16 @@ fn serve_request(
 }
 
 /// A panic in an exchange ends its stream, and no other of the connection: what it held is
-/// dropped, which resets the stream. The hook has logged where it was.
-async fn contained(exchange: impl Future<Output = ()>, stats: Rc<HttpStats>) {
-    if AssertUnwindSafe(exchange).catch_unwind().await.is_err() {
-        stats.rq_panic.inc();
-        tracing::error!("an exchange panicked: its stream is reset");
-    }
+/// dropped, which resets the stream. The hook has logged where it was. Not an `async fn`, whose
+/// future holds its arguments twice.
+fn contained(exchange: impl Future<Output = ()>, stats: Rc<HttpStats>) -> impl Future<Output = ()> {
+    let ended = AssertUnwindSafe(exchange).catch_unwind();
+    ended.map(move |ended| {
+        if ended.is_err() {
+            stats.rq_panic.inc();
+            tracing::error!("an exchange panicked: its stream is reset");
+        }
+    })
 }
 
 #[cfg(test)]
