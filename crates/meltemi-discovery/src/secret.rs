@@ -121,6 +121,7 @@ fn resolve(
                     tls::secret::Type::TlsCertificate(tls::TlsCertificate {
                         certificate_chain: Some(inline(certificate)),
                         private_key: Some(inline(key)),
+                        ocsp_staple: entry(secret, &["tls.ocsp-staple"]).map(inline),
                         ..Default::default()
                     })
                 }

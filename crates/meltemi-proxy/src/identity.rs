@@ -59,6 +59,7 @@ fn secrets(identity: &WorkloadIdentity) -> OwnSecrets {
         certificate: Some(Arc::new(Secret::Certificate {
             chain: identity.chain.clone(),
             key: identity.key.clone_key(),
+            staple: None,
         })),
         trust: Some(Arc::new(Secret::Trust {
             roots: identity.roots.roots().to_vec(),

@@ -196,6 +196,7 @@ async fn own_identity_answers_for_istios_names() {
         certificate: Some(Arc::new(Secret::Certificate {
             chain: vec![certificate.der().clone()],
             key: rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            staple: None,
         })),
         trust: Some(Arc::new(Secret::Trust {
             roots: vec![certificate.der().clone()],

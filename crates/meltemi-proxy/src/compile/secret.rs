@@ -4,7 +4,7 @@
 use super::basic::fetch_timeout;
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result, pb};
-use crate::tls::{Revocation, Secret};
+use crate::tls::{Revocation, Secret, Staple};
 use pb::core::{ConfigSource, DataSource, config_source::ConfigSourceSpecifier, data_source};
 use pb::tls as proto;
 use rustls_pki_types::pem::PemObject;
@@ -80,6 +80,8 @@ pub enum SecretSource {
     Certificate {
         chain: Data,
         key: Data,
+        /// An OCSP response, DER.
+        staple: Option<Data>,
     },
     Trust {
         roots: Data,
@@ -100,8 +102,14 @@ impl SecretSource {
     /// The name of a secret that has none of its own, in the style of Istio's agent.
     pub fn name(&self) -> Box<str> {
         match self {
-            SecretSource::Certificate { chain, key } => {
-                format!("file-cert:{}~{}", chain.identity(), key.identity()).into()
+            SecretSource::Certificate { chain, key, staple } => {
+                let (chain, key) = (chain.identity(), key.identity());
+                match staple {
+                    None => format!("file-cert:{chain}~{key}").into(),
+                    Some(staple) => {
+                        format!("file-cert-ocsp:{chain}~{key}~{}", staple.identity()).into()
+                    }
+                }
             }
             SecretSource::Trust { roots, crl: None } => {
                 format!("file-root:{}", roots.identity()).into()
@@ -122,12 +130,11 @@ impl SecretSource {
     /// The files behind it.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
-            SecretSource::Certificate { chain, key } => chain
-                .path()
-                .into_iter()
-                .chain(key.path())
-                .cloned()
-                .collect(),
+            SecretSource::Certificate { chain, key, staple } => {
+                let staple = staple.as_ref().and_then(Data::path);
+                let parts = [chain.path(), key.path(), staple];
+                parts.into_iter().flatten().cloned().collect()
+            }
             SecretSource::Trust { roots, crl } => {
                 let lists = crl.as_ref().and_then(|crl| crl.lists.path());
                 roots.path().into_iter().chain(lists).cloned().collect()
@@ -190,6 +197,7 @@ pub fn file_source(name: &str) -> Option<SecretSource> {
     Some(SecretSource::Certificate {
         chain: Data::File(chain.into()),
         key: Data::File(key.into()),
+        staple: None,
     })
 }
 
@@ -230,7 +238,6 @@ pub fn certificate_source(value: proto::TlsCertificate) -> Result<SecretSource> 
         pkcs12,
         private_key_provider,
         password,
-        ocsp_staple,
         signed_certificate_timestamp,
         tls_params
     );
@@ -242,7 +249,18 @@ pub fn certificate_source(value: proto::TlsCertificate) -> Result<SecretSource> 
         key: private_key
             .ok_or_else(|| Error::missing("private_key"))
             .and_then(|value| data(value).at("private_key"))?,
+        staple: ocsp_staple.map(staple).transpose().at("ocsp_staple")?,
     })
+}
+
+fn staple(value: DataSource) -> Result<Data> {
+    if let Some(data_source::Specifier::InlineString(_)) = value.specifier {
+        // Envoy refuses it, too.
+        return Err(
+            Error::new("is DER: give it as filename or inline_bytes").at_field("inline_string")
+        );
+    }
+    data(value)
 }
 
 /// `trusted_ca` and the fields that belong to it.
@@ -296,11 +314,17 @@ pub fn secret_source(value: proto::Secret) -> Result<SecretSource> {
 /// Reads and parses what the source points at; `None` for discovered ones.
 pub fn load(source: &SecretSource) -> std::result::Result<Option<Secret>, String> {
     match source {
-        SecretSource::Certificate { chain, key } => {
+        SecretSource::Certificate { chain, key, staple } => {
             let chain = certificates(&chain.read()?)?;
             let key = PrivateKeyDer::from_pem_slice(&key.read()?)
                 .map_err(|error| format!("private key: {error}"))?;
-            Ok(Some(Secret::Certificate { chain, key }))
+            let staple = staple.as_ref().map(Data::read).transpose()?;
+            let staple = staple
+                .filter(|response| !response.is_empty())
+                .map(Staple::parse)
+                .transpose()
+                .map_err(|error| format!("ocsp_staple: {error}"))?;
+            Ok(Some(Secret::Certificate { chain, key, staple }))
         }
         SecretSource::Trust { roots, crl } => Ok(Some(Secret::Trust {
             roots: certificates(&roots.read()?)?,

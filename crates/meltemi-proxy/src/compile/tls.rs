@@ -8,23 +8,29 @@ use super::secret::{self, SecretSource};
 use super::{At, Error, Result};
 use super::{matching, pb};
 use crate::model::{
-    ClientTls, CommonTls, SanKind, SanMatch, ServerTls, ServerTlsSpec, StringMatch, TlsVersion,
-    Validation,
+    ClientTls, CommonTls, SanKind, SanMatch, ServerTls, ServerTlsSpec, StaplePolicy, StringMatch,
+    TlsVersion, Validation,
 };
 use arc_swap::ArcSwapOption;
 use pb::tls as proto;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub fn server(value: proto::DownstreamTlsContext, cx: &mut Cx<'_>) -> Result<Arc<ServerTls>> {
-    use proto::downstream_tls_context::SessionTicketKeysType;
+    use proto::downstream_tls_context::{OcspStaplePolicy, SessionTicketKeysType};
+    let staple_policy = match value.ocsp_staple_policy() {
+        OcspStaplePolicy::LenientStapling => StaplePolicy::Lenient,
+        OcspStaplePolicy::StrictStapling => StaplePolicy::Strict,
+        OcspStaplePolicy::MustStaple => StaplePolicy::Must,
+    };
     let proto::DownstreamTlsContext {
         common_tls_context,
         require_client_certificate,
         require_sni,
         disable_stateful_session_resumption,
         session_timeout,
-        ocsp_staple_policy,
+        ocsp_staple_policy: _,
         full_scan_certs_on_sni_mismatch,
         prefer_client_ciphers,
         session_ticket_keys_type,
@@ -32,7 +38,6 @@ pub fn server(value: proto::DownstreamTlsContext, cx: &mut Cx<'_>) -> Result<Arc
     if bool_or(require_sni, false) {
         return Err(Error::unsupported("require_sni"));
     }
-    refuse!(ocsp_staple_policy);
     // How resumption is done and which cipher wins among good ones: rustls decides.
     harmless!(
         disable_stateful_session_resumption,
@@ -57,9 +62,11 @@ pub fn server(value: proto::DownstreamTlsContext, cx: &mut Cx<'_>) -> Result<Arc
     let tls = Arc::new(ServerTls {
         requires_client_cert: bool_or(require_client_certificate, false),
         config: ArcSwapOption::empty(),
+        withholds: AtomicBool::new(false),
         spec: ServerTlsSpec {
             common,
             stateless_resumption,
+            staple_policy,
         },
     });
     cx.references.server_tls.push(tls.clone());

@@ -70,7 +70,7 @@ fn encoded(own: &OwnSecrets) -> ResourceSet {
 
 fn resource(name: &str, secret: &Secret) -> Resource {
     let content = match secret {
-        Secret::Certificate { chain, key } => {
+        Secret::Certificate { chain, key, staple } => {
             let label = match key {
                 PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
                 PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
@@ -81,6 +81,10 @@ fn resource(name: &str, secret: &Secret) -> Resource {
                     chain.iter().map(|one| pem("CERTIFICATE", one)).collect(),
                 ),
                 private_key: inline(pem(label, key.secret_der())),
+                ocsp_staple: staple.as_ref().map(|staple| DataSource {
+                    specifier: Some(Specifier::InlineBytes(staple.response.clone())),
+                    ..Default::default()
+                }),
                 ..Default::default()
             })
         }

@@ -15,13 +15,16 @@ use crate::model::{ConnectionFacts, FilterChain, Listener, ListenerTable, Termin
 use crate::net::original_dst::{canonical, original_destination};
 use crate::net::{Socket, Stream};
 use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
+use crate::tls::TlsError;
 use crate::worker::{DrainSignal, ListenerStates, Worker, next_connection_id};
 use crate::{http, tcp, tls};
 use inspect::proxy_protocol::Ends;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// What the accepting socket knows of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +100,15 @@ pub async fn serve(
         return;
     };
     let drain = state.drain_of_chain(chain.hash);
-    let connection = connection(stream, &chain, &listener, facts, local, stats);
+    let connection = connection(
+        stream,
+        &chain,
+        &listener,
+        facts,
+        local,
+        stats,
+        &worker.buffers,
+    );
     let Some((stream, info)) = connection.await else {
         return;
     };
@@ -255,6 +266,7 @@ async fn connection(
     facts: ConnectionFacts,
     local: SocketAddr,
     stats: ListenerStats,
+    buffers: &tcp::BufferPool,
 ) -> Option<(Stream, Arc<ConnectionInfo>)> {
     let Some(context) = &chain.tls else {
         return Some((
@@ -263,7 +275,15 @@ async fn connection(
         ));
     };
     let plaintext = facts.transport == Transport::RawBuffer && listener.tls_inspector.is_some();
-    match tls::accept(Socket::Tcp(stream), context, chain.handshake_timeout).await {
+    let limit = chain.handshake_timeout.unwrap_or(tls::HANDSHAKE);
+    let handshake = async {
+        let asks_staple = !context.withholds.load(Relaxed)
+            || timeout(limit, inspect::asks_staple(&stream, buffers))
+                .await
+                .map_err(|_| TlsError::Timeout(limit))??;
+        tls::accept(Socket::Tcp(stream), context, limit, asks_staple).await
+    };
+    match handshake.await {
         Ok((stream, peer)) => {
             stats.tls_ok(&peer);
             Some((

@@ -4,12 +4,16 @@
 use super::StringMatch;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A `DownstreamTlsContext`.
 pub struct ServerTls {
     pub requires_client_cert: bool,
     /// `None` until every secret it names has arrived: handshakes are refused until then.
     pub config: ArcSwapOption<rustls::ServerConfig>,
+    /// Whether a certificate in force may be withheld from clients that ask for an OCSP
+    /// response: what they ask for has to be known first.
+    pub withholds: AtomicBool,
     pub spec: ServerTlsSpec,
 }
 
@@ -17,6 +21,20 @@ pub struct ServerTlsSpec {
     pub common: CommonTls,
     /// Session tickets off (`disable_stateless_session_resumption`).
     pub stateless_resumption: bool,
+    pub staple_policy: StaplePolicy,
+}
+
+/// When a certificate is shown without a valid OCSP response to a client that asks for one
+/// (`ocsp_staple_policy`). A certificate with the must-staple extension follows `Must`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StaplePolicy {
+    /// Always.
+    #[default]
+    Lenient,
+    /// Unless it has one that is over.
+    Strict,
+    /// Never, and a context with a certificate without one is refused.
+    Must,
 }
 
 /// An `UpstreamTlsContext`.

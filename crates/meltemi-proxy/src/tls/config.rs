@@ -2,16 +2,19 @@
 //! configuration, and with it new ticket keys and an empty session cache: sessions are never
 //! resumed across a change of certificate or trust.
 
+use super::staple::{self, Action, Staple};
 use super::verify::{ClientVerifier, ServerVerifier};
 use super::{Secret, identity, suites};
-use crate::model::{ClientTlsConfigs, CommonTls, ServerTls};
+use crate::model::{ClientTlsConfigs, CommonTls, ServerTls, StaplePolicy};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Finds a secret by its name; `None` while it has not arrived.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Arc<Secret>>;
@@ -40,6 +43,8 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
                 .into(),
         );
     }
+    let keys = server_keys(common, keys, tls.spec.staple_policy, lookup)?;
+    let withholds = keys.iter().any(ServerKey::may_be_withheld);
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(suites::versions(common)?)
         .map_err(|error| error.to_string())?;
@@ -93,6 +98,7 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
         config.ticketer =
             aws_lc_rs::Ticketer::new().map_err(|error| format!("session tickets: {error}"))?;
     }
+    tls.withholds.store(withholds, Relaxed);
     Ok(Arc::new(config))
 }
 
@@ -221,7 +227,7 @@ fn keys(
         .iter()
         .map(|name| {
             let secret = find(lookup, name)?;
-            let Secret::Certificate { chain, key } = &*secret else {
+            let Secret::Certificate { chain, key, .. } = &*secret else {
                 return Err(format!(
                     "secret `{name}` is a trust bundle, a certificate is needed"
                 ));
@@ -252,8 +258,85 @@ struct Key {
     uri: Option<Arc<str>>,
 }
 
+/// A server's certificate, and how it goes with an OCSP response.
+#[derive(Debug)]
+struct ServerKey {
+    key: Key,
+    staple: Option<Staple>,
+    /// The certificate with its response; rustls sends it to those who ask.
+    stapled: Option<Arc<CertifiedKey>>,
+    policy: StaplePolicy,
+}
+
+impl ServerKey {
+    fn may_be_withheld(&self) -> bool {
+        match self.policy {
+            StaplePolicy::Lenient => false,
+            StaplePolicy::Strict => self.staple.is_some(),
+            StaplePolicy::Must => true,
+        }
+    }
+
+    fn action(&self) -> Action {
+        staple::action(self.policy, self.staple.as_ref())
+    }
+}
+
+fn server_keys(
+    common: &CommonTls,
+    keys: Vec<Key>,
+    policy: StaplePolicy,
+    lookup: Lookup<'_>,
+) -> Result<Vec<ServerKey>, String> {
+    let named = common.certificates.iter().zip(keys);
+    named
+        .map(|(name, key)| {
+            let secret = find(lookup, name)?;
+            let staple = match &*secret {
+                Secret::Certificate { staple, .. } => staple.clone(),
+                Secret::Trust { .. } => None,
+            };
+            server_key(key, staple, policy)
+                .map_err(|error| format!("certificate `{name}`: {error}"))
+        })
+        .collect()
+}
+
+fn server_key(
+    key: Key,
+    staple: Option<Staple>,
+    policy: StaplePolicy,
+) -> Result<ServerKey, &'static str> {
+    let leaf = key.certified.cert.first();
+    let leaf = leaf.and_then(|leaf| X509Certificate::from_der(leaf).ok());
+    let leaf = leaf.as_ref().map(|(_, leaf)| leaf);
+    let must = leaf.is_some_and(staple::is_must_staple);
+    match &staple {
+        None if must => return Err("is a must-staple certificate: it needs an ocsp_staple"),
+        None if policy == StaplePolicy::Must => {
+            return Err("needs an ocsp_staple, because ocsp_staple_policy is MUST_STAPLE");
+        }
+        Some(staple) if !leaf.is_some_and(|leaf| staple.is_for(leaf)) => {
+            return Err("its ocsp_staple is about another certificate");
+        }
+        _ => {}
+    }
+    let stapled = staple.as_ref().map(|staple| {
+        let mut stapled = CertifiedKey::clone(&key.certified);
+        stapled.ocsp = Some(staple.response.clone());
+        Arc::new(stapled)
+    });
+    Ok(ServerKey {
+        key,
+        staple,
+        stapled,
+        policy: if must { StaplePolicy::Must } else { policy },
+    })
+}
+
 thread_local! {
     static SHOWN: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
+    static ASKS: Cell<bool> = const { Cell::new(true) };
 }
 
 /// The URI name of the certificate that the last handshake started on this thread chose.
@@ -261,6 +344,12 @@ thread_local! {
 /// ClientHello in, so reading this right after is exact.
 pub(super) fn take_shown_uri() -> Option<Arc<str>> {
     SHOWN.take()
+}
+
+/// Whether the client whose ClientHello this thread takes in next asks for an OCSP response:
+/// rustls does not tell the resolver.
+pub(super) fn asks_for_staple(asks: bool) {
+    ASKS.set(asks);
 }
 
 impl Key {
@@ -276,21 +365,28 @@ impl Key {
 }
 
 /// Of several certificates: one with the requested name and a key the client can verify,
-/// else the first with such a key, else the first.
+/// else the first with such a key, else the first. One that lacks the OCSP response that it
+/// should have gives way to another with the requested name only, as in Envoy.
 #[derive(Debug)]
-struct ServerKeys(Vec<Key>);
+struct ServerKeys(Vec<ServerKey>);
 
 impl ResolvesServerCert for ServerKeys {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let fits = |key: &&Key| key.can_sign(hello.signature_schemes());
-        let named = hello
-            .server_name()
-            .and_then(|name| self.0.iter().filter(fits).find(|key| key.is_for(name)));
-        let key = named
-            .or_else(|| self.0.iter().find(fits))
-            .or_else(|| self.0.first())?;
-        SHOWN.set(key.uri.clone());
-        Some(key.certified.clone())
+        let shown = |key: &&ServerKey| !ASKS.get() || key.action() != Action::Refuse;
+        let fits = |key: &&ServerKey| key.key.can_sign(hello.signature_schemes());
+        let named = hello.server_name().and_then(|name| {
+            let mut usable = self.0.iter().filter(fits).filter(shown);
+            usable.find(|key| key.key.is_for(name))
+        });
+        let key = named.or_else(|| {
+            let first = self.0.iter().find(fits).or(self.0.first());
+            first.filter(shown)
+        })?;
+        SHOWN.set(key.key.uri.clone());
+        match &key.stapled {
+            Some(stapled) if key.action() == Action::Staple => Some(stapled.clone()),
+            _ => Some(key.key.certified.clone()),
+        }
     }
 }
 

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
-/// Bound on a server handshake without `transport_socket_connect_timeout` (Envoy has none):
+/// Bound on a server handshake of a chain without `transport_socket_connect_timeout` (Envoy has none):
 /// a silent peer must not hold a connection for ever.
-const HANDSHAKE: Duration = Duration::from_secs(15);
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(15);
 
 /// Which ALPN list a client offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -34,16 +34,18 @@ pub enum AlpnChoice {
     IstioHttp2,
 }
 
-/// Terminates TLS. The configuration in force now serves the whole connection.
+/// Terminates TLS. The configuration in force now serves the whole connection. `asks_staple`:
+/// whether the client asks for an OCSP response; only contexts that withhold certificates
+/// ([`ServerTls::withholds`]) look at it.
 pub async fn accept(
     socket: Socket,
     tls: &ServerTls,
-    timeout: Option<Duration>,
+    timeout: Duration,
+    asks_staple: bool,
 ) -> Result<(Stream, TlsInfo), TlsError> {
     let Some(config) = tls.config.load_full() else {
         return Err(TlsError::NoSecret);
     };
-    let timeout = timeout.unwrap_or(HANDSHAKE);
     let handshake = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), ReadAhead::new(socket)).await?;
         let config = {
@@ -64,6 +66,7 @@ pub async fn accept(
             }
         };
         super::config::take_shown_uri();
+        super::config::asks_for_staple(asks_staple);
         // Takes the ClientHello in before the first wait.
         let handshake = start.into_stream(config);
         let local_uri = super::config::take_shown_uri();

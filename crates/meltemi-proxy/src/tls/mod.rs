@@ -5,13 +5,16 @@ mod config;
 mod error;
 mod handshake;
 mod identity;
+mod staple;
 mod suites;
 mod verify;
 
 pub(crate) use config::{ISTIO_HTTP2, ISTIO_HTTP11};
 pub use config::{Lookup, client_configs, server_config};
 pub use error::TlsError;
+pub(crate) use handshake::HANDSHAKE;
 pub use handshake::{AlpnChoice, accept, connect};
+pub use staple::Staple;
 pub(crate) use suites::number as suite_number;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -22,6 +25,8 @@ pub enum Secret {
         /// Leaf first.
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
+        /// An OCSP response about the leaf (`ocsp_staple`).
+        staple: Option<Staple>,
     },
     Trust {
         roots: Vec<CertificateDer<'static>>,

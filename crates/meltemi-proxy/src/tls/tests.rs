@@ -50,6 +50,7 @@ impl Authority {
         Secret::Certificate {
             chain: vec![certificate.der().clone()],
             key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            staple: None,
         }
     }
 
@@ -127,9 +128,11 @@ fn server(common: CommonTls, secrets: &Secrets) -> ServerTls {
     let tls = ServerTls {
         requires_client_cert: true,
         config: ArcSwapOption::empty(),
+        withholds: Default::default(),
         spec: ServerTlsSpec {
             common,
             stateless_resumption: true,
+            staple_policy: Default::default(),
         },
     };
     tls.config
@@ -158,6 +161,7 @@ async fn the_name_that_auto_sni_sends_must_be_in_the_certificate() {
     let secret = Secret::Certificate {
         chain: vec![certificate.der().clone()],
         key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        staple: None,
     };
     let server = server(
         common(&[], None),
@@ -173,7 +177,7 @@ async fn the_name_that_auto_sni_sends_must_be_in_the_certificate() {
         client.auto_san = auto_san;
         let (left, right) = UnixStream::pair().unwrap();
         let (_, calling) = tokio::join!(
-            accept(Socket::Unix(left), &server, None),
+            accept(Socket::Unix(left), &server, HANDSHAKE, true),
             connect(Stream::from(right), &client, Some(name), AlpnChoice::Own)
         );
         assert_eq!(calling.is_ok(), good, "{name}");
@@ -189,7 +193,7 @@ type Side = Result<TlsInfo, TlsError>;
 async fn shake(server: &ServerTls, client: &ClientTls, alpn: AlpnChoice) -> (Side, Side) {
     let (left, right) = UnixStream::pair().unwrap();
     let serving = async {
-        let (mut stream, info) = accept(Socket::Unix(left), server, None).await?;
+        let (mut stream, info) = accept(Socket::Unix(left), server, HANDSHAKE, true).await?;
         stream.write_all(b"s").await?;
         stream.read_u8().await?;
         Ok::<_, TlsError>(info)
@@ -340,15 +344,21 @@ async fn plaintext_silence_and_missing_secrets_are_told_apart() {
     let server = server(common(&[], None), &ours);
     let (left, mut right) = UnixStream::pair().unwrap();
     right.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let error = accept(Socket::Unix(left), &server, None).await.unwrap_err();
+    let error = accept(Socket::Unix(left), &server, HANDSHAKE, true)
+        .await
+        .unwrap_err();
     assert!(matches!(error, TlsError::NotTls), "{error:?}");
     let (left, _right) = UnixStream::pair().unwrap();
-    let time = Some(std::time::Duration::from_millis(10));
-    let error = accept(Socket::Unix(left), &server, time).await.unwrap_err();
+    let time = std::time::Duration::from_millis(10);
+    let error = accept(Socket::Unix(left), &server, time, true)
+        .await
+        .unwrap_err();
     assert!(matches!(error, TlsError::Timeout(_)), "{error:?}");
     server.config.store(None);
     let (left, _right) = UnixStream::pair().unwrap();
-    let error = accept(Socket::Unix(left), &server, time).await.unwrap_err();
+    let error = accept(Socket::Unix(left), &server, time, true)
+        .await
+        .unwrap_err();
     assert!(matches!(error, TlsError::NoSecret), "{error:?}");
 }
 
@@ -406,7 +416,7 @@ async fn openssl_is_served_or_refused() {
     let (mesh, foreign) = (Authority::new("mesh"), Authority::new("foreign"));
     let dir = tempfile::tempdir().unwrap();
     for (name, authority) in [("good", &mesh), ("foreign", &foreign)] {
-        let Secret::Certificate { chain, key } = authority.issue(CLIENT) else {
+        let Secret::Certificate { chain, key, .. } = authority.issue(CLIENT) else {
             unreachable!("issue makes certificates")
         };
         let pem = |label: &str, der: &[u8]| {
@@ -453,7 +463,7 @@ async fn openssl_is_served_or_refused() {
             .stderr(std::process::Stdio::null());
         let mut child = command.kill_on_drop(true).spawn().unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let result = accept(Socket::Tcp(stream), &server, None).await;
+        let result = accept(Socket::Tcp(stream), &server, HANDSHAKE, true).await;
         assert_eq!(
             result.is_ok(),
             accepted,

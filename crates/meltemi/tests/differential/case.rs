@@ -21,6 +21,8 @@ pub enum Input {
     Http1,
     /// The same, by HTTP/2 with prior knowledge.
     Http2,
+    /// A TLS handshake by `openssl s_client` with these arguments, which asks for an OCSP response.
+    Handshake(&'static [&'static str]),
     /// A CONNECT by HTTP/2, extended to switch to a protocol.
     Tunnel(Option<&'static str>),
 }
@@ -85,6 +87,13 @@ impl Case {
         if let Input::Raw(exchange) = &mut case.input {
             exchange.opaque = true;
         }
+        case
+    }
+
+    /// A TLS handshake; what it brought is the connection's end.
+    pub fn handshake(name: &'static str, arguments: &'static [&'static str]) -> Self {
+        let mut case = Self::get(name, "").logs(0);
+        case.input = Input::Handshake(arguments);
         case
     }
 

@@ -11,6 +11,7 @@ mod captured;
 mod case;
 mod cases;
 mod client;
+mod client_tls;
 mod client_tunnel;
 mod compare;
 mod known;
@@ -195,6 +196,7 @@ impl Bench {
                 let asked = client_tunnel::ask(port, case.head(*protocol), case.sent());
                 self.runtime.block_on(asked)?
             }
+            Input::Handshake(arguments) => client_tls::handshake(port, arguments)?,
             Input::Http1 | Input::Raw(_) => {
                 client::exchange(port, &case.exchange()).map_err(|error| error.to_string())?
             }

@@ -227,7 +227,9 @@ impl Proxy {
                             None => Stream::from(stream),
                             Some(tls) => {
                                 let socket = crate::net::Socket::Tcp(stream);
-                                let accepted = crate::tls::accept(socket, tls, None).await;
+                                let accepted =
+                                    crate::tls::accept(socket, tls, crate::tls::HANDSHAKE, true)
+                                        .await;
                                 let Ok((stream, shown)) = accepted else {
                                     open.set(open.get() - 1);
                                     return;

@@ -27,6 +27,7 @@ impl Authority {
         let own = Arc::new(Secret::Certificate {
             chain: vec![certificate.der().clone()],
             key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            staple: None,
         });
         let trust = Arc::new(Secret::Trust {
             roots: vec![self.0.der().clone()],
@@ -68,9 +69,11 @@ async fn pair(upstream: &Upstream, protocol: UpstreamProtocol, expected: &str) -
     let server = ServerTls {
         requires_client_cert: true,
         config: ArcSwapOption::empty(),
+        withholds: Default::default(),
         spec: ServerTlsSpec {
             common: common(&["h2", "http/1.1"], None),
             stateless_resumption: true,
+            staple_policy: Default::default(),
         },
     };
     let config = server_config(&server, &authority.secrets(SERVER)).unwrap();

@@ -8,4 +8,4 @@ mod tls;
 
 pub use self::http::{HttpVerdict, http};
 pub use self::tls::{TlsVerdict, tls};
-pub(super) use peek::{Outcome, Wanted, give_up, inspect, take_proxy_header};
+pub(super) use peek::{Outcome, Wanted, asks_staple, give_up, inspect, take_proxy_header};

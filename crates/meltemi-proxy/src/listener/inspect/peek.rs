@@ -85,6 +85,24 @@ pub(in crate::listener) async fn take_proxy_header(
     proxy_protocol::ends(&header).map_err(wrong)
 }
 
+/// Whether a client's ClientHello asks for an OCSP response. What is no TLS asks for nothing.
+///
+/// # Errors
+/// The peer went away before it sent anything.
+pub(in crate::listener) async fn asks_staple(
+    stream: &TcpStream,
+    pool: &BufferPool,
+) -> io::Result<bool> {
+    let asks = look(stream, pool, |bytes| {
+        Ok(match tls(bytes) {
+            TlsVerdict::NeedMore => None,
+            TlsVerdict::NotTls | TlsVerdict::TooLarge => Some(false),
+            TlsVerdict::Tls { asks_staple, .. } => Some(asks_staple),
+        })
+    });
+    Ok(asks.await?.unwrap_or(false))
+}
+
 /// Shows `judge` all bytes that have arrived, each time there are more, until it has an
 /// answer; `None` when the peer sends no more.
 async fn look<T>(
@@ -148,6 +166,7 @@ fn judge(bytes: &[u8], wanted: &mut Wanted, outcome: &mut Outcome) -> io::Result
             TlsVerdict::Tls {
                 server_name,
                 protocols,
+                ..
             } => {
                 outcome.transport = Transport::Tls;
                 outcome.server_name = server_name;

@@ -7,6 +7,7 @@ pub const MAX_CLIENT_HELLO: usize = 16 * 1024;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
+const STATUS_REQUEST: u16 = 5;
 const ALPN: u16 = 16;
 
 /// What the bytes seen so far are.
@@ -20,6 +21,8 @@ pub enum TlsVerdict {
         /// In lower case.
         server_name: Option<Box<str>>,
         protocols: Vec<Box<[u8]>>,
+        /// For an OCSP response (`status_request`).
+        asks_staple: bool,
     },
 }
 
@@ -52,9 +55,10 @@ pub fn tls(bytes: &[u8]) -> TlsVerdict {
         match message_of(message) {
             Message::Complete(body) => {
                 return match parse(body) {
-                    Some((server_name, protocols)) => TlsVerdict::Tls {
-                        server_name,
-                        protocols,
+                    Some(hello) => TlsVerdict::Tls {
+                        server_name: hello.server_name,
+                        protocols: hello.protocols,
+                        asks_staple: hello.asks_staple,
                     },
                     None => TlsVerdict::NotTls,
                 };
@@ -163,7 +167,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-type Hello = (Option<Box<str>>, Vec<Box<[u8]>>);
+#[derive(Default)]
+struct Hello {
+    server_name: Option<Box<str>>,
+    protocols: Vec<Box<[u8]>>,
+    asks_staple: bool,
+}
 
 /// `None` when the message is malformed.
 fn parse(body: &[u8]) -> Option<Hello> {
@@ -175,7 +184,7 @@ fn parse(body: &[u8]) -> Option<Hello> {
     if session.len() > 32 || suites.len() < 2 || suites.len() % 2 != 0 || compressions.is_empty() {
         return None;
     }
-    let mut hello: Hello = (None, Vec::new());
+    let mut hello = Hello::default();
     if reader.0.is_empty() {
         return Some(hello);
     }
@@ -187,8 +196,9 @@ fn parse(body: &[u8]) -> Option<Hello> {
         let kind = extensions.u16()? as u16;
         let mut data = Reader(extensions.vector16()?);
         match kind {
-            SERVER_NAME => hello.0 = server_name(&mut data)?,
-            ALPN => hello.1 = protocols(&mut data)?,
+            SERVER_NAME => hello.server_name = server_name(&mut data)?,
+            ALPN => hello.protocols = protocols(&mut data)?,
+            STATUS_REQUEST => hello.asks_staple = true,
             _ => {}
         }
     }

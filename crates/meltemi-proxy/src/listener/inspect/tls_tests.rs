@@ -35,6 +35,8 @@ fn expected(server_name: Option<&str>, protocols: &[&[u8]]) -> TlsVerdict {
     TlsVerdict::Tls {
         server_name: server_name.map(Into::into),
         protocols: protocols.iter().map(|name| (*name).into()).collect(),
+        // rustls does.
+        asks_staple: true,
     }
 }
 

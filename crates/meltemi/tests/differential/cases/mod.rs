@@ -20,6 +20,7 @@ mod paths;
 mod resilience;
 mod rewriting;
 mod routing;
+mod staple;
 mod tcp;
 mod tracing;
 mod upgrade;
@@ -45,6 +46,7 @@ pub fn groups() -> Vec<Group> {
         framing::group(),
         framing::limits(),
         tcp::group(),
+        staple::group(),
         network::group(),
         limits::group(),
         mutation::group(),
