@@ -86,7 +86,10 @@ fn compare_response(bytes: &[u8], pieces: &[&[u8]], method: Method) {
         Ok(Some(message)) if message.start.starts_with('1') => {}
         Ok(message) => assert_eq!(message, theirs),
         Err(Rest::Refused(..)) => {}
-        Err(_) => assert_eq!(None, theirs, "hyper takes an incomplete answer for complete"),
+        Err(_) => assert_eq!(
+            None, theirs,
+            "hyper takes an incomplete answer for complete"
+        ),
     }
 }
 

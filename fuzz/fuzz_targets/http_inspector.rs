@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use meltemi_fuzz::cuts;
 use meltemi_proxy::listener::inspect::{HttpVerdict, http};
 
 fuzz_target!(|input: &[u8]| {
@@ -15,8 +16,3 @@ fuzz_target!(|input: &[u8]| {
         );
     }
 });
-
-/// Every cut of a short input, some of a long one.
-fn cuts(length: usize) -> impl Iterator<Item = usize> {
-    (0..length).step_by(1 + length / 64)
-}

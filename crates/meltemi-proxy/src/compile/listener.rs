@@ -269,12 +269,14 @@ fn chains(
         let matches = chain_match(matches)
             .at("filter_chain_match")
             .nth("filter_chains", index)?;
-        if let Some(twin) = table.chains.iter().position(|(known, _)| *known == matches) {
+        let mut known = table.chains.iter();
+        if let Some(twin) = known.position(|(known, _)| known.overlaps(&matches)) {
             // Envoy refuses it as well: which chain would win depends on chance.
-            return Err(
-                Error::new(format!("matches the same as filter_chains[{twin}]"))
-                    .at_field("filter_chain_match"),
-            )
+            return Err(Error::new(format!(
+                "takes connections that filter_chains[{twin}] takes, and neither is more \
+                 specific; give one of them a criterion of its own"
+            ))
+            .at_field("filter_chain_match"))
             .nth("filter_chains", index);
         }
         let chain = chain::chain(value, cx).nth("filter_chains", index)?;
@@ -311,8 +313,9 @@ fn chain_match(value: proto::FilterChainMatch) -> Result<ChainMatch> {
         application_protocols,
     } = value;
     refuse!(address_suffix, suffix_len);
-    let port = |value: u32| {
-        u16::try_from(value).map_err(|_| Error::new(format!("port {value} is above 65535")))
+    let port = |value: u32| match u16::try_from(value) {
+        Ok(1..) => Ok(value as u16),
+        _ => Err(Error::new(format!("{value} is not a port from 1 to 65535"))),
     };
     Ok(ChainMatch {
         destination_port: destination_port

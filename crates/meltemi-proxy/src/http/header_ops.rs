@@ -2,12 +2,12 @@
 //! level removal before addition.
 
 use super::head::Head;
-use super::record::Record;
 use crate::model::{AddAction, AddName, HeaderOps, HeaderText, LogFormat};
-use crate::telemetry::log;
+use crate::telemetry::{StreamInfo, log};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::cell::RefCell;
 
-pub(crate) fn request(ops: &HeaderOps, head: &mut Head, record: &Record) {
+pub(crate) fn request(ops: &HeaderOps, head: &mut Head, info: &RefCell<StreamInfo>) {
     for name in &ops.remove {
         head.headers.remove(name);
     }
@@ -15,8 +15,8 @@ pub(crate) fn request(ops: &HeaderOps, head: &mut Head, record: &Record) {
         let value = match &add.value {
             HeaderText::Literal(value) => value.clone(),
             HeaderText::Format(format) => {
-                head.describe(&mut record.info.borrow_mut().request, true);
-                match render(format, record, |info| {
+                head.describe(&mut info.borrow_mut().request, true);
+                match render(format, info, |info| {
                     std::mem::swap(&mut info.request.headers, &mut head.headers);
                 }) {
                     Some(value) => value,
@@ -34,7 +34,7 @@ pub(crate) fn request(ops: &HeaderOps, head: &mut Head, record: &Record) {
     }
 }
 
-pub(crate) fn response(ops: &HeaderOps, headers: &mut HeaderMap, record: &Record) {
+pub(crate) fn response(ops: &HeaderOps, headers: &mut HeaderMap, info: &RefCell<StreamInfo>) {
     for name in &ops.remove {
         headers.remove(name);
     }
@@ -45,7 +45,7 @@ pub(crate) fn response(ops: &HeaderOps, headers: &mut HeaderMap, record: &Record
         let value = match &add.value {
             HeaderText::Literal(value) => value.clone(),
             HeaderText::Format(format) => {
-                match render(format, record, |info| {
+                match render(format, info, |info| {
                     std::mem::swap(&mut info.response_headers, headers);
                 }) {
                     Some(value) => value,
@@ -70,10 +70,10 @@ pub(crate) fn has_formats(ops: &HeaderOps) -> bool {
 /// Renders with the current headers lent to the record: no copy is made.
 fn render(
     format: &LogFormat,
-    record: &Record,
-    mut swap: impl FnMut(&mut crate::telemetry::StreamInfo),
+    info: &RefCell<StreamInfo>,
+    mut swap: impl FnMut(&mut StreamInfo),
 ) -> Option<HeaderValue> {
-    let mut info = record.info.borrow_mut();
+    let mut info = info.borrow_mut();
     swap(&mut info);
     let text = log::header_value(format, &info);
     swap(&mut info);

@@ -16,6 +16,8 @@ pub(crate) mod codec;
 mod downstream;
 mod exchange;
 pub(crate) mod filters;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grpc;
 mod hash;
 mod head;

@@ -100,18 +100,29 @@ fn rewrite(path: &[u8], decode: impl Fn(u8) -> Option<u8>) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((&byte, tail)) = rest.split_first() {
-        match escape(rest).and_then(&decode) {
-            Some(decoded) => {
-                out.push(decoded);
-                rest = &rest[3..];
-            }
-            None => {
-                out.push(byte);
-                rest = tail;
-            }
+        let Some(octet) = escape(rest) else {
+            push(&mut out, byte);
+            rest = tail;
+            continue;
+        };
+        match decode(octet) {
+            Some(decoded) => push(&mut out, decoded),
+            None => out.extend_from_slice(&rest[..3]),
         }
+        rest = &rest[3..];
     }
     out
+}
+
+/// Appends a byte that is no part of an escape. A `%` that began none must not begin one now that
+/// what follows it is written otherwise: of `%%32e` comes `%252e`, not a dot for the next reader.
+fn push(out: &mut Vec<u8>, byte: u8) {
+    out.push(byte);
+    if let Some(at) = out.len().checked_sub(3)
+        && escape(&out[at..]).is_some()
+    {
+        out.splice(at + 1..at + 1, *b"25");
+    }
 }
 
 fn unescape_slashes(path: &mut Vec<u8>) {
@@ -220,6 +231,21 @@ mod unit {
         assert_eq!(keep("/a%20b"), "/a%20b");
         assert_eq!(keep("/.hidden/...x"), "/.hidden/...x");
         assert_eq!(keep("/a;x/...;y/;/b"), "/a;x/...;y/;/b");
+    }
+
+    #[test]
+    fn undoing_an_escape_makes_no_other() {
+        for (spelling, expected) in [
+            ("/%%32%65%%32%65/admin", "/%252e%252e/admin"),
+            ("/a/%%32e%2%65/b", "/a/%252e%252e/b"),
+            ("/%%30%30", "/%2500"),
+            ("/a%%32%46b", "/a%252Fb"),
+            ("/%2520%41%%20", "/%2520A%%20"),
+        ] {
+            let made = canonical(spelling, EscapedSlashes::UnescapeAndForward);
+            assert_eq!(made.as_deref(), Ok(expected), "{spelling}");
+            assert_eq!(canonical(expected, EscapedSlashes::Keep), made);
+        }
     }
 
     #[test]

@@ -393,14 +393,14 @@ fn rewrite_request(
     forward: &Forward,
     chosen: &Chosen<'_>,
 ) {
-    let record = &exchange.record;
+    let info = &exchange.record.info;
     let weighted = chosen.weighted;
     if let Some(weighted) = weighted {
-        header_ops::request(&weighted.request_headers, head, record);
+        header_ops::request(&weighted.request_headers, head, info);
     }
-    header_ops::request(&matched.route.request_headers, head, record);
-    header_ops::request(&matched.host().request_headers, head, record);
-    header_ops::request(&matched.table.request_headers, head, record);
+    header_ops::request(&matched.route.request_headers, head, info);
+    header_ops::request(&matched.host().request_headers, head, info);
+    header_ops::request(&matched.table.request_headers, head, info);
     rewrite::host(
         &forward.host_rewrite,
         weighted.and_then(|weighted| weighted.host_rewrite.as_deref()),
@@ -479,11 +479,11 @@ pub(crate) fn respond_headers(
     matched: &Matched,
     chosen: &Chosen<'_>,
 ) {
-    let record = &exchange.record;
+    let info = &exchange.record.info;
     if let Some(weighted) = chosen.weighted {
-        header_ops::response(&weighted.response_headers, headers, record);
+        header_ops::response(&weighted.response_headers, headers, info);
     }
-    header_ops::response(&matched.route.response_headers, headers, record);
-    header_ops::response(&matched.host().response_headers, headers, record);
-    header_ops::response(&matched.table.response_headers, headers, record);
+    header_ops::response(&matched.route.response_headers, headers, info);
+    header_ops::response(&matched.host().response_headers, headers, info);
+    header_ops::response(&matched.table.response_headers, headers, info);
 }

@@ -155,6 +155,25 @@ pub struct ChainMatch {
     pub source_ports: Vec<u16>,
 }
 
+impl ChainMatch {
+    /// Whether some connection is for both, and for none of them rather: they share a value of
+    /// each criterion, or both leave it open.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        fn share<T: PartialEq>(one: &[T], other: &[T]) -> bool {
+            (one.is_empty() && other.is_empty()) || one.iter().any(|value| other.contains(value))
+        }
+        self.destination_port == other.destination_port
+            && share(&self.destination_prefixes, &other.destination_prefixes)
+            && share(&self.server_names, &other.server_names)
+            && self.transport == other.transport
+            && share(&self.application_protocols, &other.application_protocols)
+            && share(&self.direct_source_prefixes, &other.direct_source_prefixes)
+            && self.source_type == other.source_type
+            && share(&self.source_prefixes, &other.source_prefixes)
+            && share(&self.source_ports, &other.source_ports)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerName {
     pub name: Box<str>,
@@ -170,11 +189,20 @@ pub enum SourceType {
 }
 
 /// An address prefix, `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct IpPrefix {
     pub address: IpAddr,
     pub length: u8,
 }
+
+/// What is behind the prefix does not count.
+impl PartialEq for IpPrefix {
+    fn eq(&self, other: &Self) -> bool {
+        self.length == other.length && self.network() == other.network()
+    }
+}
+
+impl Eq for IpPrefix {}
 
 impl IpPrefix {
     /// The address without what is behind the prefix.
@@ -275,5 +303,38 @@ mod tests {
         }
         let everywhere = InspectorPorts::default().inverted();
         assert!(!everywhere.enabled(0) && !everywhere.enabled(65_535));
+    }
+
+    #[test]
+    fn chains_overlap_where_they_share_a_value_of_each_criterion() {
+        let name = |name: &str| ServerName {
+            name: name.into(),
+            wildcard: false,
+        };
+        let prefix = |address: &str| IpPrefix {
+            address: address.parse().unwrap(),
+            length: 8,
+        };
+        let one = ChainMatch {
+            destination_port: Some(443),
+            destination_prefixes: vec![prefix("10.1.2.3")],
+            server_names: vec![name("a"), name("b")],
+            ..ChainMatch::default()
+        };
+        let with = |change: fn(&mut ChainMatch)| {
+            let mut other = one.clone();
+            change(&mut other);
+            one.overlaps(&other) && other.overlaps(&one)
+        };
+        assert!(with(|_| ()));
+        assert!(with(|other| drop(other.server_names.remove(0))));
+        assert!(with(
+            |other| other.destination_prefixes[0].address = [10, 9, 9, 9].into()
+        ));
+        assert!(!with(|other| other.server_names.clear()));
+        assert!(!with(|other| other.destination_port = None));
+        assert!(!with(|other| other.destination_prefixes[0].length = 9));
+        assert!(!with(|other| other.source_ports.push(1)));
+        assert!(!with(|other| other.source_type = SourceType::External));
     }
 }

@@ -114,7 +114,7 @@ impl Filter for HeaderMutation {
             for step in &mutations.request {
                 match step {
                     Step::Change(ops) => {
-                        header_ops::request(ops, call.head, &call.exchange.record);
+                        header_ops::request(ops, call.head, &call.exchange.record.info);
                     }
                     Step::RemoveMatching(pattern) => {
                         remove_matching(pattern, &mut call.head.headers);
@@ -135,11 +135,11 @@ impl Filter for HeaderMutation {
         _state: Option<()>,
         answer: &mut Answer<'_>,
     ) {
-        let record = &answer.exchange.record;
+        let info = &answer.exchange.record.info;
         let headers = answer.response.headers_mut();
         for step in self.levels(route).flat_map(|level| &level.response) {
             match step {
-                Step::Change(ops) => header_ops::response(ops, headers, record),
+                Step::Change(ops) => header_ops::response(ops, headers, info),
                 Step::RemoveMatching(pattern) => remove_matching(pattern, headers),
             }
         }

@@ -33,12 +33,16 @@ pub(crate) mod testkit;
 pub use buffer::{Buffer, RouteBuffer};
 pub use chain::{FilterId, HttpFilters, Override, Overrides};
 pub(crate) use chain::{Kept, Plan};
+#[cfg(fuzzing)]
+pub(crate) use coding::Step;
 pub(crate) use coding::{Coder, Malformed, Until};
 pub use compressor::{Compressor, RouteCompressor};
 pub use cors::{Cors, CorsPolicy};
 pub use decompressor::Decompressor;
 pub use dynamic_forward_proxy::{DynamicForwardProxy, DynamicHost};
 pub use fault::{AbortKind, Fault, FaultAbort, FaultDelay};
+#[cfg(fuzzing)]
+pub(crate) use grpc_web::{Decoder as GrpcWebDecoder, Encoder as GrpcWebEncoder};
 pub use header_mutation::{HeaderMutation, RouteMutations};
 pub use local_ratelimit::Limits;
 pub use rbac::{Policies, Rbac, RbacAction, RbacPolicy, RbacRule, RouteRbac};

@@ -10,6 +10,8 @@ mod time;
 mod values;
 
 pub use parse::{parse_json, parse_text};
+#[cfg(fuzzing)]
+pub use render::append;
 pub use render::header_value;
 pub use sink::flush;
 

@@ -111,11 +111,11 @@ impl Limits {
         let mut reply = Reply::new(self.status, text, Flags::RATE_LIMITED, text);
         reply.grpc_status = self.resource_exhausted.then_some(8);
         let mut headers = HeaderMap::new();
-        let record = &call.exchange.record;
+        let info = &call.exchange.record.info;
         if header_ops::has_formats(&self.response_headers) {
             call.exchange.note_head(call.head, true);
         }
-        header_ops::response(&self.response_headers, &mut headers, record);
+        header_ops::response(&self.response_headers, &mut headers, info);
         if let Some(told) = told {
             if self.tells_when && self.status == StatusCode::TOO_MANY_REQUESTS {
                 headers.append(http::header::RETRY_AFTER, HeaderValue::from(told.reset));
@@ -165,8 +165,8 @@ impl Filter for Limits {
         }
         limits.stats.rate_limited.inc();
         if !matching::chance(limits.enforced) {
-            let record = &call.exchange.record;
-            header_ops::request(&limits.request_headers, call.head, record);
+            let info = &call.exchange.record.info;
+            header_ops::request(&limits.request_headers, call.head, info);
             return Ok(told.filter(|_| limits.tells));
         }
         limits.stats.enforced.inc();
