@@ -62,10 +62,9 @@ pub(super) async fn serve(
         }
     };
     tokio::select! {
-        result = downstream.send(answer) => if let Err(error) = result {
+        result = downstream.send(answer) => if result.is_err() {
             // A reset is passed on: what arrived may be incomplete.
             downstream.reset_on_close();
-            info.upstream_failure = Some(error.to_string().into());
         },
         () = silent => stats.idle.inc(),
         () = drain.expired() => {}

@@ -314,9 +314,20 @@ pub const VALUES: &[Value] = &[
     },
     Value {
         cases: &[
+            "tcp::in a tunnel by POST",
+            "tcp::in a tunnel by POST without a path",
+        ],
+        aspect: "end",
+        envoy: "closed hello",
+        meltemi: "reset hello",
+        reason: "an answer without its end may be incomplete: the client is to know",
+    },
+    Value {
+        cases: &[
             "tcp::refused",
             "tcp::nobody makes a tunnel",
             "tcp::tunnel refused",
+            "tcp::tunnel by POST refused",
         ],
         aspect: "log.flags",
         envoy: "UF,URX",

@@ -4,14 +4,16 @@
 use super::upstream::{Memory, Seen};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::ext::Protocol;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -42,7 +44,23 @@ async fn answer(
     if let Some(protocol) = parts.extensions.get::<Protocol>() {
         headers.push((":protocol".into(), protocol.as_str().to_owned()));
     }
+    let once = parts
+        .headers
+        .get("x-do")
+        .is_some_and(|orders| orders == "once");
     let body = match tunnel {
+        None if once => {
+            memory.add(Seen {
+                upstream: "h2",
+                method: parts.method.to_string(),
+                target: parts.uri.path().to_owned(),
+                headers,
+                body: Vec::new(),
+            });
+            let response = Response::builder().header("x-accept", "yes");
+            let body = FirstFrame(Some(body)).boxed();
+            return Ok(response.body(body).expect("static headers are valid"));
+        }
         None => body,
         Some(tunnel) => {
             memory.add(Seen {
@@ -52,10 +70,6 @@ async fn answer(
                 headers,
                 body: Vec::new(),
             });
-            let once = parts
-                .headers
-                .get("x-do")
-                .is_some_and(|orders| orders == "once");
             tokio::spawn(echo(tunnel, once));
             let response = Response::builder().header("x-accept", "yes");
             let body = http_body_util::Empty::new().boxed();
@@ -92,6 +106,26 @@ async fn answer(
         .header("x-upstream", "h2")
         .body(body.boxed());
     Ok(response.expect("static headers are valid"))
+}
+
+/// The beginning of a request's body, sent back.
+struct FirstFrame(Option<Incoming>);
+
+impl Body for FirstFrame {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(body) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        self.0 = None;
+        Poll::Ready(frame.and_then(Result::ok).map(Ok))
+    }
 }
 
 /// Sends back what comes through a tunnel.

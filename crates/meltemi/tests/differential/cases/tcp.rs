@@ -33,13 +33,23 @@ fn chain_with(matches: Value, cluster: &str, more: Value) -> Value {
 
 /// A listener whose connections go on in a tunnel.
 fn tunnel(cluster: &str, orders: &str) -> Value {
+    tunnel_with(cluster, orders, json!({}))
+}
+
+fn tunnel_with(cluster: &str, orders: &str, more: Value) -> Value {
     let header = |key: &str, value: &str| json!({ "header": { "key": key, "value": value } });
-    let tunneling = json!({
+    let mut tunneling = json!({
         "hostname": "there.test:7",
         "headers_to_add": [header("x-do", orders), header("x-from", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
     });
+    let more = more.as_object().expect("an object").clone();
+    tunneling.as_object_mut().expect("an object").extend(more);
     let more = json!({ "tunneling_config": tunneling, "max_connect_attempts": 2 });
     json!({ "filter_chains": [chain_with(json!({}), cluster, more)] })
+}
+
+fn post() -> Value {
+    json!({ "use_post": true, "post_path": "/through?x=1" })
 }
 
 fn config(upstreams: &Upstreams) -> Config {
@@ -68,6 +78,10 @@ fn config(upstreams: &Upstreams) -> Config {
             tunnel("a", "status=403"),
             tunnel("refused", "once"),
             tunnel("empty", "once"),
+            tunnel_with("a", "once", post()),
+            tunnel_with("two", "once", post()),
+            tunnel_with("a", "once", json!({ "use_post": true })),
+            tunnel_with("a", "once, status=403", post()),
         ],
         clusters: all,
         ..Config::default()
@@ -108,6 +122,12 @@ fn cases() -> Vec<Case> {
             .loose(&["end", "log.received"]),
         Case::opaque("in a tunnel", "hello").on(5),
         Case::opaque("in a tunnel of HTTP/2", "hello").on(6),
+        Case::opaque("in a tunnel by POST", "hello").on(10),
+        Case::opaque("in a tunnel by POST of HTTP/2", "hello").on(11),
+        Case::opaque("in a tunnel by POST without a path", "hello").on(12),
+        Case::opaque("tunnel by POST refused", "hello")
+            .on(13)
+            .loose(&["end", "log.received"]),
         Case::opaque("tunnel refused", "hello")
             .on(7)
             .loose(&["end", "log.received"]),
