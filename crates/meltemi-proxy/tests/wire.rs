@@ -172,6 +172,36 @@ fn a_changed_chain_serves_new_connections_and_old_ones_end_with_the_drain_time()
 }
 
 #[test]
+fn connections_to_an_endpoint_that_fails_end_where_that_is_configured() {
+    run(async {
+        let service = echo(b'a').await;
+        for closes in [true, false] {
+            let mut cluster = cluster(0, Some(service));
+            let changed = Arc::get_mut(&mut cluster).unwrap();
+            Arc::get_mut(&mut changed.config).unwrap().close_on_failure = closes;
+            let address = free();
+            let first = snapshot(
+                1,
+                vec![listener("l", address, always(0))],
+                vec![cluster.clone()],
+            );
+            let proxy = Proxy::start(first, None).await;
+            let mut stream = connect_to(address, b'a').await;
+            ping(&mut stream).await.unwrap();
+            let endpoint = cluster.endpoints.endpoints().next().unwrap();
+            endpoint.state.set_checked(CheckResult::Failed);
+            cluster.shared.health_changed();
+            if closes {
+                closed(&mut stream).await;
+            } else {
+                ping(&mut stream).await.unwrap();
+            }
+            proxy.workers.stop();
+        }
+    });
+}
+
+#[test]
 fn failures_close_the_connection_and_the_worker_lives_on() {
     run(async {
         let clusters = vec![

@@ -135,12 +135,6 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
         "failed resolutions are repeated with a backoff of their own",
         dns_failure_refresh_rate
     );
-    left_out!(
-        cx,
-        "Cluster",
-        "connections to an ejected endpoint live on",
-        close_connections_on_host_health_failure
-    );
     let kind = discovery::kind(cluster_discovery_type, cx)?;
     let mut upstream_http_protocol_options = upstream_http_protocol_options;
     if matches!(kind, Kind::Dynamic(_)) && upstream_http_protocol_options.is_none() {
@@ -240,6 +234,13 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
         return Err(Error::new(reason).at_field("health_checks"));
     }
     let health_check = health_check.map(Arc::new);
+    let discovered = !matches!(discovery, Discovery::Static);
+    if health_check.is_some() && discovered && !ignore_health_on_host_removal {
+        cx.notice(
+            "Cluster.ignore_health_on_host_removal",
+            "endpoints that discovery removes are used no more, whatever their health",
+        );
+    }
     let common =
         balancer::common(common_lb_config.unwrap_or_default(), cx).at("common_lb_config")?;
     let (balancer, policy_locality_weighted) =
@@ -314,7 +315,7 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
             overprovisioning_percent: assignment
                 .as_ref()
                 .map_or(140, |assignment| assignment.overprovisioning),
-            close_on_host_removal: ignore_health_on_host_removal,
+            close_on_failure: close_connections_on_host_health_failure,
             peer_exchange: upstream_filters(filters)?,
             hash,
         },

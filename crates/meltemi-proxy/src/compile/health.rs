@@ -26,7 +26,7 @@ const LOOKED_AT: u64 = 1024;
 /// Envoy's clusters have one health check at most, too.
 pub fn checks(values: Vec<proto::HealthCheck>, cx: &mut Cx<'_>) -> Result<Option<HealthCheck>> {
     if values.len() > 1 {
-        return Err(Error::new("more than one is not supported"));
+        return Err(Error::new("more than one is not possible"));
     }
     values
         .into_iter()

@@ -4,8 +4,9 @@ use super::{ClientTls, EndpointSet, Http2Options, OutlierDetection};
 use crate::dns::DnsCache;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 pub struct Cluster {
     pub id: super::ClusterId,
@@ -49,7 +50,9 @@ pub struct ClusterConfig {
     pub panic_threshold: u32,
     pub locality_weighted: bool,
     pub overprovisioning_percent: u32,
-    pub close_on_host_removal: bool,
+    /// TCP connections to an endpoint end when it fails its health checks or is ejected
+    /// (`close_connections_on_host_health_failure`).
+    pub close_on_failure: bool,
     /// Istio's `istio.metadata_exchange` as an upstream filter: after TLS, when ALPN chose
     /// `istio-peer-exchange`, both sides send their metadata before the application's bytes.
     pub peer_exchange: bool,
@@ -309,4 +312,14 @@ pub struct ClusterShared {
     pub ejected: AtomicU32,
     /// Increases with every ejection and its end: workers then rebuild what they balance over.
     pub health_epoch: AtomicU64,
+    /// Wakes who waits for such a change.
+    pub health_changes: Notify,
+}
+
+impl ClusterShared {
+    /// The health of an endpoint is another now.
+    pub fn health_changed(&self) {
+        self.health_epoch.fetch_add(1, Ordering::Release);
+        self.health_changes.notify_waiters();
+    }
 }

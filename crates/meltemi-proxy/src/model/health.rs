@@ -17,7 +17,8 @@ pub struct HealthCheck {
     /// needs one.
     pub healthy_threshold: u32,
     pub intervals: CheckIntervals,
-    /// Checks by HTTP and gRPC use one connection as long as it lives.
+    /// Checks use one connection as long as it lives; those by TCP that wait for no answer connect
+    /// each time.
     pub reuse_connection: bool,
     pub alt_port: Option<u16>,
     /// Chooses among the cluster's transports instead of the endpoint's metadata.

@@ -110,6 +110,16 @@ async fn run(
         }
     }
     telemetry::open_tcp(info, chain.istio_stats);
+    let failure = upstream.failure.take();
+    let over = async {
+        match failure {
+            None => drain.expired().await,
+            Some(failure) => tokio::select! {
+                () = drain.expired() => {}
+                () = failure.happened() => {}
+            },
+        }
+    };
     let mut moved = Relayed::default();
     let end = {
         let relaying = relay(
@@ -122,7 +132,7 @@ async fn run(
         tokio::select! {
             biased;
             end = relaying => Some(end),
-            () = drain.expired() => None,
+            () = over => None,
         }
     };
     info.bytes_received = moved.received;

@@ -85,7 +85,7 @@ impl DynamicHosts {
             if now.duration_since(used.at) < lifetime {
                 return true;
             }
-            used.slot.pools.close(false);
+            used.slot.pools.close();
             // An ejected host that is forgotten must not keep its place in the count.
             is_ejected(shared, &used.slot.endpoint.state, u64::MAX);
             false
@@ -96,7 +96,7 @@ impl DynamicHosts {
 
     pub fn close(&self) {
         for used in self.0.borrow().values() {
-            used.slot.pools.close(false);
+            used.slot.pools.close();
         }
     }
 }

@@ -32,14 +32,16 @@ pub(crate) use pool::{ConnectionFacts, Lease, Wanted, WantedProtocol};
 pub(crate) use proxy_protocol::Ends;
 pub(crate) use stats::ClusterStats;
 
-use crate::model::{Address, Cluster, ClusterId, Discovery, Endpoint};
+use crate::model::{Address, CheckResult, Cluster, ClusterId, ClusterShared, Discovery, Endpoint};
 use crate::net::{Connector, Stream};
 use crate::telemetry::TlsInfo;
+use crate::worker::millis_since_start;
 use state::ClusterState;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What the choice of an endpoint may depend on.
 #[derive(Default)]
@@ -85,6 +87,32 @@ pub struct UpstreamTcp {
     pub endpoint: Arc<Endpoint>,
     pub tls: Option<TlsInfo>,
     pub guard: ConnectionGuard,
+    /// What ends the connection, where the cluster is configured so.
+    pub failure: Option<EndpointFailure>,
+}
+
+/// An endpoint that may fail its health checks, or be ejected.
+pub struct EndpointFailure {
+    cluster: Arc<ClusterShared>,
+    endpoint: Arc<Endpoint>,
+}
+
+impl EndpointFailure {
+    /// Resolves when it has.
+    pub async fn happened(&self) {
+        let state = &self.endpoint.state;
+        loop {
+            let change = self.cluster.health_changes.notified();
+            let mut change = std::pin::pin!(change);
+            // From here on no change is missed.
+            change.as_mut().enable();
+            let ejected = state.ejected_until.load(Ordering::Acquire) > millis_since_start();
+            if ejected || state.checked() == CheckResult::Failed {
+                return;
+            }
+            change.await;
+        }
+    }
 }
 
 /// All upstream state of one worker. A handle: clones share it.
@@ -145,6 +173,10 @@ impl Upstreams {
         let (connected, guard) = self.connect_to(cluster, &picked, context.ends).await?;
         Ok(UpstreamTcp {
             stream: connected.stream,
+            failure: cluster.config.close_on_failure.then(|| EndpointFailure {
+                cluster: cluster.shared.clone(),
+                endpoint: picked.endpoint.clone(),
+            }),
             endpoint: picked.endpoint,
             tls: connected.tls,
             guard,

@@ -136,10 +136,10 @@ impl ClusterState {
     pub fn close(&self) {
         let table = self.table.borrow().clone();
         for slot in table.slots() {
-            slot.pools.close(false);
+            slot.pools.close();
         }
         for (slot, _) in self.originals.borrow().values() {
-            slot.pools.close(false);
+            slot.pools.close();
         }
         self.hosts.close();
     }

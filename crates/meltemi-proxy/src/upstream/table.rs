@@ -8,7 +8,9 @@ use super::load::{Among, Census, Loads};
 use super::outlier::is_ejected;
 use super::pool::EndpointPools;
 use super::{PickContext, PickError, Picked};
-use crate::model::{Cluster, Endpoint, EndpointSet, EndpointState, Health, SubsetChoice};
+use crate::model::{
+    CheckResult, Cluster, Endpoint, EndpointSet, EndpointState, Health, SubsetChoice,
+};
 use crate::worker::millis_since_start as now_ms;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -76,7 +78,7 @@ impl Table {
             if !kept.contains(&state)
                 && let Some(gone) = pools.remove(&state)
             {
-                gone.close(cluster.config.close_on_host_removal);
+                gone.close();
             }
         }
         for slot in self.slots() {
@@ -124,6 +126,9 @@ impl Table {
                         .entry(state)
                         .or_insert_with(|| Rc::new(EndpointPools::new(&cluster.config)))
                         .clone();
+                    if ejected || endpoint.state.checked() == CheckResult::Failed {
+                        pools.retire();
+                    }
                     Slot {
                         endpoint: endpoint.clone(),
                         pools,

@@ -67,7 +67,7 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
             panic_threshold: 50,
             locality_weighted: false,
             overprovisioning_percent: 140,
-            close_on_host_removal: false,
+            close_on_failure: false,
             peer_exchange: false,
             hash: 0,
         }),

@@ -94,7 +94,7 @@ pub fn cluster_config(name: &str) -> ClusterConfig {
         panic_threshold: 50,
         locality_weighted: false,
         overprovisioning_percent: 140,
-        close_on_host_removal: false,
+        close_on_failure: false,
         hash: 0,
     }
 }

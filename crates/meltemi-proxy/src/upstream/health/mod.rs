@@ -145,10 +145,7 @@ impl Checked {
                         .warming_since
                         .store(now, Ordering::Relaxed);
                 }
-                self.cluster
-                    .shared
-                    .health_epoch
-                    .fetch_add(1, Ordering::Release);
+                self.cluster.shared.health_changed();
                 tracing::info!(cluster = %self.cluster.config.name, endpoint = ?self.endpoint.address,
                     result = %verdict, "health changed");
             }

@@ -18,8 +18,8 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::ready;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::task::{Context, Waker, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 /// Bytes of an answer that are looked at.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -62,11 +62,32 @@ pub(super) fn target(config: &ClusterConfig, check: &HealthCheck, endpoint: &End
 
 /// A connection that the next check may use, too.
 pub(super) enum Kept {
+    Http(HttpConnection),
+    Tcp(Stream),
+}
+
+impl Kept {
+    fn http(self) -> Option<HttpConnection> {
+        match self {
+            Self::Http(mut client) => client.is_ready().then_some(client),
+            Self::Tcp(_) => None,
+        }
+    }
+
+    fn tcp(self) -> Option<Stream> {
+        match self {
+            Self::Http(_) => None,
+            Self::Tcp(mut stream) => is_silent(&mut stream).then_some(stream),
+        }
+    }
+}
+
+pub(super) enum HttpConnection {
     Http1(Box<Http1Client>),
     Http2(Http2Connection),
 }
 
-impl Kept {
+impl HttpConnection {
     fn is_ready(&mut self) -> bool {
         match self {
             Self::Http1(client) => client.is_ready(),
@@ -95,8 +116,17 @@ pub(super) async fn probe(
     let probing = async {
         let (http2, request) = match &check.probe {
             HealthProbe::Tcp { send, receive } => {
-                let stream = connected(connector, config, target, AlpnChoice::Own).await?;
-                return tcp(stream, send.as_ref(), receive).await;
+                let mut stream = match kept.take().and_then(Kept::tcp) {
+                    Some(stream) => stream,
+                    None => connected(connector, config, target, AlpnChoice::Own).await?,
+                };
+                let verdict = tcp(&mut stream, send.as_ref(), receive).await?;
+                // Without an answer to wait for it is the connecting that is checked.
+                let passed = matches!(verdict, Verdict::Passed);
+                if check.reuse_connection && passed && !receive.is_empty() {
+                    *kept = Some(Kept::Tcp(stream));
+                }
+                return Ok(verdict);
             }
             HealthProbe::Grpc {
                 service,
@@ -109,18 +139,15 @@ pub(super) async fn probe(
             }
             HealthProbe::Http(probe) => (probe.http2, http_request(config, probe, target)?),
         };
-        let former = kept
-            .take()
-            .and_then(|mut kept| kept.is_ready().then_some(kept));
-        let mut client = match former {
+        let mut client = match kept.take().and_then(Kept::http) {
             Some(kept) => kept,
             None if http2 => {
                 let stream = connected(connector, config, target, AlpnChoice::Http2).await?;
-                Kept::Http2(Http2Connection(Http2Client::new(stream, config)))
+                HttpConnection::Http2(Http2Connection(Http2Client::new(stream, config)))
             }
             None => {
                 let stream = connected(connector, config, target, AlpnChoice::Http11).await?;
-                Kept::Http1(Box::new(Http1Client::new(stream, config)))
+                HttpConnection::Http1(Box::new(Http1Client::new(stream, config)))
             }
         };
         let answer = exchange(&mut client, request).await?;
@@ -129,7 +156,7 @@ pub(super) async fn probe(
             _ => grpc(&answer)?,
         };
         if check.reuse_connection {
-            *kept = Some(client);
+            *kept = Some(Kept::Http(client));
         }
         Ok(verdict)
     };
@@ -162,15 +189,18 @@ struct Answer {
     trailers: HeaderMap,
 }
 
-async fn exchange(client: &mut Kept, request: Request<RequestBody>) -> Result<Answer, Failure> {
+async fn exchange(
+    client: &mut HttpConnection,
+    request: Request<RequestBody>,
+) -> Result<Answer, Failure> {
     let response = match client {
-        Kept::Http1(client) => client.send(request).await,
-        Kept::Http2(connection) => connection.0.send(request).await,
+        HttpConnection::Http1(client) => client.send(request).await,
+        HttpConnection::Http2(connection) => connection.0.send(request).await,
     };
     let (parts, body) = response.map_err(|failed| failed.error)?.into_parts();
     let driver = match client {
-        Kept::Http1(client) => Some(&mut **client),
-        Kept::Http2(_) => None,
+        HttpConnection::Http1(client) => Some(&mut **client),
+        HttpConnection::Http2(_) => None,
     };
     let (content, trailers) = read(body, driver).await?;
     Ok(Answer {
@@ -288,7 +318,7 @@ async fn read(
 }
 
 async fn tcp(
-    mut stream: Stream,
+    stream: &mut Stream,
     send: Option<&Bytes>,
     receive: &[Bytes],
 ) -> Result<Verdict, Failure> {
@@ -306,6 +336,14 @@ async fn tcp(
         }
     }
     Ok(Verdict::Passed)
+}
+
+/// Whether the connection is open and nothing has come that nobody asked for.
+fn is_silent(stream: &mut Stream) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut byte = [0];
+    let read = Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte));
+    read.is_pending()
 }
 
 /// Whether all parts are there, one behind the other.
@@ -385,8 +423,36 @@ fn grpc(answer: &Answer) -> Result<Verdict, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::holds;
-    use bytes::Bytes;
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn a_connection_by_tcp_is_used_again_until_the_endpoint_closes_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut kept = Kept::Tcp(Stream::from(client));
+        let (send, receive) = (Bytes::from_static(b"ping"), [Bytes::from_static(b"pong")]);
+        for _ in 0..2 {
+            let mut stream = kept.tcp().expect("open and silent");
+            let answering = async {
+                server.read_exact(&mut [0; 4]).await.unwrap();
+                server.write_all(b"pong").await.unwrap();
+            };
+            let (verdict, ()) = tokio::join!(tcp(&mut stream, Some(&send), &receive), answering);
+            assert!(matches!(verdict.unwrap(), Verdict::Passed));
+            kept = Kept::Tcp(stream);
+        }
+        drop(server);
+        let Kept::Tcp(stream) = &mut kept else {
+            unreachable!("it was one by TCP")
+        };
+        while is_silent(stream) {
+            tokio::task::yield_now().await;
+        }
+        assert!(kept.tcp().is_none());
+    }
 
     #[test]
     fn parts_are_found_in_their_order() {

@@ -119,7 +119,7 @@ fn eject(cluster: &Cluster, endpoint: &Endpoint, detection: &OutlierDetection, k
     cluster.shared.ejected.fetch_add(1, Ordering::Relaxed);
     counter(cluster, "ejections_enforced_total").inc();
     counter(cluster, &format!("ejections_enforced_{}", kind.name())).inc();
-    cluster.shared.health_epoch.fetch_add(1, Ordering::Release);
+    cluster.shared.health_changed();
     tracing::info!(cluster = %cluster.config.name, endpoint = ?endpoint.address,
         why = kind.name(), seconds = duration.as_secs_f64(), "endpoint ejected");
 }
@@ -171,6 +171,6 @@ fn take_back(shared: &ClusterShared, state: &EndpointState, until: u64, at: u64)
             reset(counter);
         }
         shared.ejected.fetch_sub(1, Ordering::Relaxed);
-        shared.health_epoch.fetch_add(1, Ordering::Release);
+        shared.health_changed();
     }
 }

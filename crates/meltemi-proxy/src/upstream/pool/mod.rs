@@ -95,11 +95,19 @@ impl EndpointPools {
         self.pools.borrow().iter().all(|pool| pool.open.get() == 0)
     }
 
-    /// Idle connections close now, busy ones after their request; with `now`, HTTP/2
-    /// connections are abandoned too.
-    pub(super) fn close(&self, now: bool) {
+    /// Idle connections close now, busy ones after their requests. No more are made.
+    pub(super) fn close(&self) {
         for pool in self.pools.borrow().iter() {
-            pool.close(now);
+            pool.closed.set(true);
+            pool.retire();
+        }
+    }
+
+    /// As [`close`](Self::close), but new ones may be made: others may take another way to an
+    /// endpoint that fails, as in Envoy.
+    pub(super) fn retire(&self) {
+        for pool in self.pools.borrow().iter() {
+            pool.retire();
         }
     }
 
@@ -338,16 +346,12 @@ impl Pool {
         }
     }
 
-    fn close(&self, now: bool) {
-        self.closed.set(true);
+    fn retire(&self) {
         let idle = self.idle.take();
         drop(idle);
         let shared = self.shared.take();
         for connection in &shared {
             connection.retired.set(true);
-            if now {
-                connection.client.abort();
-            }
         }
     }
 
