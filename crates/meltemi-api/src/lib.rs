@@ -6,7 +6,6 @@
 
 #![warn(missing_docs)]
 
-mod cel;
 mod check;
 mod decode;
 pub mod extensions;

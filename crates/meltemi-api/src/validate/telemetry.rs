@@ -3,11 +3,11 @@
 use super::attachment::Attachment;
 use super::report::Report;
 use crate::FieldPath;
-use crate::cel;
 use crate::proto::Duration;
 use crate::telemetry::{
     AccessLogging, CustomTag, Metrics, ProviderRef, TagOperation, Telemetry, Tracing,
 };
+use meltemi_cel::{Attribute, Options, Program};
 
 pub(super) fn validate(spec: &Telemetry, at: &FieldPath, report: &mut Report) {
     Attachment {
@@ -126,13 +126,27 @@ fn metrics(metrics: &Metrics, at: &FieldPath, report: &mut Report) {
 
 fn access_logging(logging: &AccessLogging, at: &FieldPath, report: &mut Report) {
     providers(&logging.providers, at, report);
-    if let Some(filter) = &logging.filter
-        && let Err(error) = cel::check(&filter.expression)
-    {
-        report.error(
-            &at.field("filter").field("expression"),
-            format!("is not a CEL expression: {error}"),
-            "write for example response.code >= 400",
-        );
+    if let Some(filter) = &logging.filter {
+        let at = at.field("filter").field("expression");
+        let example = "write for example response.code >= 400";
+        expression(&filter.expression, Options::default(), &at, example, report);
+    }
+}
+
+/// An expression that can be evaluated, and whose attributes all have values here.
+fn expression(text: &str, options: Options, at: &FieldPath, example: &str, report: &mut Report) {
+    match Program::compile(text, options) {
+        Err(error) => {
+            let message = format!("is not a CEL expression that can be evaluated: {error}");
+            report.error(at, message, example);
+        }
+        Ok(program) => {
+            for attribute in program.attributes() {
+                if let Attribute::Absent(name) = attribute {
+                    let message = format!("Meltemi's proxy has no value for {name}");
+                    report.warning(at, message, "what depends on it is not evaluated");
+                }
+            }
+        }
     }
 }

@@ -9,7 +9,11 @@ use super::pb::{accesslog, core, loggers};
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result, access_service};
 use crate::model::{AccessLog, Comparison, LogFilter, LogFormat, LogOutput, LogSink};
+use crate::telemetry::ALL_FLAGS;
 use crate::telemetry::log::{parse_json, parse_text};
+use envoy_types::pb::envoy::data::accesslog::v3::AccessLogType;
+use loggers::filters::cel::v3::ExpressionFilter;
+use meltemi_cel::{Attribute, Options, Program};
 use prost::Name;
 use std::sync::Arc;
 
@@ -20,6 +24,9 @@ pub const DEFAULT_FORMAT: &str = concat!(
     "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" ",
     "\"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n"
 );
+
+/// Short names of Envoy's response flags that nothing here sets.
+const NEVER_SET: [&str; 7] = ["RLSE", "IH", "RFCF", "NFCF", "DO", "DR", "UDO"];
 
 pub fn all(values: Vec<accesslog::AccessLog>, cx: &mut Cx<'_>) -> Result<Box<[AccessLog]>> {
     let mut logs = Vec::with_capacity(values.len());
@@ -186,9 +193,13 @@ fn compile_filter(value: accesslog::AccessLogFilter, cx: &mut Cx<'_>) -> Result<
             percent_sampled,
             use_independent_randomness,
         }) => {
-            harmless!(runtime_key, use_independent_randomness);
+            harmless!(runtime_key);
             let (numerator, denominator) = percent_sampled.map_or((0, 100), fraction);
-            LogFilter::Sample(numerator, denominator)
+            LogFilter::Sample {
+                numerator,
+                denominator,
+                by_id: !use_independent_randomness,
+            }
         }
         Specifier::AndFilter(accesslog::AndFilter { filters }) => {
             let mut all = Vec::with_capacity(filters.len());
@@ -214,6 +225,13 @@ fn compile_filter(value: accesslog::AccessLogFilter, cx: &mut Cx<'_>) -> Result<
             ))
         }
         Specifier::ResponseFlagFilter(accesslog::ResponseFlagFilter { flags }) => {
+            let known = |flag: &str| ALL_FLAGS.iter().any(|(_, short, _)| *short == flag);
+            let mut named = flags.iter().enumerate();
+            let unknown = named.find(|(_, flag)| !known(flag) && !NEVER_SET.contains(&&***flag));
+            if let Some((index, flag)) = unknown {
+                let error = Error::new(format!("there is no response flag {flag:?}"));
+                return Err(error).nth("response_flag_filter.flags", index);
+            }
             LogFilter::ResponseFlags(flags.into_iter().map(Into::into).collect())
         }
         Specifier::GrpcStatusFilter(accesslog::GrpcStatusFilter { statuses, exclude }) => {
@@ -222,18 +240,69 @@ fn compile_filter(value: accesslog::AccessLogFilter, cx: &mut Cx<'_>) -> Result<
                 exclude,
             )
         }
-        Specifier::ExtensionFilter(accesslog::ExtensionFilter { name, config_type }) => {
-            harmless!(name, config_type);
-            // Rather a line too many than a listener refused for the sake of its log.
-            cx.notice(
-                "AccessLogFilter.extension_filter",
-                "expressions are not evaluated: lines are written as if they held",
-            );
-            LogFilter::All(Box::default())
+        Specifier::ExtensionFilter(filter) => extension(filter, cx).at("extension_filter")?,
+        // No filter sets metadata of requests: a key is never found.
+        Specifier::MetadataFilter(accesslog::MetadataFilter {
+            matcher,
+            match_if_key_not_found,
+        }) => {
+            harmless!(matcher);
+            match match_if_key_not_found.is_none_or(|value| value.value) {
+                true => LogFilter::All(Box::default()),
+                false => LogFilter::Any(Box::default()),
+            }
         }
-        Specifier::MetadataFilter(_) => return Err(Error::unsupported("metadata_filter")),
-        Specifier::LogTypeFilter(_) => return Err(Error::unsupported("log_type_filter")),
+        Specifier::LogTypeFilter(accesslog::LogTypeFilter { types, exclude }) => {
+            use AccessLogType::{DownstreamEnd, TcpConnectionEnd};
+            let has = |kind: AccessLogType| types.contains(&(kind as i32)) != exclude;
+            LogFilter::Kind {
+                http: has(DownstreamEnd),
+                tcp: has(TcpConnectionEnd),
+            }
+        }
     }))
+}
+
+fn extension(filter: accesslog::ExtensionFilter, cx: &mut Cx<'_>) -> Result<LogFilter> {
+    let accesslog::ExtensionFilter { name, config_type } = filter;
+    harmless!(name);
+    let typed = any::open(config_type.map(|config| match config {
+        accesslog::extension_filter::ConfigType::TypedConfig(any) => any,
+    }))
+    .at("typed_config")?;
+    if typed.type_name() != ExpressionFilter::full_name() {
+        let name = typed.type_name();
+        return Err(Error::new(format!(
+            "access log filter {name} is not supported"
+        )));
+    }
+    let ExpressionFilter {
+        expression,
+        cel_config,
+    } = typed.decode()?;
+    let options = match cel_config {
+        None => Options::default(),
+        Some(core::CelExpressionConfig {
+            enable_string_conversion,
+            enable_string_concat,
+            enable_string_functions,
+        }) => {
+            refuse!(enable_string_functions);
+            Options {
+                string_conversion: enable_string_conversion,
+                string_concatenation: enable_string_concat,
+            }
+        }
+    };
+    let program = Program::compile(&expression, options)
+        .map_err(|error| Error::new(format!("{expression:?}: {error}")))
+        .at("expression")?;
+    let mut attributes = program.attributes().into_iter();
+    if attributes.any(|attribute| matches!(attribute, Attribute::Absent(_))) {
+        let message = "an attribute of it has no value here: what depends on it does not hold";
+        cx.notice("ExpressionFilter.expression", message);
+    }
+    Ok(LogFilter::Expression(Box::new(program)))
 }
 
 fn compare(value: Option<accesslog::ComparisonFilter>) -> Result<(Comparison, u32)> {

@@ -249,10 +249,13 @@ impl ResponseBody {
                     if info.grpc && record.counts_messages.get() {
                         info.response_messages += body.messages.count(data);
                     }
-                } else if let Some(trailers) = frame.trailers_ref()
-                    && info.grpc
-                {
-                    info.grpc_status = super::grpc::status(trailers).or(info.grpc_status);
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    if info.grpc {
+                        info.grpc_status = super::grpc::status(trailers).or(info.grpc_status);
+                    }
+                    if record.downstream.keeps_headers {
+                        info.response_trailers = Some(Box::new(trailers.clone()));
+                    }
                 }
                 drop(info);
                 if body.drop_trailers && frame.is_trailers() {

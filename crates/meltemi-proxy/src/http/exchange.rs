@@ -114,13 +114,14 @@ impl Exchange {
         let matched = match routing::choose(downstream.arrival(), table, head) {
             Choice::Route(matched) => matched,
             Choice::RequireTls => return Err(redirect::to_tls(head)),
-            Choice::None => {
+            Choice::None(host) => {
+                self.record.info.borrow_mut().virtual_host = host;
                 trace::begin(self, head, None);
                 self.filter(head, body, None).await?;
                 return Err(Reply::no_route());
             }
         };
-        self.record.info.borrow_mut().route = Some(matched.route.clone());
+        self.note_route(&matched);
         if downstream.manager.tracing.is_some() {
             trace::begin(self, head, Some(&matched.route));
         }
@@ -264,6 +265,14 @@ impl Exchange {
         head.describe(&mut info.request, self.downstream.keeps_head || formats);
         if self.downstream.keeps_headers || formats {
             info.request.headers = head.headers.clone();
+        }
+    }
+
+    fn note_route(&self, matched: &Matched) {
+        let mut info = self.record.info.borrow_mut();
+        info.route = Some(matched.route.clone());
+        if self.downstream.keeps_headers {
+            info.virtual_host = Some(matched.shared_host());
         }
     }
 

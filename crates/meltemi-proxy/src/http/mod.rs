@@ -18,7 +18,7 @@ mod exchange;
 pub(crate) mod filters;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod grpc;
+pub(crate) mod grpc;
 mod hash;
 mod head;
 mod header_ops;

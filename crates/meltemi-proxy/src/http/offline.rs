@@ -57,7 +57,7 @@ pub(crate) fn route<'a>(
     }
     let chosen = match choice {
         Choice::Route(matched) => Some(matched.route),
-        Choice::RequireTls | Choice::None => None,
+        Choice::RequireTls | Choice::None(_) => None,
     };
     // Access control comes before the 404 of what has no route.
     let plan = match &chosen {

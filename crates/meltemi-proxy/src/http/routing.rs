@@ -21,6 +21,10 @@ impl Matched {
     pub fn host(&self) -> &VirtualHost {
         &self.table.hosts[self.host as usize]
     }
+
+    pub fn shared_host(&self) -> Arc<VirtualHost> {
+        self.table.hosts[self.host as usize].clone()
+    }
 }
 
 /// The route table in force for this manager.
@@ -70,12 +74,13 @@ pub(crate) enum Choice {
     Route(Matched),
     /// The virtual host accepts TLS only.
     RequireTls,
-    None,
+    /// No route, and the virtual host that has none for it, if any.
+    None(Option<Arc<VirtualHost>>),
 }
 
 pub(crate) fn choose(arrival: Arrival<'_>, table: &Arc<RouteTable>, head: &Head) -> Choice {
     let Some(index) = virtual_host(table, head.authority_str()) else {
-        return Choice::None;
+        return Choice::None(None);
     };
     let host = &table.hosts[index as usize];
     let secure = head.scheme == "https";
@@ -89,13 +94,16 @@ pub(crate) fn choose(arrival: Arrival<'_>, table: &Arc<RouteTable>, head: &Head)
     host.routes
         .candidates(head.path.path())
         .find(|route| mismatch(arrival, &route.matches, head).is_none())
-        .map_or(Choice::None, |route| {
-            Choice::Route(Matched {
-                table: table.clone(),
-                host: index,
-                route: route.clone(),
-            })
-        })
+        .map_or_else(
+            || Choice::None(Some(host.clone())),
+            |route| {
+                Choice::Route(Matched {
+                    table: table.clone(),
+                    host: index,
+                    route: route.clone(),
+                })
+            },
+        )
 }
 
 /// The first condition of a route that a request does not meet.

@@ -3,6 +3,7 @@
 use super::{Feed, HeaderMatch, SpanTag};
 use envoy_types::pb::opentelemetry::proto::common::v1::AnyValue;
 use http::HeaderName;
+use meltemi_cel::Program;
 use std::sync::Arc;
 
 pub struct AccessLog {
@@ -216,11 +217,22 @@ pub enum LogFilter {
     /// Envoy's short names; empty: any flag.
     ResponseFlags(Box<[Box<str>]>),
     Header(Box<HeaderMatch>),
-    /// (numerator, denominator).
-    Sample(u32, u32),
+    Sample {
+        numerator: u32,
+        denominator: u32,
+        /// By the request's id where it has one, so that all proxies on its way decide alike.
+        by_id: bool,
+    },
     GrpcStatus(Box<[u32]>, bool),
     /// Of requests that are traced.
     Traced,
+    /// CEL.
+    Expression(Box<Program>),
+    /// The ends of requests, and of connections.
+    Kind {
+        http: bool,
+        tcp: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Response flags: why an exchange ended as it did, in Envoy's short names.
 
-/// A set of flags of one exchange or connection.
+/// A set of flags of one exchange or connection; their bits are Envoy's (`response.flags`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags(pub u32);
 
@@ -18,12 +18,12 @@ macro_rules! flags {
 
 flags! {
     NO_ROUTE_FOUND = 8, "NR", "NoRouteFound";
-    NO_CLUSTER_FOUND = 18, "NC", "NoClusterFound";
+    NO_CLUSTER_FOUND = 24, "NC", "NoClusterFound";
     DELAY_INJECTED = 9, "DI", "DelayInjected";
     FAULT_INJECTED = 10, "FI", "FaultInjected";
     RATE_LIMITED = 11, "RL", "RateLimited";
     UNAUTHORIZED_EXTERNAL_SERVICE = 12, "UAEX", "UnauthorizedExternalService";
-    UPSTREAM_RETRY_LIMIT_EXCEEDED = 14, "URX", "UpstreamRetryLimitExceeded";
+    UPSTREAM_RETRY_LIMIT_EXCEEDED = 15, "URX", "UpstreamRetryLimitExceeded";
     UPSTREAM_OVERFLOW = 7, "UO", "UpstreamOverflow";
     FAILED_LOCAL_HEALTH_CHECK = 0, "LH", "FailedLocalHealthCheck";
     NO_HEALTHY_UPSTREAM = 1, "UH", "NoHealthyUpstream";
@@ -32,14 +32,14 @@ flags! {
     UPSTREAM_REMOTE_RESET = 4, "UR", "UpstreamRemoteReset";
     UPSTREAM_CONNECTION_FAILURE = 5, "UF", "UpstreamConnectionFailure";
     UPSTREAM_CONNECTION_TERMINATION = 6, "UC", "UpstreamConnectionTermination";
-    UPSTREAM_PROTOCOL_ERROR = 21, "UPE", "UpstreamProtocolError";
-    UPSTREAM_MAX_STREAM_DURATION_REACHED = 17, "UMSDR", "UpstreamMaxStreamDurationReached";
-    STREAM_IDLE_TIMEOUT = 15, "SI", "StreamIdleTimeout";
-    DURATION_TIMEOUT = 20, "DT", "DurationTimeout";
-    DOWNSTREAM_PROTOCOL_ERROR = 16, "DPE", "DownstreamProtocolError";
-    OVERLOAD_MANAGER = 19, "OM", "OverloadManagerTerminated";
-    DNS_RESOLUTION_FAILED = 22, "DF", "DnsResolutionFailed";
-    DOWNSTREAM_CONNECTION_TERMINATION = 13, "DC", "DownstreamConnectionTermination";
+    UPSTREAM_PROTOCOL_ERROR = 23, "UPE", "UpstreamProtocolError";
+    UPSTREAM_MAX_STREAM_DURATION_REACHED = 19, "UMSDR", "UpstreamMaxStreamDurationReached";
+    STREAM_IDLE_TIMEOUT = 16, "SI", "StreamIdleTimeout";
+    DURATION_TIMEOUT = 22, "DT", "DurationTimeout";
+    DOWNSTREAM_PROTOCOL_ERROR = 18, "DPE", "DownstreamProtocolError";
+    OVERLOAD_MANAGER = 25, "OM", "OverloadManagerTerminated";
+    DNS_RESOLUTION_FAILED = 26, "DF", "DnsResolutionFailed";
+    DOWNSTREAM_CONNECTION_TERMINATION = 14, "DC", "DownstreamConnectionTermination";
 }
 
 impl Flags {

@@ -4,7 +4,7 @@
 use super::Flags;
 use super::trace::Trace;
 use crate::clock;
-use crate::model::{ClusterConfig, ConnectionFacts, Endpoint, Route, Workload};
+use crate::model::{ClusterConfig, ConnectionFacts, Endpoint, Route, VirtualHost, Workload};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -105,6 +105,8 @@ pub struct StreamInfo {
     pub traced: bool,
     pub trace: Option<Box<Trace>>,
     pub route: Option<Arc<Route>>,
+    /// Kept where a log reads headers, or where there is no route.
+    pub virtual_host: Option<Arc<VirtualHost>>,
     /// gRPC status from trailers or a trailers-only head; `Some` for gRPC only.
     pub grpc_status: Option<u32>,
     pub grpc: bool,
@@ -118,6 +120,8 @@ pub struct StreamInfo {
     /// Head as it was sent on: with the proxy's normalisation and the route's changes.
     pub request: RequestHead,
     pub response_headers: http::HeaderMap,
+    /// Kept where a log reads headers.
+    pub response_trailers: Option<Box<http::HeaderMap>>,
 }
 
 impl StreamInfo {
@@ -149,6 +153,7 @@ impl StreamInfo {
             traced: false,
             trace: None,
             route: None,
+            virtual_host: None,
             grpc_status: None,
             grpc: false,
             request_messages: 0,
@@ -156,6 +161,7 @@ impl StreamInfo {
             peer: None,
             request: RequestHead::default(),
             response_headers: http::HeaderMap::new(),
+            response_trailers: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the proxy reports: counters, Istio's metrics, access logs, traces.
 
+mod attributes;
 mod expose;
 mod flags;
 mod info;

@@ -85,7 +85,10 @@ pub fn bootstrap(config: &Config, place: &Place, log: &Path) -> Value {
     bootstrap
 }
 
-/// Puts the access log into every terminal filter, before those that it has.
+/// Stands for the file of the access log.
+pub const LOG: &str = "{log}";
+
+/// Puts the access log into every terminal filter, behind those that it has.
 fn put_log(listener: &mut Value, path: &Path) {
     let fields: Vec<String> = LOG_FIELDS
         .iter()
@@ -103,8 +106,14 @@ fn put_log(listener: &mut Value, path: &Path) {
         .into_iter()
         .flatten();
     for filter in chains.filter_map(|chain| chain["filters"].as_array_mut()?.last_mut()) {
-        let own = filter["typed_config"]["access_log"].take();
-        let logs = [log.clone(), own].map(|logs| logs.as_array().cloned().unwrap_or_default());
+        let mut own = filter["typed_config"]["access_log"].take();
+        for log in own.as_array_mut().into_iter().flatten() {
+            let place = &mut log["typed_config"]["path"];
+            if place == LOG {
+                *place = json!(path);
+            }
+        }
+        let logs = [own, log.clone()].map(|logs| logs.as_array().cloned().unwrap_or_default());
         filter["typed_config"]["access_log"] = logs.concat().into();
     }
 }

@@ -162,11 +162,17 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
                     .as_ref()
                     .is_some_and(|other| request_header(out, other, info));
         }
-        Op::Resp(name, other) | Op::Trailer(name, other) => {
+        Op::Resp(name, other) => {
             return response_header(out, name, info)
                 || other
                     .as_ref()
                     .is_some_and(|other| response_header(out, other, info));
+        }
+        Op::Trailer(name, other) => {
+            return trailer(out, name, info)
+                || other
+                    .as_ref()
+                    .is_some_and(|other| trailer(out, other, info));
         }
         Op::Protocol => out.push_str(info.protocol.as_str()),
         Op::ResponseCode => number(out, info.status.into()),
@@ -282,6 +288,22 @@ fn response_header(out: &mut String, name: &LogHeader, info: &StreamInfo) -> boo
         _ => return false,
     }
     true
+}
+
+fn trailer(out: &mut String, name: &LogHeader, info: &StreamInfo) -> bool {
+    let LogHeader::Named(name) = name else {
+        return false;
+    };
+    let trailers = info.response_trailers.as_ref();
+    let value = trailers.and_then(|trailers| trailers.get(name));
+    text_of(out, value.map(http::HeaderValue::as_bytes))
+}
+
+fn text_of(out: &mut String, value: Option<&[u8]>) -> bool {
+    if let Some(value) = value {
+        clean(out, value);
+    }
+    value.is_some()
 }
 
 fn request_header(out: &mut String, name: &LogHeader, info: &StreamInfo) -> bool {

@@ -8,6 +8,7 @@ use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::data::accesslog::v3 as proto;
 use envoy_types::pb::google::protobuf::{Duration, Timestamp, UInt32Value};
 use http::{HeaderMap, HeaderName};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Instant, UNIX_EPOCH};
@@ -67,7 +68,11 @@ fn request(log: &ServiceLog, info: &StreamInfo) -> proto::HttpAccessLogEntry {
             response_headers_bytes: bytes(&info.response_headers),
             response_body_bytes: info.bytes_sent,
             response_headers: chosen(&info.response_headers, &log.response_headers),
-            response_trailers: chosen(&info.response_headers, &log.response_trailers),
+            response_trailers: info
+                .response_trailers
+                .as_ref()
+                .map(|trailers| chosen(trailers, &log.response_trailers))
+                .unwrap_or_default(),
             response_code_details: info.details.clone().into_owned(),
             ..Default::default()
         }),
@@ -124,16 +129,20 @@ fn owned(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
 }
 
-/// All lines as one, as Envoy joins them.
-fn text(headers: &HeaderMap, name: &str) -> String {
-    let mut all = String::new();
-    for value in headers.get_all(name) {
-        if !all.is_empty() {
-            all.push(',');
-        }
-        all.push_str(&String::from_utf8_lossy(value.as_bytes()));
+/// All lines as one, as Envoy joins them; `None` where there is none.
+pub(crate) fn joined<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, str>> {
+    let mut lines = headers.get_all(name).iter();
+    let mut all = String::from_utf8_lossy(lines.next()?.as_bytes());
+    for line in lines {
+        let all = all.to_mut();
+        all.push(',');
+        all.push_str(&String::from_utf8_lossy(line.as_bytes()));
     }
-    all
+    Some(all)
+}
+
+fn text(headers: &HeaderMap, name: &str) -> String {
+    joined(headers, name).unwrap_or_default().into_owned()
 }
 
 fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> HashMap<String, String> {
@@ -143,7 +152,7 @@ fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> HashMap<String, String> 
         .collect()
 }
 
-pub(super) fn bytes(headers: &HeaderMap) -> u64 {
+pub(crate) fn bytes(headers: &HeaderMap) -> u64 {
     let lines = headers.iter();
     lines
         .map(|(name, value)| (name.as_str().len() + value.len()) as u64)
@@ -151,7 +160,7 @@ pub(super) fn bytes(headers: &HeaderMap) -> u64 {
 }
 
 /// As HTTP/2 counts: with what HTTP/1 says in its first line.
-pub(super) fn request_bytes(info: &StreamInfo) -> u64 {
+pub(crate) fn request_bytes(info: &StreamInfo) -> u64 {
     let request = &info.request;
     let part = |name: &str, value: Option<&str>| value.map_or(0, |value| name.len() + value.len());
     let pseudo = part(":method", request.method.as_ref().map(http::Method::as_str))

@@ -12,6 +12,7 @@ mod headers;
 mod http2;
 mod limits;
 mod local;
+mod log_filters;
 mod mutation;
 mod names;
 mod network;
@@ -55,6 +56,7 @@ pub fn groups() -> Vec<Group> {
         names::group(),
         tracing::group(),
         access_service::group(),
+        log_filters::group(),
     ];
     groups.extend(overload::groups());
     groups
