@@ -178,7 +178,7 @@ fn constant(text: &str) -> Result<String> {
     parts
         .iter()
         .map(|part| match part {
-            LogPart::Text(text) | LogPart::Constant(text) => Ok(&**text),
+            LogPart::Text(text) => Ok(&**text),
             LogPart::Operator(LogOperator::Environment(value), None) => Ok(&**value),
             LogPart::Operator(..) => Err(Error::new(
                 "has an operator about requests, of which there is none: remove it",

@@ -4,6 +4,7 @@ use super::downstream::Downstream;
 use super::names;
 use crate::model::{ForwardCertMode, ForwardClientCert};
 use crate::telemetry::TlsInfo;
+use crate::tls::certificate::pem;
 use http::{HeaderMap, HeaderValue};
 use std::fmt::Write;
 
@@ -28,27 +29,6 @@ pub(crate) fn apply(downstream: &Downstream, headers: &mut HeaderMap) {
             headers.insert(name.clone(), own.clone());
         }
     }
-}
-
-/// URL-encoded PEM, as Envoy writes it: all but unreserved characters escaped.
-fn pem(der: &[u8]) -> String {
-    use base64::Engine;
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut out = String::with_capacity(text.len() + text.len() / 16 + 96);
-    out.push_str("-----BEGIN%20CERTIFICATE-----%0A");
-    for (index, byte) in text.bytes().enumerate() {
-        if index > 0 && index % 64 == 0 {
-            out.push_str("%0A");
-        }
-        match byte {
-            b'+' => out.push_str("%2B"),
-            b'/' => out.push_str("%2F"),
-            b'=' => out.push_str("%3D"),
-            byte => out.push(char::from(byte)),
-        }
-    }
-    out.push_str("%0A-----END%20CERTIFICATE-----%0A");
-    out
 }
 
 fn element(

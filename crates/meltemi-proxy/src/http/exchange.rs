@@ -445,7 +445,7 @@ impl Exchange {
         if facts.remote.is_some() {
             info.upstream_remote = facts.remote;
         }
-        info.upstream_peer = facts.tls.as_ref().and_then(|tls| tls.peer_uri.clone());
+        info.upstream_tls = facts.tls.clone();
     }
 
     pub fn propagate_peer(&self, headers: &mut HeaderMap) {

@@ -52,24 +52,32 @@ pub enum LogSink {
     File(std::path::PathBuf),
 }
 
-/// A key of a JSON log line, and what its value is made of.
-pub type JsonField = (Box<str>, Box<[LogPart]>);
+/// A key of a JSON object, and its value.
+pub type JsonField = (Box<str>, JsonValue);
+
+/// What a value of a JSON log line is made of.
+#[derive(Clone, Debug)]
+pub enum JsonValue {
+    /// A text; a single operator that yields a number stays one.
+    Format(Box<[LogPart]>),
+    /// JSON as it is written.
+    Constant(Box<str>),
+    Object(Box<[JsonField]>),
+    List(Box<[JsonValue]>),
+}
 
 /// A compiled format; the telemetry module evaluates it.
 #[derive(Clone, Debug)]
 pub enum LogFormat {
     /// Literal text and operators in turn.
     Text(Box<[LogPart]>),
-    /// Keys in order; operators that yield a number stay numbers, absent values are null, or
-    /// left out.
+    /// Keys in order; absent values are null, or left out.
     Json(Box<[JsonField]>, bool),
 }
 
 #[derive(Clone, Debug)]
 pub enum LogPart {
     Text(Box<str>),
-    /// A number or truth value of JSON.
-    Constant(Box<str>),
     Operator(LogOperator, Option<u32>),
 }
 
@@ -117,17 +125,10 @@ pub enum LogOperator {
     UpstreamClusterRaw,
     UpstreamHostName,
     UpstreamProtocol,
-    UpstreamPeerUriSan,
     UpstreamRequestAttemptCount,
     Address(End, AddressPart),
-    DownstreamPeerUriSan,
-    DownstreamLocalUriSan,
-    DownstreamPeerSubject,
-    DownstreamPeerDnsSan,
-    /// SHA-256.
-    DownstreamPeerFingerprint,
-    DownstreamTlsVersion,
-    DownstreamTlsCipher,
+    /// Of the connection with the client, or else of that with the upstream.
+    Tls(Side, TlsPart),
     RequestedServerName,
     RouteName,
     FilterChainName,
@@ -156,6 +157,35 @@ pub enum AddressPart {
     Whole,
     Ip,
     Port,
+}
+
+/// One of the two connections of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Downstream,
+    Upstream,
+}
+
+/// What is told of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsPart {
+    Version,
+    Cipher,
+    LocalUriSan,
+    PeerUriSan,
+    PeerDnsSan,
+    PeerIpSan,
+    PeerEmailSan,
+    PeerSubject,
+    PeerIssuer,
+    PeerSerial,
+    /// SHA-256.
+    PeerFingerprint,
+    /// PEM, URL-encoded.
+    PeerCertificate,
+    /// From when on the certificate is valid: strftime format, empty for ISO 8601.
+    PeerStart(Box<str>),
+    PeerEnd(Box<str>),
 }
 
 /// How a gRPC status is written.

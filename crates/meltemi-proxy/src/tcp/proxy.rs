@@ -182,7 +182,7 @@ async fn connect(
                 info.upstream_failure = None;
                 info.upstream_local = upstream.stream.local_addr();
                 info.upstream_remote = upstream.stream.peer_addr();
-                info.upstream_peer = upstream.tls.as_ref().and_then(|tls| tls.peer_uri.clone());
+                info.upstream_tls = upstream.tls.clone();
                 info.endpoint = Some(upstream.endpoint.clone());
                 return Some(upstream);
             }

@@ -168,7 +168,7 @@ async fn once(
     let facts = lease.facts();
     info.upstream_local = facts.local;
     info.upstream_remote = facts.remote;
-    info.upstream_peer = facts.tls.as_ref().and_then(|tls| tls.peer_uri.clone());
+    info.upstream_tls = facts.tls.clone();
     info.endpoint = Some(picked.endpoint.clone());
     let http2 = matches!(lease, Lease::Http2(_));
     let secure = facts.tls.is_some();

@@ -145,7 +145,7 @@ impl<'a> Of<'a> {
     fn tls(&self, side: meltemi_cel::Direction) -> Option<&'a TlsInfo> {
         match side {
             meltemi_cel::Direction::Downstream => self.0.connection.tls.as_ref(),
-            meltemi_cel::Direction::Upstream => None,
+            meltemi_cel::Direction::Upstream => self.0.upstream_tls.as_deref(),
         }
     }
 }

@@ -96,8 +96,8 @@ pub struct StreamInfo {
     /// Host shown for ORIGINAL_DST clusters, which have no configured endpoint.
     pub upstream_remote: Option<SocketAddr>,
     pub upstream_failure: Option<Arc<str>>,
-    /// Upstream connection used mTLS, and the principal it showed.
-    pub upstream_peer: Option<Arc<str>>,
+    /// What the upstream showed.
+    pub upstream_tls: Option<Arc<TlsInfo>>,
     /// What the upstream speaks.
     pub upstream_protocol: Option<Protocol>,
     pub attempts: u32,
@@ -147,7 +147,7 @@ impl StreamInfo {
             upstream_local: None,
             upstream_remote: None,
             upstream_failure: None,
-            upstream_peer: None,
+            upstream_tls: None,
             upstream_protocol: None,
             attempts: 0,
             traced: false,

@@ -148,7 +148,8 @@ fn ends(info: &StreamInfo) -> Ends<'_> {
         if other.workload.is_none() {
             other.workload = info.endpoint.as_deref().and_then(|e| e.workload.as_ref());
         }
-        other.principal = info.upstream_peer.as_deref().unwrap_or("");
+        let tls = info.upstream_tls.as_ref();
+        other.principal = tls.and_then(|tls| tls.peer_uri.as_deref()).unwrap_or("");
         Ends {
             source: own,
             destination: other,

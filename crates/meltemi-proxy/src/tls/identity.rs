@@ -84,42 +84,11 @@ pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Identity> {
     Some(Identity {
         uri,
         dns,
-        subject: subject(&parsed).into(),
+        subject: super::certificate::distinguished(parsed.subject()).into(),
         hash: hash.into(),
         der: certificate.as_ref().into(),
         not_after: parsed.validity().not_after.timestamp(),
     })
-}
-
-/// RFC 2253: the last relative name first, special characters escaped.
-fn subject(parsed: &X509Certificate<'_>) -> String {
-    let mut parts = Vec::new();
-    for set in parsed.subject().iter() {
-        let mut text = String::new();
-        for attribute in set.iter() {
-            if !text.is_empty() {
-                text.push('+');
-            }
-            let registry = x509_parser::objects::oid_registry();
-            match x509_parser::objects::oid2abbrev(attribute.attr_type(), registry) {
-                Ok(name) => text.push_str(name),
-                Err(_) => text.push_str(&attribute.attr_type().to_id_string()),
-            }
-            text.push('=');
-            let value = attribute.as_str().unwrap_or_default();
-            for (index, character) in value.char_indices() {
-                let edge = index == 0 && matches!(character, ' ' | '#')
-                    || index + 1 == value.len() && character == ' ';
-                if edge || matches!(character, ',' | '+' | '"' | '\\' | '<' | '>' | ';') {
-                    text.push('\\');
-                }
-                text.push(character);
-            }
-        }
-        parts.push(text);
-    }
-    parts.reverse();
-    parts.join(",")
 }
 
 thread_local! {

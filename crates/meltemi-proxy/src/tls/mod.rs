@@ -1,6 +1,7 @@
 //! TLS on both sides of the proxy: rustls (aws-lc-rs only) configurations from secrets,
 //! verification of the peer's names as Envoy does it, and what the peer showed.
 
+pub(crate) mod certificate;
 mod config;
 mod error;
 mod handshake;

@@ -6,11 +6,12 @@ use crate::model::{ClusterConfig, Endpoint, UpstreamTransport};
 use crate::net::{ConnectOptions, Connector, Stream};
 use crate::telemetry::TlsInfo;
 use crate::tls::{self, AlpnChoice};
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 
 pub(super) struct Connected {
     pub stream: Stream,
-    pub tls: Option<TlsInfo>,
+    pub tls: Option<Arc<TlsInfo>>,
 }
 
 /// The transport of an endpoint (`transport_socket_matches`).
@@ -95,7 +96,7 @@ pub(super) async fn establish(
         stats.ssl_handshake.inc();
         Ok(Connected {
             stream,
-            tls: Some(info),
+            tls: Some(Arc::new(info)),
         })
     };
     tokio::time::timeout(config.connect_timeout, work)

@@ -85,7 +85,7 @@ pub struct Picked {
 pub struct UpstreamTcp {
     pub stream: Stream,
     pub endpoint: Arc<Endpoint>,
-    pub tls: Option<TlsInfo>,
+    pub tls: Option<Arc<TlsInfo>>,
     pub guard: ConnectionGuard,
     /// What ends the connection, where the cluster is configured so.
     pub failure: Option<EndpointFailure>,

@@ -1,6 +1,8 @@
 //! Operators whose arguments say which of several values is meant.
 
-use crate::model::{AddressPart, End, LogOperator, Moment, PathForm, PathOf, StatusForm};
+use crate::model::{
+    AddressPart, End, LogOperator, Moment, PathForm, PathOf, Side, StatusForm, TlsPart,
+};
 
 /// `DOWNSTREAM_LOCAL_ADDRESS`, `UPSTREAM_REMOTE_PORT` and their kin.
 pub(super) fn address(name: &str) -> Option<LogOperator> {
@@ -21,6 +23,33 @@ pub(super) fn address(name: &str) -> Option<LogOperator> {
         _ => return None,
     };
     Some(LogOperator::Address(end, part))
+}
+
+/// `DOWNSTREAM_TLS_VERSION`, `UPSTREAM_PEER_ISSUER` and their kin. The argument is a time format.
+pub(super) fn tls(name: &str, argument: &str) -> Option<LogOperator> {
+    let (side, part) = match name.strip_prefix("UPSTREAM_") {
+        Some(part) => (Side::Upstream, part),
+        None => (Side::Downstream, name.strip_prefix("DOWNSTREAM_")?),
+    };
+    let part = match part {
+        "TLS_VERSION" => TlsPart::Version,
+        "TLS_CIPHER" => TlsPart::Cipher,
+        // What we show to upstreams is not kept.
+        "LOCAL_URI_SAN" if side == Side::Downstream => TlsPart::LocalUriSan,
+        "PEER_URI_SAN" => TlsPart::PeerUriSan,
+        "PEER_DNS_SAN" => TlsPart::PeerDnsSan,
+        "PEER_IP_SAN" => TlsPart::PeerIpSan,
+        "PEER_EMAIL_SAN" => TlsPart::PeerEmailSan,
+        "PEER_SUBJECT" => TlsPart::PeerSubject,
+        "PEER_ISSUER" => TlsPart::PeerIssuer,
+        "PEER_SERIAL" => TlsPart::PeerSerial,
+        "PEER_FINGERPRINT_256" => TlsPart::PeerFingerprint,
+        "PEER_CERT" => TlsPart::PeerCertificate,
+        "PEER_CERT_V_START" => TlsPart::PeerStart(argument.into()),
+        "PEER_CERT_V_END" => TlsPart::PeerEnd(argument.into()),
+        _ => return None,
+    };
+    Some(LogOperator::Tls(side, part))
 }
 
 /// `START:END:UNIT`.
@@ -102,6 +131,9 @@ mod tests {
         let port = LogOperator::Address(End::DirectRemote, AddressPart::Port);
         assert_eq!(address("DOWNSTREAM_DIRECT_REMOTE_PORT"), Some(port));
         assert_eq!(address("DOWNSTREAM_LOCAL_SUBJECT"), None);
+        let issuer = LogOperator::Tls(Side::Upstream, TlsPart::PeerIssuer);
+        assert_eq!(tls("UPSTREAM_PEER_ISSUER", ""), Some(issuer));
+        assert_eq!(tls("UPSTREAM_LOCAL_URI_SAN", ""), None);
     }
 
     #[test]

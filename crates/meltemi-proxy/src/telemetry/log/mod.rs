@@ -1,7 +1,9 @@
 //! Access logs: Envoy's format strings, evaluated and written without blocking a worker.
 
 mod arguments;
+mod certificate;
 mod filter;
+mod json;
 mod parse;
 mod record;
 mod render;
@@ -19,7 +21,7 @@ pub use sink::flush;
 
 use super::StreamInfo;
 use super::outbox::Outbox;
-use crate::model::{AccessLog, LogFormat, LogHeader, LogOperator, LogOutput, LogPart};
+use crate::model::{AccessLog, JsonValue, LogFormat, LogHeader, LogOperator, LogOutput, LogPart};
 
 /// Istio's default format, also Envoy's plus Istio's fields.
 pub const DEFAULT_FORMAT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \
@@ -64,7 +66,7 @@ pub fn needs_headers(logs: &[AccessLog]) -> bool {
 
 /// Whether a format reads a header or trailer of the answer.
 pub fn format_reads_answers(format: &LogFormat) -> bool {
-    operators(format).any(|operator| {
+    any_operator(format, &|operator| {
         matches!(
             operator,
             LogOperator::Resp(..) | LogOperator::Trailer(..) | LogOperator::ResponseHeadersBytes
@@ -72,24 +74,32 @@ pub fn format_reads_answers(format: &LogFormat) -> bool {
     })
 }
 
-fn operators(format: &LogFormat) -> impl Iterator<Item = &LogOperator> {
-    let (text, fields) = match format {
-        LogFormat::Text(parts) => (Some(parts), None),
-        LogFormat::Json(fields, _) => (None, Some(fields)),
-    };
-    let fields = fields.into_iter().flatten().map(|(_, parts)| parts);
-    text.into_iter()
-        .chain(fields)
-        .flatten()
-        .filter_map(|part| match part {
-            LogPart::Operator(operator, _) => Some(operator),
-            LogPart::Text(_) | LogPart::Constant(_) => None,
-        })
+fn any_operator(format: &LogFormat, test: &dyn Fn(&LogOperator) -> bool) -> bool {
+    match format {
+        LogFormat::Text(parts) => any_of_parts(parts, test),
+        LogFormat::Json(fields, _) => fields.iter().any(|(_, value)| any_of_json(value, test)),
+    }
+}
+
+fn any_of_json(value: &JsonValue, test: &dyn Fn(&LogOperator) -> bool) -> bool {
+    match value {
+        JsonValue::Format(parts) => any_of_parts(parts, test),
+        JsonValue::Constant(_) => false,
+        JsonValue::Object(fields) => fields.iter().any(|(_, value)| any_of_json(value, test)),
+        JsonValue::List(values) => values.iter().any(|value| any_of_json(value, test)),
+    }
+}
+
+fn any_of_parts(parts: &[LogPart], test: &dyn Fn(&LogOperator) -> bool) -> bool {
+    parts.iter().any(|part| match part {
+        LogPart::Operator(operator, _) => test(operator),
+        LogPart::Text(_) => false,
+    })
 }
 
 fn format_needs_headers(format: &LogFormat) -> bool {
     let named = |name: &LogHeader| matches!(name, LogHeader::Named(_));
-    operators(format).any(|operator| match operator {
+    any_operator(format, &|operator| match operator {
         LogOperator::Req(name, other) => named(name) || other.as_ref().is_some_and(named),
         LogOperator::Resp(..)
         | LogOperator::Trailer(..)

@@ -1,8 +1,9 @@
 //! Envoy's access-log format strings to [`LogFormat`].
 
 use super::arguments;
-use crate::model::{LogFormat, LogHeader, LogOperator, LogPart, StatusForm};
+use crate::model::{JsonField, JsonValue, LogFormat, LogHeader, LogOperator, LogPart, StatusForm};
 use http::HeaderName;
+use serde_json::Value;
 
 /// Compiles a text format.
 ///
@@ -12,29 +13,37 @@ pub fn parse_text(format: &str) -> Result<LogFormat, String> {
     Ok(LogFormat::Text(parts(format)?))
 }
 
-/// Compiles a JSON format: an object whose values are format strings; numbers and booleans
-/// are kept as literals.
+/// Compiles a JSON format: an object whose values are format strings, objects and lists of them;
+/// numbers and the like are kept as they are.
 ///
 /// # Errors
 /// Names the key and what is wrong with its value.
-pub fn parse_json(object: &serde_json::Value) -> Result<LogFormat, String> {
+pub fn parse_json(object: &Value) -> Result<LogFormat, String> {
     let object = object
         .as_object()
         .ok_or("a JSON access-log format must be an object")?;
-    let mut fields = Vec::with_capacity(object.len());
-    for (key, value) in object {
-        let parts = match value {
-            serde_json::Value::String(format) => {
-                parts(format).map_err(|error| format!("{key}: {error}"))?
-            }
-            serde_json::Value::Number(_) | serde_json::Value::Bool(_) => {
-                [LogPart::Constant(value.to_string().into())].into()
-            }
-            _ => return Err(format!("{key}: nested objects and lists are not supported")),
-        };
-        fields.push((Box::from(key.as_str()), parts));
-    }
-    Ok(LogFormat::Json(fields.into(), false))
+    Ok(LogFormat::Json(json_fields(object)?, false))
+}
+
+fn json_fields(object: &serde_json::Map<String, Value>) -> Result<Box<[JsonField]>, String> {
+    let fields = object.iter().map(|(key, value)| {
+        let value = json_value(value).map_err(|error| format!("{key}: {error}"))?;
+        Ok((Box::from(key.as_str()), value))
+    });
+    fields.collect()
+}
+
+fn json_value(value: &Value) -> Result<JsonValue, String> {
+    Ok(match value {
+        Value::String(format) => JsonValue::Format(parts(format)?),
+        Value::Number(_) | Value::Bool(_) | Value::Null => {
+            JsonValue::Constant(value.to_string().into())
+        }
+        Value::Object(object) => JsonValue::Object(json_fields(object)?),
+        Value::Array(list) => {
+            JsonValue::List(list.iter().map(json_value).collect::<Result<_, _>>()?)
+        }
+    })
 }
 
 fn parts(format: &str) -> Result<Box<[LogPart]>, String> {
@@ -160,15 +169,7 @@ fn operator(text: &str) -> Result<LogPart, String> {
         "UPSTREAM_PROTOCOL" => Op::UpstreamProtocol,
         "UPSTREAM_CLUSTER" => Op::UpstreamCluster,
         "UPSTREAM_CLUSTER_RAW" => Op::UpstreamClusterRaw,
-        "UPSTREAM_PEER_URI_SAN" => Op::UpstreamPeerUriSan,
         "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Op::UpstreamRequestAttemptCount,
-        "DOWNSTREAM_PEER_URI_SAN" => Op::DownstreamPeerUriSan,
-        "DOWNSTREAM_PEER_DNS_SAN" => Op::DownstreamPeerDnsSan,
-        "DOWNSTREAM_PEER_FINGERPRINT_256" => Op::DownstreamPeerFingerprint,
-        "DOWNSTREAM_LOCAL_URI_SAN" => Op::DownstreamLocalUriSan,
-        "DOWNSTREAM_PEER_SUBJECT" => Op::DownstreamPeerSubject,
-        "DOWNSTREAM_TLS_VERSION" => Op::DownstreamTlsVersion,
-        "DOWNSTREAM_TLS_CIPHER" => Op::DownstreamTlsCipher,
         "REQUESTED_SERVER_NAME" => Op::RequestedServerName,
         "ROUTE_NAME" => Op::RouteName,
         "FILTER_CHAIN_NAME" => Op::FilterChainName,
@@ -187,9 +188,12 @@ fn operator(text: &str) -> Result<LogPart, String> {
         | "UPSTREAM_METADATA"
         | "METADATA"
         | "UPSTREAM_FILTER_STATE" => Op::Absent(text.into()),
-        _ => arguments::address(name).ok_or_else(|| {
-            format!("access-log operator \"%{name}%\" is not supported; remove it from the format")
-        })?,
+        _ => arguments::address(name)
+            .or_else(|| arguments::tls(name, argument.unwrap_or("")))
+            .ok_or_else(|| {
+                let remedy = "remove it from the format";
+                format!("access-log operator \"%{name}%\" is not supported; {remedy}")
+            })?,
     };
     Ok(LogPart::Operator(operator, limit))
 }
@@ -244,6 +248,25 @@ mod tests {
             let error = parse_text(format).unwrap_err();
             assert!(error.contains(word), "{format}: {error}");
         }
+    }
+
+    #[test]
+    fn objects_nest_and_say_where_they_are_wrong() {
+        let format = serde_json::json!({ "a": { "b": ["%PROTOCOL%", 1, null] } });
+        let LogFormat::Json(fields, false) = parse_json(&format).unwrap() else {
+            panic!("not JSON")
+        };
+        let JsonValue::Object(inner) = &fields[0].1 else {
+            panic!("{fields:?}")
+        };
+        let JsonValue::List(list) = &inner[0].1 else {
+            panic!("{inner:?}")
+        };
+        assert!(matches!(&list[0], JsonValue::Format(parts) if parts.len() == 1));
+        assert!(matches!(&list[2], JsonValue::Constant(text) if &**text == "null"));
+        let wrong = serde_json::json!({ "a": { "b": ["%NOPE%"] } });
+        let error = parse_json(&wrong).unwrap_err();
+        assert!(error.starts_with("a: b: "), "{error}");
     }
 
     #[test]

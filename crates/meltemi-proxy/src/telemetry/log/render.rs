@@ -1,10 +1,8 @@
 //! Evaluation of a compiled format on one exchange.
 
-use super::{service, time, values};
+use super::{certificate, json, service, time, values};
 use crate::clock;
-use crate::model::{
-    Address, AddressPart, JsonField, LogFormat, LogHeader, LogOperator, LogPart, StatusForm,
-};
+use crate::model::{Address, LogFormat, LogHeader, LogOperator, LogPart};
 use crate::telemetry::StreamInfo;
 use crate::text::{number, socket};
 use std::fmt::Write;
@@ -12,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
 /// Written for what is not known.
-const UNKNOWN: &str = "-";
+pub(super) const UNKNOWN: &str = "-";
 
 /// A header's value: what is not known of the exchange is left out of it.
 pub fn header_value(format: &LogFormat, info: &StreamInfo) -> String {
@@ -30,15 +28,15 @@ pub fn append(out: &mut String, format: &LogFormat, info: &StreamInfo) {
     match format {
         LogFormat::Text(parts) => append_text(out, parts, UNKNOWN, info),
         LogFormat::Json(fields, omit_empty_quotes) => {
-            append_json(out, fields, *omit_empty_quotes, info)
+            json::append(out, fields, *omit_empty_quotes, info);
         }
     }
 }
 
-fn append_text(out: &mut String, parts: &[LogPart], unknown: &str, info: &StreamInfo) {
+pub(super) fn append_text(out: &mut String, parts: &[LogPart], unknown: &str, info: &StreamInfo) {
     for part in parts {
         match part {
-            LogPart::Text(text) | LogPart::Constant(text) => out.push_str(text),
+            LogPart::Text(text) => out.push_str(text),
             LogPart::Operator(operator, limit) => {
                 if !write_limited(out, operator, *limit, info) {
                     out.push_str(unknown);
@@ -48,85 +46,8 @@ fn append_text(out: &mut String, parts: &[LogPart], unknown: &str, info: &Stream
     }
 }
 
-fn append_json(out: &mut String, fields: &[JsonField], omits_absent: bool, info: &StreamInfo) {
-    out.push('{');
-    let begin = out.len();
-    let mut value = String::new();
-    for (key, parts) in fields {
-        value.clear();
-        let operator = match &parts[..] {
-            [LogPart::Operator(operator, limit)] => {
-                Some((operator, write_limited(&mut value, operator, *limit, info)))
-            }
-            parts => {
-                let unknown = if omits_absent { "" } else { UNKNOWN };
-                append_text(&mut value, parts, unknown, info);
-                None
-            }
-        };
-        if omits_absent && matches!(operator, Some((_, false))) {
-            continue;
-        }
-        if out.len() > begin {
-            out.push(',');
-        }
-        quote(out, key);
-        out.push(':');
-        match (operator, &parts[..]) {
-            (Some((_, false)), _) => out.push_str("null"),
-            (Some((operator, true)), _) if is_number(operator) => out.push_str(&value),
-            (None, [LogPart::Constant(constant)]) => out.push_str(constant),
-            _ => quote(out, &value),
-        }
-    }
-    out.push_str("}\n");
-}
-
-fn is_number(operator: &LogOperator) -> bool {
-    use LogOperator as Op;
-    matches!(
-        operator,
-        Op::ResponseCode
-            | Op::BytesReceived
-            | Op::BytesSent
-            | Op::Duration
-            | Op::RequestDuration
-            | Op::ResponseDuration
-            | Op::ResponseTxDuration
-            | Op::UpstreamRequestAttemptCount
-            | Op::ConnectionId
-            | Op::Address(_, AddressPart::Port)
-            | Op::Between(..)
-            | Op::RequestHeadersBytes
-            | Op::ResponseHeadersBytes
-            | Op::GrpcStatus(StatusForm::Number)
-    )
-}
-
-/// Runs of what stands for itself are copied as they are.
-fn quote(out: &mut String, text: &str) {
-    out.push('"');
-    let special = |c: char| c == '"' || c == '\\' || c.is_control();
-    let mut rest = text;
-    while let Some(at) = rest.find(special) {
-        out.push_str(&rest[..at]);
-        let mut after = rest[at..].chars();
-        match after.next() {
-            Some('\n') => out.push_str("\\n"),
-            Some(c @ ('"' | '\\')) => out.extend(['\\', c]),
-            Some(c) => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            None => {}
-        }
-        rest = after.as_str();
-    }
-    out.push_str(rest);
-    out.push('"');
-}
-
 /// False when the value is not known: nothing was written.
-fn write_limited(
+pub(super) fn write_limited(
     out: &mut String,
     operator: &LogOperator,
     limit: Option<u32>,
@@ -152,7 +73,6 @@ fn write_limited(
 fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
     use LogOperator as Op;
     let connection = &info.connection;
-    let tls = connection.tls.as_ref();
     let cluster = info.cluster.as_ref();
     match operator {
         Op::StartTime(format) => time::write(out, format, info.started_at),
@@ -212,7 +132,6 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         Op::LogType => out.push_str(values::log_type(info)),
         Op::Between(from, to, unit) => return values::between(out, (*from, *to), *unit, info),
         Op::UpstreamProtocol => return text(out, info.upstream_protocol.map(|p| p.as_str())),
-        Op::UpstreamPeerUriSan => return text(out, info.upstream_peer.as_deref()),
         Op::UpstreamHostName => {
             let named = info.endpoint.as_ref().map(|endpoint| &*endpoint.hostname);
             if !text(out, named.filter(|name| !name.is_empty())) {
@@ -220,13 +139,6 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
             }
         }
         Op::Address(end, part) => return values::address(out, *end, *part, info),
-        Op::DownstreamPeerDnsSan => {
-            let names = tls.map(|tls| tls.peer_dns.join(","));
-            return text(out, names.as_deref().filter(|names| !names.is_empty()));
-        }
-        Op::DownstreamPeerFingerprint => {
-            return text(out, tls.and_then(|tls| tls.peer_hash.as_deref()));
-        }
         Op::UpstreamHost => match (&info.endpoint, info.upstream_remote) {
             (_, Some(address)) => socket(out, address),
             (Some(endpoint), None) => match &endpoint.address {
@@ -243,11 +155,7 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         }
         Op::UpstreamClusterRaw => return text(out, cluster.map(|c| &*c.name)),
         Op::UpstreamRequestAttemptCount => number(out, info.attempts.into()),
-        Op::DownstreamPeerUriSan => return text(out, tls.and_then(|t| t.peer_uri.as_deref())),
-        Op::DownstreamLocalUriSan => return text(out, tls.and_then(|t| t.local_uri.as_deref())),
-        Op::DownstreamPeerSubject => return text(out, tls.and_then(|t| t.peer_subject.as_deref())),
-        Op::DownstreamTlsVersion => return text(out, tls.map(|t| t.version)),
-        Op::DownstreamTlsCipher => return text(out, tls.map(|t| t.cipher)),
+        Op::Tls(side, part) => return certificate::write(out, *side, part, info),
         Op::RequestedServerName => return text(out, connection.facts.server_name.as_deref()),
         Op::RouteName => {
             let name = info.route.as_ref().map(|route| &*route.name);
@@ -266,7 +174,7 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
     true
 }
 
-fn text(out: &mut String, value: Option<&str>) -> bool {
+pub(super) fn text(out: &mut String, value: Option<&str>) -> bool {
     let Some(value) = value else { return false };
     clean(out, value.as_bytes());
     true

@@ -12,17 +12,18 @@ use http::{Request, Response};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What is known of an upstream connection.
 pub(crate) struct ConnectionFacts {
     pub local: Option<SocketAddr>,
     pub remote: Option<SocketAddr>,
-    pub tls: Option<TlsInfo>,
+    pub tls: Option<Arc<TlsInfo>>,
 }
 
 impl ConnectionFacts {
-    pub fn of(stream: &Stream, tls: Option<TlsInfo>) -> Self {
+    pub fn of(stream: &Stream, tls: Option<Arc<TlsInfo>>) -> Self {
         Self {
             local: stream.local_addr(),
             remote: stream.peer_addr(),
