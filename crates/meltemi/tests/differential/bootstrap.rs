@@ -108,9 +108,8 @@ fn put_log(listener: &mut Value, path: &Path) {
     for filter in chains.filter_map(|chain| chain["filters"].as_array_mut()?.last_mut()) {
         let mut own = filter["typed_config"]["access_log"].take();
         for log in own.as_array_mut().into_iter().flatten() {
-            let place = &mut log["typed_config"]["path"];
-            if place == LOG {
-                *place = json!(path);
+            if log["typed_config"]["path"] == LOG {
+                log["typed_config"]["path"] = json!(path);
             }
         }
         let logs = [own, log.clone()].map(|logs| logs.as_array().cloned().unwrap_or_default());
