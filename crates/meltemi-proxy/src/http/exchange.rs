@@ -158,7 +158,7 @@ impl Exchange {
             Action::Direct(direct) => {
                 let mut reply = Reply::new(direct.status, "", Flags::default(), "direct_response");
                 reply.bytes = Some(direct.body.clone());
-                Err(reply)
+                Err(redirect::with_own_location(reply, head))
             }
             Action::NonForwarding => Err(Reply::no_route()),
         }

@@ -59,6 +59,18 @@ pub(crate) fn of_route(redirect: &Redirect, matched: &PathMatch, head: &mut Head
     answer(redirect.status, &format!("{scheme}://{host}{port}{path}"))
 }
 
+/// What is said to be created, or elsewhere, without a place is where it was asked for (Envoy).
+pub(crate) fn with_own_location(reply: Reply, head: &Head) -> Reply {
+    if reply.status != StatusCode::CREATED && !reply.status.is_redirection() {
+        return reply;
+    }
+    let place = format!("{}://{}{}", head.scheme, head.authority_str(), head.path);
+    match HeaderValue::from_str(&place) {
+        Ok(place) => reply.with(&http::header::LOCATION, place),
+        Err(_) => reply,
+    }
+}
+
 fn answer(status: StatusCode, location: &str) -> Reply {
     let location =
         HeaderValue::from_str(location).unwrap_or_else(|_| HeaderValue::from_static("/"));

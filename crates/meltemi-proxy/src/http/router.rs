@@ -112,6 +112,11 @@ pub(crate) async fn forward(
         ),
     };
     if !mirrors.is_empty() {
+        if matched.host().attempt_count_in_request {
+            let first = HeaderValue::from(1);
+            head.headers
+                .insert(names::X_ENVOY_ATTEMPT_COUNT.clone(), first);
+        }
         mirror::send(exchange, mirrors, head, upload.as_ref(), forward.timeout);
     }
 

@@ -63,6 +63,8 @@ fn config(upstreams: &Upstreams) -> Config {
             json!({ "path_redirect": "/t", "response_code": "TEMPORARY_REDIRECT" })
         ),
         added,
+        direct("/direct/created", 201, ""),
+        direct("/direct/elsewhere", 307, "over there"),
         direct("/direct/empty", 200, ""),
         direct("/direct/teapot", 418, "short and stout\n"),
         direct("/direct/none", 204, ""),
@@ -101,6 +103,8 @@ fn cases() -> Vec<Case> {
             .body("unread"),
         Case::get("redirect of a HEAD", "/r/path").method("HEAD"),
         Case::get("redirect of a host of version 6", "/r/port").host("[::1]:8080"),
+        Case::get("direct: created", "/direct/created?x"),
+        Case::get("direct: elsewhere", "/direct/elsewhere"),
         Case::get("direct without a body", "/direct/empty"),
         Case::get("direct with a body", "/direct/teapot"),
         Case::get("direct of a HEAD", "/direct/teapot").method("HEAD"),

@@ -104,6 +104,33 @@ fn compared(op: &str, value: u32) -> Value {
     } })
 }
 
+/// JSON with all that can be in it.
+fn json_log(omits: bool) -> Value {
+    let format = json!({
+        "z": "%RESPONSE_CODE%",
+        "a": {
+            "nested": { "list": ["%PROTOCOL%", 1, 1.5, true, null, { "in": "%REQ(X-A)%" }, ["%REQ(X-B)%"]] },
+            "absent": { "header": "%REQ(X-NONE)%" },
+            "joined": "%REQ(X-NONE)%-%REQ(X-A)%",
+            "quoted": "\"\u{e9}\\ %%",
+        },
+        "tls": ["%UPSTREAM_TLS_VERSION%", "%UPSTREAM_PEER_ISSUER%", "%DOWNSTREAM_PEER_CERT_V_START%"],
+        "plain": "text",
+        "empty": {},
+        "none": [],
+    });
+    json!({
+        "name": "own",
+        "typed_config": typed(
+            "access_loggers.file.v3.FileAccessLog",
+            json!({
+                "path": LOG,
+                "log_format": { "json_format": format, "omit_empty_values": omits },
+            }),
+        ),
+    })
+}
+
 fn filters() -> Vec<Value> {
     let status = |op, value| json!({ "status_code_filter": compared(op, value) });
     let sampled = |value: u32, more: bool| {
@@ -219,9 +246,8 @@ fn filters() -> Vec<Value> {
             .iter()
             .map(|text| (*text, expression(text, json!({})))),
     );
-    all.into_iter()
-        .map(|(name, filter)| log(name, filter))
-        .collect()
+    let filtered = all.into_iter().map(|(name, filter)| log(name, filter));
+    filtered.chain([json_log(false), json_log(true)]).collect()
 }
 
 fn config(upstreams: &Upstreams) -> Config {
@@ -257,7 +283,7 @@ fn config(upstreams: &Upstreams) -> Config {
 }
 
 /// Envoy may have read what nobody was there for.
-const RECEIVED: &[&str] = &["log#33.received"];
+const RECEIVED: &[&str] = &["log#35.received"];
 
 fn cases() -> Vec<Case> {
     let id = |start: &str| format!("{start}-89ab-4cde-8f01-23456789abcd");

@@ -56,8 +56,13 @@ fn config(upstreams: &Upstreams) -> Config {
         prefix("/unmirrored", mirror(0)),
         prefix("/", json!({})),
     ]);
+    let mut counted = any_host(json!([prefix("/", mirror(100))]));
+    counted[0]["include_request_attempt_count"] = json!(true);
     Config {
-        listeners: vec![http_listener(any_host(routes), json!({}))],
+        listeners: vec![
+            http_listener(any_host(routes), json!({})),
+            http_listener(counted, json!({})),
+        ],
         clusters: clusters(&upstreams.ports),
         ..Config::default()
     }
@@ -78,6 +83,9 @@ fn cases() -> Vec<Case> {
         Case::get("host from a header", "/header-host").header("x-host", "third.test"),
         Case::get("host from a header that is not there", "/header-host"),
         Case::get("mirror", "/mirror?x").seen(2),
+        Case::get("mirror with the number of the attempt", "/")
+            .on(1)
+            .seen(2),
         Case::get("mirror of a POST", "/mirror")
             .method("POST")
             .body("twice")
