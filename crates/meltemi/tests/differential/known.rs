@@ -27,6 +27,12 @@ const PASSED: (&str, &str) = ("200", "via_upstream");
 const BAD_FRAMING: (&str, &str) = ("400", "http1.invalid_framing");
 const BAD_SYNTAX: (&str, &str) = ("400", "http1.codec_error");
 
+const MIRRORS: &[&str] = &[
+    "rewriting::mirror",
+    "rewriting::mirror of a POST",
+    "rewriting::mirror with the number of the attempt",
+];
+
 pub const REFUSALS: &[Refusal] = &[
     Refusal {
         cases: &[
@@ -335,14 +341,14 @@ pub const VALUES: &[Value] = &[
         reason: "a set of flags is written in one order, the one that HTTP has in Envoy",
     },
     Value {
-        cases: &["rewriting::mirror", "rewriting::mirror of a POST"],
+        cases: MIRRORS,
         aspect: "seen#2.header.x-envoy-internal",
         envoy: "true",
         meltemi: "(none)",
         reason: MIRRORED,
     },
     Value {
-        cases: &["rewriting::mirror", "rewriting::mirror of a POST"],
+        cases: MIRRORS,
         aspect: "seen#2.header.x-forwarded-for",
         envoy: "127.0.0.1",
         meltemi: "(none)",

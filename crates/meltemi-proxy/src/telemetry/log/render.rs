@@ -3,7 +3,7 @@
 use super::{certificate, json, service, time, values};
 use crate::clock;
 use crate::model::{Address, LogFormat, LogHeader, LogOperator, LogPart};
-use crate::telemetry::StreamInfo;
+use crate::telemetry::{Protocol, StreamInfo};
 use crate::text::{number, socket};
 use std::fmt::Write;
 use std::sync::OnceLock;
@@ -94,7 +94,7 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
                     .as_ref()
                     .is_some_and(|other| trailer(out, other, info));
         }
-        Op::Protocol => out.push_str(info.protocol.as_str()),
+        Op::Protocol if info.protocol != Protocol::Tcp => out.push_str(info.protocol.as_str()),
         Op::ResponseCode => number(out, info.status.into()),
         Op::ResponseCodeDetails if !info.details.is_empty() => out.push_str(&info.details),
         Op::ConnectionTerminationDetails if !info.termination.is_empty() => {
