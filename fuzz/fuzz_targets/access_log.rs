@@ -164,6 +164,15 @@ fn json(text: &str, info: &StreamInfo) {
     let out = line(&LogFormat::Json(fields, true), info);
     let short: Value =
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out} of {text}"));
-    let known = keys(&made).into_iter().filter(|key| !made[key].is_null());
+    let known = keys(&made).into_iter().filter(|key| known(&made[key]));
     assert_eq!(keys(&short), known.collect::<Vec<_>>());
+}
+
+/// As an object is that holds something known.
+fn known(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Object(fields) => fields.values().any(known),
+        _ => true,
+    }
 }
