@@ -91,6 +91,9 @@ fn criteria(words: &Words<'_>) -> Option<FilterChainMatch> {
             'p' => matches.destination_port = Some(wrapped(port(value)?.into())),
             'd' => matches.prefix_ranges.push(range(value)?),
             'n' if !value.is_empty()
+                // Envoy takes `*.` for a wildcard that no name can meet, and `.a` for `*.a`.
+                && value != "*."
+                && !value.starts_with('.')
                 && (!value.contains('*')
                     || value.starts_with("*.") && !value[1..].contains('*')) =>
             {

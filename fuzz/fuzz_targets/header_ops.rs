@@ -107,8 +107,32 @@ fn addition(text: &str) -> Option<Addition<'_>> {
         },
         keep_empty: letter.is_ascii_uppercase(),
         name: parts.next()?,
-        value: parts.next().unwrap_or_default(),
+        value: parts
+            .next()
+            .filter(|value| plain(value))
+            .unwrap_or_default(),
     })
+}
+
+/// Whether the oracle knows all operators: a header's first value, and the authority.
+fn plain(value: &str) -> bool {
+    let mut rest = value;
+    while let Some((_, after)) = rest.split_once('%') {
+        if let Some(after) = after.strip_prefix('%') {
+            rest = after;
+            continue;
+        }
+        let named = after.strip_prefix("REQ(").or(after.strip_prefix("RESP("));
+        let Some((name, after)) = named.and_then(|named| named.split_once(")%")) else {
+            return false;
+        };
+        let known = !name.starts_with(':') || name.eq_ignore_ascii_case(":authority");
+        if !known || name.contains('?') {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 fn line(headers: &mut HeaderMap, text: &str) {

@@ -37,8 +37,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Version 1: one space between words, nothing but digits in a port. Blanks before the line's end
-/// are passed over, as Envoy does.
+/// Version 1: one space between words and none behind them, nothing but digits in a port.
 fn text(header: &[u8], taken: Result<Option<Ends>, &'static str>) {
     assert!(header.len() <= 108 && header.ends_with(b"\r\n"));
     let words: Vec<&[u8]> = header

@@ -192,12 +192,18 @@ async fn renew(options: WorkloadOptions, identities: watch::Sender<Arc<WorkloadI
                 Err(error) => error,
             };
             let wait = jittered(pause);
-            let expired = SystemTime::now() >= current.not_after;
-            warn!(
-                id = %current.id,
-                expired,
-                "renewing the certificate failed, the old one stays in use: {error}"
-            );
+            match SystemTime::now().duration_since(current.not_after) {
+                Err(_) => warn!(
+                    id = %current.id,
+                    "renewing the certificate failed, the old one stays in use: {error}"
+                ),
+                Ok(since) => tracing::error!(
+                    id = %current.id,
+                    "the certificate ended {} s ago and peers refuse it: new connections fail \
+                     until the CA answers, {error}",
+                    since.as_secs()
+                ),
+            }
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(longest);
         };

@@ -158,6 +158,26 @@ async fn while_the_ca_is_away_the_old_certificate_stays() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_has_ended_is_replaced_once_the_ca_is_back() {
+    let mut ca = Ca::start();
+    let certificates = within(WorkloadCertificates::start(ca.options(2), None))
+        .await
+        .unwrap();
+    ca.stop().await;
+    let mut identity = certificates.identity();
+    let first = Arc::clone(&identity.borrow_and_update());
+    within(sleep_until(first.not_after)).await;
+    assert_eq!(identity.borrow().generation, 1);
+
+    // What has ended proves nothing to the CA: the credential of the beginning does.
+    ca.server = serve(ca.home.path(), &ca.authority);
+    within(identity.changed()).await.unwrap();
+    let second = Arc::clone(&identity.borrow_and_update());
+    assert_eq!(second.generation, 2);
+    assert!(second.not_after > SystemTime::now());
+}
+
+#[tokio::test]
 async fn a_workload_without_the_right_credential_is_told() {
     let ca = Ca::start();
     let start = |options| WorkloadCertificates::start(options, Some(Duration::ZERO));

@@ -230,9 +230,13 @@ pub(crate) async fn send(
                 if matches!(reset, Reset::Remote | Reset::RefusedStream) {
                     picked.pools.stats().rq_rx_reset.inc();
                 }
+                let verdict = error.error.transport_failure();
+                if let Some(verdict) = verdict {
+                    record.info.borrow_mut().upstream_failure = Some(verdict.into());
+                }
                 return Err(Failed {
                     failure,
-                    reply: Reply::reset(reset, None, retried),
+                    reply: Reply::reset(reset, verdict, retried),
                 });
             }
         }

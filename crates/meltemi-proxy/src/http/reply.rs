@@ -210,8 +210,7 @@ impl Reply {
                 Self::reset(Reset::ConnectionTimeout, None, retried)
             }
             UpstreamError::Connect { .. } | UpstreamError::Tls { .. } => {
-                // Details are one word.
-                let reason = error.transport_failure().map(|text| text.replace(' ', "_"));
+                let reason = error.transport_failure();
                 Self::reset(Reset::ConnectionFailure, reason.as_deref(), retried)
             }
         }
@@ -221,7 +220,8 @@ impl Reply {
     pub fn reset(reset: Reset, transport_failure: Option<&str>, retried: bool) -> Self {
         let (reason, details, flags) = reset.row();
         let details = match (transport_failure, details.strip_suffix('}')) {
-            (Some(failure), Some(open)) => format!("{open}|{failure}}}").into(),
+            // Details are one word.
+            (Some(failure), Some(open)) => format!("{open}|{}}}", failure.replace(' ', "_")).into(),
             _ => Cow::Borrowed(details),
         };
         let mut body = String::with_capacity(128);

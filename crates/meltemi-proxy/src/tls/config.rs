@@ -4,7 +4,7 @@
 
 use super::staple::{self, Action, Staple};
 use super::verify::{ClientVerifier, ServerVerifier};
-use super::{Secret, identity, suites};
+use super::{Secret, identity, sessions, suites};
 use crate::model::{ClientTlsConfigs, CommonTls, ServerTls, StaplePolicy};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -21,7 +21,7 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Arc<Secret>>;
 
 /// Tickets sent after a TLS 1.3 handshake: a proxy resumes with one (rustls: 2).
 const TICKETS: usize = 1;
-/// Sessions kept for resumption a configuration, when tickets are off or a client resumes.
+/// Sessions that a server keeps for resumption when tickets are off.
 const SESSIONS: usize = 1024;
 
 /// Istio's `istio.alpn` override of an HTTP/1.1 and an HTTP/2 upstream connection.
@@ -125,18 +125,19 @@ pub fn client_configs(
             names: common.validation.names.clone(),
             algorithms: provider.signature_verification_algorithms,
         }));
+    let end = keys.iter().filter_map(|key| key.not_after).min();
     let mut own = if keys.is_empty() {
         builder.with_no_client_auth()
     } else {
         builder.with_client_cert_resolver(Arc::new(ClientKeys(keys)))
     };
-    own.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS);
+    own.resumption = sessions::resumption(end);
     own.alpn_protocols = common.alpn.clone();
     let with = |protocols: &[&[u8]]| {
         let mut config = own.clone();
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         // A session belongs to its protocol: a store of its own.
-        config.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS);
+        config.resumption = sessions::resumption(end);
         Arc::new(config)
     };
     let listed = !common.alpn.is_empty();
@@ -241,11 +242,13 @@ fn keys(
                 .keys_match()
                 .map_err(|error| format!("certificate `{name}`: {error}"))?;
             let leaf = chain.first().and_then(identity::parse);
+            let not_after = leaf.as_ref().map(|leaf| leaf.not_after);
             let (names, uri) = leaf.map_or_else(Default::default, |leaf| (leaf.dns, leaf.uri));
             Ok(Key {
                 certified: Arc::new(certified),
                 names,
                 uri,
+                not_after,
             })
         })
         .collect()
@@ -256,6 +259,8 @@ struct Key {
     certified: Arc<CertifiedKey>,
     names: Vec<Arc<str>>,
     uri: Option<Arc<str>>,
+    /// Seconds since 1970.
+    not_after: Option<i64>,
 }
 
 /// A server's certificate, and how it goes with an OCSP response.

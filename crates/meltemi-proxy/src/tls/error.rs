@@ -53,3 +53,23 @@ impl From<&Error> for TlsError {
         }
     }
 }
+
+/// What a peer's alert says of our certificate, when that ended the connection. In TLS 1.3 it
+/// comes once the handshake is over for us.
+pub(crate) fn verdict(error: &io::Error) -> Option<&'static str> {
+    use AlertDescription as Alert;
+    let Some(Error::AlertReceived(alert)) = error.get_ref()?.downcast_ref::<Error>() else {
+        return None;
+    };
+    Some(match alert {
+        Alert::CertificateExpired => "TLS_error: the peer finds our certificate expired",
+        Alert::CertificateRevoked => "TLS_error: the peer finds our certificate revoked",
+        Alert::CertificateRequired => "TLS_error: the peer requires a client certificate",
+        Alert::UnknownCA => "TLS_error: the peer does not know who issued our certificate",
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateUnknown
+        | Alert::AccessDenied => "TLS_error: the peer does not accept our certificate",
+        _ => return None,
+    })
+}

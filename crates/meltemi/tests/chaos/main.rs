@@ -1,5 +1,5 @@
 //! Our proxy among services that misbehave, on a network that loses packets, before a disk
-//! that is full; and for as long as `SOAK_SECONDS` says. It must not end, and no answer may go to the
+//! that is full, with certificates that end; and for as long as `SOAK_SECONDS` says. It must not end, and no answer may go to the
 //! wrong client or come from the wrong service: every request carries a token that its answer
 //! must repeat. All of it happens in namespaces of the suite's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod certificates;
 mod clients;
 mod proxy;
 mod service;
@@ -33,6 +34,7 @@ const TESTS: &[Test<Proxy>] = tests![
     services_that_misbehave_harm_nobody_else,
     lost_and_late_packets_cost_time_only,
     a_full_disk_costs_lines_only,
+    certificates_that_end_fail_new_connections_only,
     memory_and_descriptors_come_back,
 ];
 
@@ -164,6 +166,10 @@ fn a_full_disk_costs_lines_only(proxy: &Proxy) {
             now => Err(format!("{now} bytes, as before")),
         }
     });
+}
+
+fn certificates_that_end_fail_new_connections_only(_: &Proxy) {
+    certificates::certificates_end_under_traffic();
 }
 
 fn memory_and_descriptors_come_back(proxy: &Proxy) {

@@ -26,6 +26,6 @@ impl SendError {
 
     /// The connection ended, as opposed to a reset of this stream alone.
     pub fn connection_ended(&self) -> bool {
-        matches!(self.error, Error::Incomplete(_) | Error::Ended(_))
+        self.error.is_of_connection()
     }
 }

@@ -70,8 +70,8 @@ pub fn ends(header: &[u8]) -> Result<Option<Ends>, &'static str> {
 fn first(header: &[u8]) -> Result<Option<Ends>, &'static str> {
     let wrong = "the line is not PROXY TCP4|TCP6 SOURCE DESTINATION PORT PORT";
     let line = std::str::from_utf8(header).map_err(|_| wrong)?;
-    // One space between words, as Envoy and the protocol's text have it.
-    let parts: Vec<&str> = line.trim_end().split(' ').collect();
+    // One space between words and none behind them, as the protocol's text has it.
+    let parts: Vec<&str> = line.trim_end_matches("\r\n").split(' ').collect();
     let end = |address: &str, port: &str| {
         let address: IpAddr = address.parse().map_err(|_| wrong)?;
         let digits = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
@@ -231,6 +231,8 @@ mod tests {
             b"PROXY TCP4 ::1 ::1 1 2\r\n",
             b"PROXY  TCP4 10.0.0.1 10.0.0.2 1 2\r\n",
             b"PROXY TCP4 10.0.0.1 10.0.0.2 +1 2\r\n",
+            b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2 \r\n",
+            b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\x0b\r\n",
             b"PROXY TCP4 10.0.0.1 10.0.0.2 1 70000\r\n",
             b"PROXY UDP4 10.0.0.1 10.0.0.2 1 2\r\n",
             b"PROXY TCP4 0.0.0.0 10.0.0.2 1 2\r\n",

@@ -50,7 +50,11 @@ impl From<Fault> for Error {
             Fault::Syntax(reason) | Fault::Framing(reason) => Self::Malformed(reason.into()),
             Fault::TooLarge => Self::TooLarge,
             Fault::Cut => Self::Incomplete(fault.to_string().into()),
-            Fault::Body(_) | Fault::Io(_) => Self::Ended(fault.to_string().into()),
+            Fault::Io(ref error) => match crate::tls::verdict(error) {
+                Some(verdict) => Self::Verdict(verdict),
+                None => Self::Ended(fault.to_string().into()),
+            },
+            Fault::Body(_) => Self::Ended(fault.to_string().into()),
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) enum Failure {
     TooLarge,
     /// The connection ended.
     Ended(&'static str),
+    /// It ended by what the peer says of our certificate.
+    Verdict(&'static str),
 }
 
 impl From<Failure> for Error {
@@ -33,6 +35,7 @@ impl From<Failure> for Error {
             Failure::Malformed(why) => Self::Malformed(why.into()),
             Failure::TooLarge => Self::TooLarge,
             Failure::Ended(why) => Self::Ended(why.into()),
+            Failure::Verdict(verdict) => Self::Verdict(verdict),
         }
     }
 }

@@ -50,9 +50,7 @@ impl Transport {
             match ended {
                 Poll::Pending => return,
                 Poll::Ready(None) => {}
-                Poll::Ready(Some(why)) => {
-                    return connection.borrow_mut().end(Failure::Ended(why));
-                }
+                Poll::Ready(Some(failure)) => return connection.borrow_mut().end(failure),
             }
             if connection.borrow().ended.is_some() {
                 return;
@@ -67,7 +65,7 @@ impl Transport {
         cx: &mut Context<'_>,
         piece: &mut [u8],
         connection: &RefCell<Connection>,
-    ) -> Poll<Option<&'static str>> {
+    ) -> Poll<Option<Failure>> {
         let kept = self.kept.len();
         piece[..kept].copy_from_slice(&self.kept);
         let mut read = ReadBuf::new(piece);
@@ -76,13 +74,16 @@ impl Transport {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "HTTP/2 connection broke");
-                return Poll::Ready(Some("the connection broke"));
+                return Poll::Ready(Some(match crate::tls::verdict(&error) {
+                    Some(verdict) => Failure::Verdict(verdict),
+                    None => Failure::Ended("the connection broke"),
+                }));
             }
             Poll::Ready(Ok(())) => {}
         }
         let read = read.filled();
         if read.len() == kept {
-            return Poll::Ready(Some("the peer closed the connection"));
+            return Poll::Ready(Some(Failure::Ended("the peer closed the connection")));
         }
         if let Some(keepalive) = &mut self.keepalive {
             keepalive.heard();
