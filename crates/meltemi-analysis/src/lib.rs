@@ -5,6 +5,7 @@
 //! analyzers over it, and [`Suppressions`] filters what they say. Pure: nothing here reads
 //! files or asks a running mesh.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod analyze;

@@ -4,6 +4,7 @@
 //!
 //! Nothing here knows about files or about other objects; that is `meltemi-config`'s.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod check;

@@ -15,6 +15,8 @@
 //! The creator needs `CAP_NET_ADMIN` and `CAP_SYS_ADMIN` over the namespaces: root, or the
 //! root of a user namespace.
 
+#![deny(unsafe_code)]
+
 mod cidr;
 mod error;
 mod fabric;

@@ -1,5 +1,7 @@
 //! Links, addresses and routes over rtnetlink, in the calling thread's namespace.
 
+#![expect(unsafe_code, reason = "the index of an interface")]
+
 use crate::error::CaptureError;
 use crate::netlink::{ACK, CREATE, EXCL, Message, Socket};
 use std::ffi::CString;

@@ -1,5 +1,10 @@
 //! Netlink messages: building them, sending them in order, reading the acknowledgements.
 
+#![expect(
+    unsafe_code,
+    reason = "sockets of a family that the standard library does not know"
+)]
+
 use crate::error::{CaptureError, check};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

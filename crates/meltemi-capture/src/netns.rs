@@ -1,5 +1,7 @@
 //! A network namespace, held by a descriptor and by nothing else.
 
+#![expect(unsafe_code, reason = "a thread changes its network namespace")]
+
 use crate::error::{CaptureError, check};
 use std::fs::File;
 use std::io;

@@ -1,5 +1,7 @@
 //! Where a redirected connection was going before the rules turned it.
 
+#![expect(unsafe_code, reason = "a socket option of netfilter")]
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};

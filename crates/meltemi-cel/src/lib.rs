@@ -6,6 +6,8 @@
 //! `request.headers['x']`, so that it is known beforehand what an expression reads. What is left
 //! out is refused by name.
 
+#![forbid(unsafe_code)]
+
 mod attribute;
 mod evaluate;
 mod function;

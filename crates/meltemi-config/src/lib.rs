@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows about proxies; `meltemi-registry` and `meltemi-discovery` read the store.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod assemble;

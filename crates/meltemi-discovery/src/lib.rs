@@ -5,6 +5,8 @@
 //! Translation is pure and laid out by xDS kind: `cluster`, `endpoint`, `listener`, `route`,
 //! `secret`, `name_table`.
 
+#![forbid(unsafe_code)]
+
 pub mod cluster;
 pub mod control_plane;
 mod conversion;

@@ -9,6 +9,8 @@
 //! Not here: TLS configurations (the proxy builds them from what is published),
 //! and any knowledge of where workloads run.
 
+#![deny(unsafe_code)]
+
 mod authority;
 mod bundle;
 mod csr;

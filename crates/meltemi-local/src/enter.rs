@@ -3,6 +3,8 @@
 //!
 //! Joining a user namespace needs a single-threaded process: call before a runtime starts.
 
+#![expect(unsafe_code, reason = "a signal is ignored")]
+
 use crate::loopback::BIND_ADDRESS;
 use crate::sandbox::Ended;
 use crate::sandbox::confine::{Failure, confine, soften};

@@ -5,6 +5,8 @@
 //!   restarts, which replacements. It writes what it knows as Pod objects into the run directory.
 //! * [`enter`] brings a program of the command line into a pod.
 
+#![deny(unsafe_code)]
+
 pub mod builtin;
 pub mod enter;
 pub mod events;

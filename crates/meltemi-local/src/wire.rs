@@ -3,6 +3,8 @@
 //! One frame is a 32-bit big-endian length and that many bytes of JSON; descriptors travel
 //! with the first byte.
 
+#![expect(unsafe_code, reason = "descriptors that came over a socket")]
+
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use serde::Serialize;

@@ -4,6 +4,8 @@
 //! order they come. It answers what exists; who may see it, and what is made of it for a proxy,
 //! is discovery's business.
 
+#![forbid(unsafe_code)]
+
 mod address;
 mod canonical;
 mod endpoint;

@@ -5,6 +5,8 @@
 //! A sample knows nothing of the mesh: it calls `http://reviews:9080` by its plain name,
 //! forwards the tracing headers it was given, and leaves the rest to the sidecar.
 
+#![forbid(unsafe_code)]
+
 mod books;
 mod client;
 mod details;

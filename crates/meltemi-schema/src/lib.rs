@@ -1,6 +1,8 @@
 //! Envoy's messages, and those of Istio that travel with them, as protobuf's JSON form: to and
 //! from the wire, by the schema, without generated code.
 
+#![forbid(unsafe_code)]
+
 mod decode;
 mod encode;
 mod known;

@@ -5,6 +5,8 @@
 //! Nothing is matched here; this crate asks, names what comes back in the words of the
 //! configuration, and says which object decided.
 
+#![forbid(unsafe_code)]
+
 mod call;
 mod effects;
 mod explain;

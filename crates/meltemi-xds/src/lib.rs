@@ -9,6 +9,8 @@
 //! Not here: translation and debouncing (the source's business), and compiling
 //! or partially accepting resources (the client's owner's business).
 
+#![forbid(unsafe_code)]
+
 pub mod client;
 pub mod nds;
 mod relay;

@@ -1,5 +1,7 @@
 //! The program's memory allocator.
 
+#![expect(unsafe_code, reason = "options of the allocator")]
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,6 +1,8 @@
 //! `meltemi`: the mesh in one program. This crate reads arguments and prints answers; the
 //! work is done in the crates it calls.
 
+#![deny(unsafe_code)]
+
 mod allocator;
 mod client;
 mod commands;

@@ -1,5 +1,7 @@
 //! Telling a process from a later one with the same id.
 
+#![expect(unsafe_code, reason = "system calls without a wrapper")]
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -1,5 +1,7 @@
 //! The supervisor's side of the sandbox: starting it, asking it, hearing of deaths.
 
+#![expect(unsafe_code, reason = "between fork and exec")]
+
 use super::protocol::{Answer, Begin, Capabilities, Ended, Envelope, Reply, Request, Spawn};
 use crate::wire;
 use meltemi_capture::{MeshNetwork, RuleSet};

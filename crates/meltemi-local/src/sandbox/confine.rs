@@ -1,6 +1,8 @@
 //! Turning a freshly forked process into an application of a workload: its view of files and
 //! names, and the loss of every privilege over the mesh. Shared by the sandbox and by `enter`.
 
+#![expect(unsafe_code, reason = "capabilities")]
+
 use super::landlock::enter_own_domain;
 use super::protocol::{Reach, View};
 use nix::mount::{MsFlags, mount};

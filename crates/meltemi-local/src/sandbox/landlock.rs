@@ -2,6 +2,8 @@
 //! it can signal and trace only what is in it too. Needs no privileges, but Linux 6.12
 //! (Landlock ABI 6) with Landlock enabled; without, the application can do what its user can.
 
+#![expect(unsafe_code, reason = "system calls without a wrapper")]
+
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 

@@ -31,6 +31,7 @@ const SYS_ADMIN: u64 = 1 << 21;
 /// until it closes. Returns the exit code.
 ///
 /// Must be called before any thread is started: user namespaces and forks need it.
+#[expect(unsafe_code, reason = "a descriptor that the parent handed over")]
 pub fn main(fd: RawFd) -> i32 {
     // SAFETY: the supervisor passes this descriptor for us alone.
     let control = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -85,6 +86,7 @@ enum Isolated {
 }
 
 /// User, pid and mount namespaces. The inner process is pid 1.
+#[expect(unsafe_code, reason = "fork")]
 fn isolate() -> Result<Isolated, Failure> {
     let failed =
         |step: &'static str| move |error: nix::errno::Errno| (step.to_owned(), error.into());
@@ -121,6 +123,7 @@ fn isolate() -> Result<Isolated, Failure> {
 
 /// No namespaces: what it starts stays below it, also what has lost its parent. In two
 /// processes, so that one is left to end the rest when the other is killed.
+#[expect(unsafe_code, reason = "fork")]
 fn plain() -> Result<Isolated, Failure> {
     let adopt = || {
         nix::sys::prctl::set_child_subreaper(true)

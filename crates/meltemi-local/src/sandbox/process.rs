@@ -1,5 +1,7 @@
 //! Starting one process from the single-threaded sandbox (or from the command line, to enter).
 
+#![expect(unsafe_code, reason = "fork, and what comes before exec")]
+
 use super::confine::{Failure, confine, soften};
 use super::protocol::{EXTRA_FD, NETNS_FD, Role};
 use nix::errno::Errno;

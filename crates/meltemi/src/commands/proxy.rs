@@ -1,5 +1,7 @@
 //! `meltemi proxy`: the data plane, from an Envoy bootstrap.
 
+#![expect(unsafe_code, reason = "a descriptor that the parent handed over")]
+
 use super::Outcome;
 use anyhow::ensure;
 use clap::ValueEnum;

@@ -1,5 +1,7 @@
 //! `up --detach`: the supervisor as a process of its own; this one waits until it is ready.
 
+#![expect(unsafe_code, reason = "between fork and exec")]
+
 use super::report::{FAILED_MARK, READY_MARK};
 use super::{Args, Outcome};
 use anyhow::{Context, bail};

@@ -116,6 +116,7 @@ pub fn run(args: Args) -> Outcome {
 }
 
 /// What the caller has open is not for the mesh's processes.
+#[expect(unsafe_code, reason = "a system call without a wrapper")]
 fn keep_descriptors_private() {
     // SAFETY: changes a flag of descriptors only. Where the kernel is too old (before 5.11)
     // they stay as they are.

@@ -1,5 +1,7 @@
 //! What `up` tells while it works and when it is done.
 
+#![expect(unsafe_code, reason = "a descriptor that the parent handed over")]
+
 use super::page;
 use crate::mesh::Mesh;
 use crate::output::{Colour, colour, table};
