@@ -238,10 +238,12 @@ fn peer(side: Direction, field: &str) -> Option<Attribute> {
     Some(Attribute::Peer(side, field))
 }
 
-/// What Envoy knows and this program has no value for.
+/// What Envoy or Istio's proxy knows and this program has no value for.
 fn is_envoys(root: &str, field: &str, length: usize) -> bool {
     match root {
         "metadata" | "filter_state" | "upstream_filter_state" => true,
+        // Of Istio's metrics.
+        "node" | "downstream_peer" | "upstream_peer" => true,
         "response" => field == "backend_latency",
         "connection" => ["transport_failure_reason", "peer_certificate"].contains(&field),
         "upstream" => {

@@ -237,7 +237,7 @@ fn double(of: &Value<'_>) -> Option<f64> {
     }
 }
 
-fn text(of: Value<'_>) -> Option<Cow<'_, str>> {
+pub(crate) fn text(of: Value<'_>) -> Option<Cow<'_, str>> {
     Some(match of {
         Value::Text(text) => text,
         Value::Bytes(bytes) => String::from_utf8(bytes.into_owned()).ok()?.into(),

@@ -26,6 +26,11 @@ impl<'a> Value<'a> {
         Self::Text(Cow::Borrowed(text))
     }
 
+    /// As `string()` would make of it; `None` for null and lists.
+    pub fn into_text(self) -> Option<Cow<'a, str>> {
+        crate::function::text(self)
+    }
+
     pub(crate) fn equals(&self, other: &Value<'_>) -> bool {
         match (self, other) {
             (Value::Null, Value::Null) => true,

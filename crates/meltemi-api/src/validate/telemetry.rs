@@ -115,10 +115,18 @@ fn metrics(metrics: &Metrics, at: &FieldPath, report: &mut Report) {
                 (TagOperation::Upsert, None | Some("")) => {
                     report.error(&at, "is required with UPSERT", "write an expression");
                 }
+                (TagOperation::Upsert, Some(text)) => {
+                    let options = Options {
+                        string_conversion: true,
+                        string_concatenation: true,
+                    };
+                    let example = "write for example request.method";
+                    expression(text, options, &at, example, report);
+                }
                 (TagOperation::Remove, Some(_)) => {
                     report.error(&at, "has no meaning with REMOVE", "remove it");
                 }
-                _ => {}
+                (TagOperation::Remove, None) => {}
             }
         }
     }

@@ -4,6 +4,7 @@ use envoy_types::pb::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCa
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::grpc_stats::v3 as grpc_stats;
+use envoy_types::pb::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
 use envoy_types::pb::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
@@ -56,8 +57,15 @@ pub fn http_any(name: &str, config: Any) -> hcm::HttpFilter {
 }
 
 /// The HTTP filters of a connection manager, in Istio's order; Envoy's own build gets only
-/// those it knows. `caches`: where hosts of requests are resolved.
-pub fn http(side: Side, flavor: Flavor, caches: Vec<DnsCacheConfig>) -> Vec<hcm::HttpFilter> {
+/// those it knows. `caches`: where hosts of requests are resolved. `stats`: of Istio's metrics, if
+/// there are to be any. `grpc_web`: the port's protocol is gRPC-Web.
+pub fn http(
+    side: Side,
+    flavor: Flavor,
+    caches: Vec<DnsCacheConfig>,
+    stats: Option<Any>,
+    grpc_web: bool,
+) -> Vec<hcm::HttpFilter> {
     let istio = flavor == Flavor::Meltemi;
     let mut filters = Vec::new();
     if istio {
@@ -65,6 +73,10 @@ pub fn http(side: Side, flavor: Flavor, caches: Vec<DnsCacheConfig>) -> Vec<hcm:
             "istio.metadata_exchange",
             http_peer_metadata(side),
         ));
+    }
+    if grpc_web {
+        let config = pb::any(&GrpcWeb {});
+        filters.push(http_any("envoy.filters.http.grpc_web", config));
     }
     filters.push(http_any(
         "envoy.filters.http.grpc_stats",
@@ -86,25 +98,13 @@ pub fn http(side: Side, flavor: Flavor, caches: Vec<DnsCacheConfig>) -> Vec<hcm:
         pb::any(&HttpFault::default()),
     ));
     filters.push(http_any("envoy.filters.http.cors", pb::any(&Cors {})));
-    if istio {
-        filters.push(http_any("istio.stats", stats(side)));
-    }
+    filters.extend(stats.map(|stats| http_any("istio.stats", stats)));
     filters.extend(caches.into_iter().map(dynamic::http));
     filters.push(http_any(
         "envoy.filters.http.router",
         pb::any(&Router::default()),
     ));
     filters
-}
-
-/// Istio's metrics (`istio_requests_total` and its family).
-pub fn stats(side: Side) -> Any {
-    let config = match side {
-        Side::Outbound => json!({}),
-        // The host header of a request from outside is not to name a metric.
-        Side::Inbound | Side::Gateway => json!({"disable_host_header_fallback": true}),
-    };
-    typed_struct("type.googleapis.com/stats.PluginConfig", &config)
 }
 
 /// Who the peer is: asked for in headers, then looked up by address.

@@ -1,6 +1,7 @@
 //! A gateway's listeners: filter chains for its servers.
 
 use meltemi_api::networking::ServerTlsMode;
+use meltemi_registry::Protocol;
 
 use super::filters::{self, Side};
 use super::gateway_servers::{GatewayListener, GatewayServer};
@@ -47,6 +48,7 @@ fn write(
             format!("outbound_{}_{};", gateway.bind, gateway.port),
             Routes::Named(name.clone()),
             Vec::new(),
+            server.protocol == Protocol::GrpcWeb,
         );
         let mut chain = super::chain(vec![manager]);
         if server.is_https() {

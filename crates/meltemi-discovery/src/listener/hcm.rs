@@ -5,7 +5,7 @@ use meltemi_api::mesh::{ForwardClientCertDetails, PathNormalizationType};
 
 use super::access_log;
 use super::filters::{self, Side};
-use super::tracing;
+use super::{metrics, tracing};
 use crate::pb::{self, hcm, listener, route};
 use crate::proxy::Proxy;
 use crate::world::scope::Scope;
@@ -19,6 +19,7 @@ pub enum Routes {
 }
 
 /// The network filter of a connection manager. `caches`: where hosts of requests are resolved.
+/// `grpc_web`: the protocol of the port is gRPC-Web.
 pub fn filter(
     scope: &Scope<'_>,
     proxy: &Proxy,
@@ -26,9 +27,11 @@ pub fn filter(
     stat_prefix: String,
     routes: Routes,
     caches: Vec<DnsCacheConfig>,
+    grpc_web: bool,
 ) -> listener::Filter {
     let mesh = &scope.world.mesh;
     let (tracing, request_ids) = tracing::of(scope, proxy, side);
+    let stats = metrics::of(scope, proxy, side);
     let mut manager = hcm::HttpConnectionManager {
         stat_prefix,
         route_specifier: Some(match routes {
@@ -38,7 +41,7 @@ pub fn filter(
             }
         }),
         access_log: access_log::all(scope, proxy, side.mode()),
-        http_filters: filters::http(side, proxy.flavor, caches),
+        http_filters: filters::http(side, proxy.flavor, caches, stats, grpc_web),
         upgrade_configs: vec![parts::UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()

@@ -244,6 +244,7 @@ fn filter_chain(
             stat_prefix,
             Routes::Inline(Box::new(routes)),
             Vec::new(),
+            inbound.protocol == Protocol::GrpcWeb,
         ));
         filters
     } else {

@@ -10,6 +10,7 @@ mod inbound;
 mod inbound_ports;
 pub mod ingress;
 mod l4;
+mod metrics;
 mod outbound;
 mod server_tls;
 mod tcp;

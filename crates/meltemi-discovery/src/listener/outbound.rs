@@ -257,6 +257,19 @@ fn route_name(bind: &str, port: u16) -> String {
     }
 }
 
+/// Whether a service of the listener's port speaks gRPC-Web.
+fn has_grpc_web(scope: &Scope<'_>, http: &HttpListener) -> bool {
+    let services = scope.egress[http.egress].services.iter();
+    let mut ports = services
+        .filter(|service| {
+            http.service
+                .as_ref()
+                .is_none_or(|only| **only == *service.hostname)
+        })
+        .flat_map(|service| &service.ports);
+    ports.any(|port| port.number == http.port && port.protocol == Protocol::GrpcWeb)
+}
+
 fn write(
     scope: &Scope<'_>,
     proxy: &Proxy,
@@ -283,6 +296,7 @@ fn write(
             format!("outbound_{bind}_{port};"),
             Routes::Named(http.route_name.clone()),
             dynamic::caches(scope, proxy, &scope.egress[http.egress], http.port),
+            has_grpc_web(scope, http),
         );
         chains.push(listener::FilterChain {
             filter_chain_match: Some(plaintext_http()),
@@ -408,6 +422,7 @@ fn unknown_hosts(scope: &Scope<'_>, proxy: &Proxy) -> listener::FilterChain {
         format!("{};", names::ALLOW_ANY_DYNAMIC_DNS),
         Routes::Inline(Box::new(routes)),
         vec![dynamic::unknown_hosts(proxy)],
+        false,
     );
     listener::FilterChain {
         name: "virtualOutbound-catchall-tcp-http".to_owned(),

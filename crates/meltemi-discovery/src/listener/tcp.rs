@@ -4,8 +4,8 @@ use envoy_types::pb::envoy::r#type::v3::{HashPolicy, hash_policy};
 use meltemi_api::networking::{RouteDestination, TrafficPolicy};
 use meltemi_registry::Resolution;
 
-use super::access_log;
 use super::filters::{self, Side};
+use super::{access_log, metrics};
 use crate::dynamic;
 use crate::issue::Issues;
 use crate::names;
@@ -42,15 +42,14 @@ pub fn chain(
     config: &tcp_proxy::TcpProxy,
 ) -> Vec<listener::Filter> {
     let mut chain = Vec::new();
-    if proxy.flavor == Flavor::Meltemi {
-        if side == Side::Inbound {
-            chain.push(filters::network_any(
-                "istio.metadata_exchange",
-                filters::tcp_peer_metadata(),
-            ));
-        }
-        chain.push(filters::network_any("istio.stats", filters::stats(side)));
+    if proxy.flavor == Flavor::Meltemi && side == Side::Inbound {
+        chain.push(filters::network_any(
+            "istio.metadata_exchange",
+            filters::tcp_peer_metadata(),
+        ));
     }
+    let stats = metrics::of(scope, proxy, side);
+    chain.extend(stats.map(|stats| filters::network_any("istio.stats", stats)));
     chain.extend(by_sni(scope, config));
     chain.push(filters::network("envoy.filters.network.tcp_proxy", config));
     chain

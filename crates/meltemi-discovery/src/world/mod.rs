@@ -8,6 +8,7 @@ pub mod named;
 pub mod peer_authentication;
 pub mod scope;
 pub mod telemetry;
+pub mod telemetry_metrics;
 pub mod virtual_service;
 
 mod client_labels;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use meltemi_api::mesh::{ExtensionProvider, FileAccessLogProvider, MeshConfig};
+use meltemi_api::scope::PolicyTargetReference;
 use meltemi_api::telemetry::{
     AccessLogging, CustomTag, LogFilter, ProviderRef, Telemetry, TelemetryMode, Tracing,
 };
@@ -21,7 +22,7 @@ pub struct Telemetries {
     root_namespace: String,
     /// Without selector, by namespace: the oldest one counts.
     namespaces: BTreeMap<String, Named<Telemetry>>,
-    /// With selector, oldest first.
+    /// With selector or targets, oldest first.
     workloads: Vec<Named<Telemetry>>,
 }
 
@@ -54,12 +55,9 @@ impl Telemetries {
         };
         for object in objects {
             let spec = &object.spec;
-            // One that is attached to other objects says nothing of a namespace.
-            if spec.target_ref.is_some() || !spec.target_refs.is_empty() {
-                continue;
-            }
             let selector = spec.selector.as_ref();
-            if selector.is_some_and(|selector| !selector.match_labels.is_empty()) {
+            let selects = selector.is_some_and(|selector| !selector.match_labels.is_empty());
+            if selects || targets(spec).next().is_some() {
                 index.workloads.push(object.clone());
             } else {
                 let namespace = object.namespace().to_owned();
@@ -71,15 +69,14 @@ impl Telemetries {
     }
 
     /// Those that apply, the widest first.
-    fn of(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<&Telemetry> {
+    pub(super) fn of(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<&Telemetry> {
         let root = self.namespaces.get(&self.root_namespace);
         let own = self.namespaces.get(namespace);
         let own = own.filter(|_| namespace != self.root_namespace);
-        let workload = self.workloads.iter().find(|object| {
-            let selector = object.spec.selector.as_ref();
-            object.namespace() == namespace
-                && selector.is_some_and(|selector| matches(&selector.match_labels, labels))
-        });
+        let workload = self
+            .workloads
+            .iter()
+            .find(|object| object.namespace() == namespace && is_of(&object.spec, labels));
         let all = [root, own, workload].into_iter().flatten();
         all.map(|object| &*object.spec).collect()
     }
@@ -181,6 +178,14 @@ impl Telemetries {
     /// Says what of the Telemetries has no effect for the lack of a provider.
     pub fn report(&self, mesh: &MeshConfig, issues: &mut Issues) {
         for object in self.namespaces.values().chain(&self.workloads) {
+            for target in targets(&object.spec).filter(|target| !is_gateway(target)) {
+                let message = format!(
+                    "{} {:?} is nothing that a Telemetry has an effect on here; name a Gateway of \
+                     gateway.networking.k8s.io",
+                    target.kind, target.name
+                );
+                issues.add(&object.key, "spec.targetRefs".to_owned(), message);
+            }
             let tracing = object.spec.tracing.iter().map(|entry| &entry.providers);
             let logs = object
                 .spec
@@ -205,11 +210,33 @@ impl Telemetries {
     }
 }
 
+/// Puts a gateway's name on the workloads that make it (Gateway API).
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
+fn targets(spec: &Telemetry) -> impl Iterator<Item = &PolicyTargetReference> {
+    spec.target_ref.iter().chain(&spec.target_refs)
+}
+
+fn is_gateway(target: &PolicyTargetReference) -> bool {
+    target.group == "gateway.networking.k8s.io" && target.kind == "Gateway"
+}
+
+/// Whether it is attached to, or selects, a workload of its namespace.
+fn is_of(spec: &Telemetry, labels: &BTreeMap<String, String>) -> bool {
+    let mut targets = targets(spec).peekable();
+    if targets.peek().is_some() {
+        let name = labels.get(GATEWAY_NAME);
+        return targets.any(|target| is_gateway(target) && Some(&target.name) == name);
+    }
+    let selector = spec.selector.as_ref();
+    selector.is_some_and(|selector| matches(&selector.match_labels, labels))
+}
+
 fn name(provider: &ProviderRef) -> &str {
     &provider.name
 }
 
-fn is_for(selected: Option<TelemetryMode>, mode: Mode) -> bool {
+pub(super) fn is_for(selected: Option<TelemetryMode>, mode: Mode) -> bool {
     match selected {
         None | Some(TelemetryMode::ClientAndServer) => true,
         Some(TelemetryMode::Client) => mode == Mode::Client,

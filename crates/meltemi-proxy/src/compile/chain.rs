@@ -7,9 +7,9 @@ use super::context::Cx;
 use super::istio::{METADATA_EXCHANGE, STATS};
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result};
-use super::{dynamic, hcm, pb, tcp, transport, unsupported};
+use super::{dynamic, hcm, istio, pb, tcp, transport, unsupported};
 use crate::listener::NetworkFilter;
-use crate::model::{FilterChain, SniForward, Terminal};
+use crate::model::{FilterChain, SniForward, StandardMetrics, Terminal};
 use pb::listener as proto;
 use prost::{Message, Name};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub fn chain(mut value: proto::FilterChain, cx: &mut Cx<'_>) -> Result<FilterCha
 #[derive(Default)]
 struct Parts {
     peer_exchange: bool,
-    istio_stats: bool,
+    istio_stats: Option<Arc<StandardMetrics>>,
     filters: Vec<NetworkFilter>,
     sni_forward: Option<SniForward>,
     terminal: Option<Terminal>,
@@ -99,7 +99,8 @@ fn network_filter(value: proto::Filter, parts: &mut Parts, cx: &mut Cx<'_>) -> R
     } else if kind == METADATA_EXCHANGE {
         parts.peer_exchange = peer_exchange(&typed).at("typed_config")?;
     } else if kind == STATS {
-        parts.istio_stats = true;
+        let metrics = istio::stats(typed, cx).at("typed_config")?;
+        parts.istio_stats = Some(Arc::new(metrics));
     } else if let Some(filter) = NetworkFilter::compile(typed, cx) {
         parts.filters.push(filter.at("typed_config")?);
     } else {

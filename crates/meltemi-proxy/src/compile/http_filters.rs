@@ -8,7 +8,8 @@ use super::pb::hcm::{HttpFilter as FilterProto, http_filter};
 use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
 use super::{istio, unsupported};
-use crate::model::{FilterId, HttpFilter, HttpFilters, PeerMetadata};
+use crate::model::{FilterId, HttpFilter, HttpFilters, PeerMetadata, StandardMetrics};
+use std::sync::Arc;
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 const PEER_METADATA: &str = "io.istio.http.peer_metadata.Config";
@@ -16,7 +17,7 @@ const PEER_METADATA: &str = "io.istio.http.peer_metadata.Config";
 /// The filters before the router, and what Istio's filters switch on.
 pub struct Filters {
     pub filters: HttpFilters,
-    pub istio_stats: bool,
+    pub istio_stats: Option<Arc<StandardMetrics>>,
     pub peer_metadata: PeerMetadata,
 }
 
@@ -24,7 +25,7 @@ pub fn all(values: Vec<FilterProto>, stat_prefix: &str, cx: &mut Cx<'_>) -> Resu
     let mut chain = Chain {
         stat_prefix,
         filters: Vec::new(),
-        istio_stats: false,
+        istio_stats: None,
         peer_metadata: PeerMetadata::default(),
         router: false,
     };
@@ -51,7 +52,7 @@ pub fn all(values: Vec<FilterProto>, stat_prefix: &str, cx: &mut Cx<'_>) -> Resu
 struct Chain<'a> {
     stat_prefix: &'a str,
     filters: Vec<(FilterId, HttpFilter, bool)>,
-    istio_stats: bool,
+    istio_stats: Option<Arc<StandardMetrics>>,
     peer_metadata: PeerMetadata,
     router: bool,
 }
@@ -103,8 +104,8 @@ impl Chain<'_> {
                 self.peer_metadata = istio::peer_metadata(typed).at("typed_config")?;
             }
             _ => {
-                istio::stats(typed, cx).at("typed_config")?;
-                self.istio_stats = true;
+                let metrics = istio::stats(typed, cx).at("typed_config")?;
+                self.istio_stats = Some(Arc::new(metrics));
             }
         }
         Ok(())

@@ -4,8 +4,10 @@ use super::any::Typed;
 use super::context::Cx;
 use super::presence::{left_out, refuse};
 use super::{At, Error, Result};
-use crate::model::PeerMetadata;
+use crate::model::{Metric, MetricGroup, PeerMetadata, StandardMetrics, TagChange, TagOverride};
+use meltemi_cel::{Options, Program};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// Istio's `istio.metadata_exchange` network filter.
 pub const METADATA_EXCHANGE: &str = "envoy.tcp.metadataexchange.config.MetadataExchange";
@@ -129,54 +131,159 @@ pub fn peer_metadata(typed: Typed) -> Result<PeerMetadata> {
     })
 }
 
-/// `stats.PluginConfig`: Istio's metrics are always the standard ones here.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "snake_case")]
-struct StatsJson {
-    metrics: Vec<serde_json::Value>,
-    definitions: Vec<serde_json::Value>,
-    disable_host_header_fallback: bool,
-}
-
-/// The same as a plain message.
-#[derive(Clone, PartialEq, prost::Message)]
-struct StatsMessage {
+/// `stats.PluginConfig`, as a message and as a `TypedStruct`.
+#[derive(Clone, PartialEq, prost::Message, Deserialize)]
+#[serde(default)]
+struct StatsConfig {
     #[prost(bool, tag = "6")]
     disable_host_header_fallback: bool,
-    #[prost(bytes = "vec", repeated, tag = "8")]
-    metrics: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "9")]
-    definitions: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "8")]
+    metrics: Vec<MetricConfig>,
+    #[prost(message, repeated, tag = "9")]
+    definitions: Vec<MetricDefinition>,
 }
 
-pub fn stats(typed: Typed, cx: &mut Cx<'_>) -> Result<()> {
-    let (metrics, definitions, disable_host_header_fallback) = match typed {
-        Typed::Struct(_, value) => {
-            let config: StatsJson = serde_json::from_value(value)
-                .map_err(|error| Error::new(error.to_string()))
-                .at("value")?;
-            (
-                !config.metrics.is_empty(),
-                !config.definitions.is_empty(),
-                config.disable_host_header_fallback,
-            )
-        }
-        message @ Typed::Message(..) => {
-            let config: StatsMessage = self::message(message)?;
-            (
-                !config.metrics.is_empty(),
-                !config.definitions.is_empty(),
-                config.disable_host_header_fallback,
-            )
-        }
+#[derive(Clone, PartialEq, prost::Message, Deserialize)]
+#[serde(default)]
+struct MetricConfig {
+    #[prost(btree_map = "string, string", tag = "1")]
+    dimensions: BTreeMap<String, String>,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(string, repeated, tag = "3")]
+    tags_to_remove: Vec<String>,
+    #[prost(bool, tag = "5")]
+    drop: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message, Deserialize)]
+#[serde(default)]
+struct MetricDefinition {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+pub fn stats(typed: Typed, cx: &mut Cx<'_>) -> Result<StandardMetrics> {
+    let config: StatsConfig = match typed {
+        Typed::Struct(_, value) => serde_json::from_value(value)
+            .map_err(|error| Error::new(error.to_string()))
+            .at("value")?,
+        message @ Typed::Message(..) => self::message(message)?,
     };
+    let StatsConfig {
+        disable_host_header_fallback,
+        metrics,
+        definitions,
+    } = config;
     left_out!(
         cx,
         "stats.PluginConfig",
-        "metrics have their standard labels only",
-        metrics,
+        "there are Istio's standard metrics only, and no host of a request is a tag",
         definitions,
         disable_host_header_fallback,
     );
-    Ok(())
+    let metrics = standard_metrics(metrics);
+    let mut changes = metrics.groups.iter().flat_map(|group| &group.changes);
+    if changes.any(|change| matches!(change.value, TagOverride::Unknown)) {
+        let message = "an expression cannot be evaluated: its tag is \"unknown\"";
+        cx.notice("stats.PluginConfig.metrics.dimensions", message);
+    }
+    Ok(metrics)
+}
+
+/// Changes in their order, the later over the earlier, as Istio's filter applies them.
+fn standard_metrics(configs: Vec<MetricConfig>) -> StandardMetrics {
+    let mut changes = Metric::ALL.map(|_| Some(BTreeMap::<String, Option<String>>::new()));
+    for config in configs {
+        for ((_, name), changes) in Metric::ALL.iter().zip(&mut changes) {
+            if config.drop && config.name == *name {
+                *changes = None;
+            }
+            let selected = config.name.is_empty() || config.name == *name;
+            let Some(changes) = changes.as_mut().filter(|_| selected && !config.drop) else {
+                continue;
+            };
+            let removed = config.tags_to_remove.iter();
+            changes.extend(removed.map(|tag| (tag.clone(), None)));
+            let given = config.dimensions.iter();
+            changes.extend(given.map(|(tag, value)| (tag.clone(), Some(value.clone()))));
+        }
+    }
+    let mut groups: Vec<(BTreeMap<String, Option<String>>, u16)> = Vec::new();
+    for ((metric, _), changes) in Metric::ALL.iter().zip(changes) {
+        let Some(changes) = changes else { continue };
+        match groups.iter_mut().find(|(others, _)| *others == changes) {
+            Some((_, metrics)) => *metrics |= metric.bit(),
+            None => groups.push((changes, metric.bit())),
+        }
+    }
+    let groups: Box<[MetricGroup]> = groups
+        .into_iter()
+        .map(|(changes, metrics)| MetricGroup {
+            metrics,
+            changes: changes.into_iter().map(change).collect(),
+        })
+        .collect();
+    let programs = || {
+        let changes = groups.iter().flat_map(|group| &group.changes);
+        changes.filter_map(|change| match &change.value {
+            TagOverride::Of(program) => Some(&**program),
+            TagOverride::Removed | TagOverride::Unknown => None,
+        })
+    };
+    let needs_headers = |program: &Program| {
+        let mut attributes = program.attributes().into_iter();
+        attributes.any(crate::telemetry::needs_headers)
+    };
+    StandardMetrics {
+        reads_head: programs().next().is_some(),
+        reads_headers: programs().any(needs_headers),
+        groups,
+    }
+}
+
+/// With what Istio's filter leaves on: texts are made and joined.
+fn change((tag, expression): (String, Option<String>)) -> TagChange {
+    let options = Options {
+        string_conversion: true,
+        string_concatenation: true,
+    };
+    let compiled = expression.map(|text| Program::compile(&text, options));
+    TagChange {
+        tag: tag.into(),
+        value: match compiled {
+            None => TagOverride::Removed,
+            Some(Ok(program)) => TagOverride::Of(Box::new(program)),
+            Some(Err(_)) => TagOverride::Unknown,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_with_the_same_tags_are_one_group() {
+        let config: StatsConfig = serde_json::from_value(serde_json::json!({ "metrics": [
+            { "tags_to_remove": ["reporter"] },
+            { "name": "requests_total", "dimensions": { "op": "request.method", "bad": "(" } },
+            { "name": "request_bytes", "drop": true },
+        ] }))
+        .unwrap();
+        let metrics = standard_metrics(config.metrics);
+        assert!(metrics.reads_head && !metrics.reads_headers);
+        let [first, others] = &metrics.groups[..] else {
+            panic!("{} groups", metrics.groups.len())
+        };
+        assert_eq!(first.metrics, Metric::Requests.bit());
+        let tags: Vec<&str> = first.changes.iter().map(|change| &*change.tag).collect();
+        assert_eq!(tags, ["bad", "op", "reporter"]);
+        assert!(matches!(first.changes[0].value, TagOverride::Unknown));
+        assert!(matches!(first.changes[1].value, TagOverride::Of(_)));
+        assert!(matches!(first.changes[2].value, TagOverride::Removed));
+        assert!(others.tells(Metric::TcpSent) && !others.tells(Metric::RequestBytes));
+        let plain = standard_metrics(Vec::new());
+        assert!(plain.groups.len() == 1 && plain.groups[0].changes.is_empty());
+    }
 }

@@ -68,6 +68,7 @@ impl Downstream {
         let now = Instant::now();
         let stats = HttpStats::of(&manager.stat_prefix);
         let tracing = manager.tracing.as_ref();
+        let metrics = manager.istio_stats.as_deref();
         stats.cx_total.inc();
         stats.cx_active.inc();
         if info.tls.is_some() {
@@ -76,8 +77,10 @@ impl Downstream {
         Self {
             stats,
             keeps_headers: log::needs_headers(&manager.access_logs)
-                || tracing.is_some_and(|tracing| tracing.reads_answers),
-            keeps_head: !manager.access_logs.is_empty(),
+                || tracing.is_some_and(|tracing| tracing.reads_answers)
+                || metrics.is_some_and(|metrics| metrics.reads_headers),
+            keeps_head: !manager.access_logs.is_empty()
+                || metrics.is_some_and(|metrics| metrics.reads_head),
             server_name: HeaderValue::from_str(&manager.server_name)
                 .unwrap_or(HeaderValue::from_static("envoy")),
             own_element: OnceCell::new(),

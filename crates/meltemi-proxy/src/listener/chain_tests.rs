@@ -12,7 +12,7 @@ fn chain(name: &str) -> Arc<FilterChain> {
         tls: None,
         handshake_timeout: None,
         peer_exchange: false,
-        istio_stats: false,
+        istio_stats: None,
         filters: Box::default(),
         terminal: Terminal::Tcp(Arc::new(TcpProxy {
             stat_prefix: name.into(),

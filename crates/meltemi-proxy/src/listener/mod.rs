@@ -96,7 +96,7 @@ pub async fn serve(
         let mut ended = StreamInfo::new(info, Protocol::Tcp);
         ended.flags.insert(Flags::NO_ROUTE_FOUND);
         ended.details = "filter_chain_not_found".into();
-        telemetry::finish_tcp(&ended, &listener.access_logs, false);
+        telemetry::finish_tcp(&ended, &listener.access_logs, None);
         return;
     };
     let drain = state.drain_of_chain(chain.hash);
@@ -301,7 +301,7 @@ async fn connection(
             let mut ended = StreamInfo::new(info, Protocol::Tcp);
             ended.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
             ended.details = "tls_handshake_failed".into();
-            telemetry::finish_tcp(&ended, &listener.access_logs, false);
+            telemetry::finish_tcp(&ended, &listener.access_logs, None);
             None
         }
     }
@@ -334,7 +334,7 @@ async fn close(
     drop(stream);
     // A connection manager logs requests, and there was none.
     if let Terminal::Tcp(proxy) = &chain.terminal {
-        telemetry::finish_tcp(&ended, &proxy.access_logs, chain.istio_stats);
+        telemetry::finish_tcp(&ended, &proxy.access_logs, chain.istio_stats.as_deref());
     }
 }
 

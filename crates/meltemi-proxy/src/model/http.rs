@@ -42,7 +42,7 @@ pub struct HttpManager {
     /// HTTP/2 an invalid request always costs its own stream only.
     pub stream_error_on_invalid_message: bool,
     /// Report Istio's request metrics (`istio.stats` HTTP filter).
-    pub istio_stats: bool,
+    pub istio_stats: Option<std::sync::Arc<super::StandardMetrics>>,
     /// Exchange peer metadata headers (Istio's `io.istio.http.peer_metadata.Config`).
     pub peer_metadata: PeerMetadata,
 }

@@ -241,7 +241,7 @@ pub struct FilterChain {
     /// Istio's `istio-peer-exchange` over TCP precedes the terminal filter.
     pub peer_exchange: bool,
     /// Report Istio's TCP metrics (`istio.stats` network filter).
-    pub istio_stats: bool,
+    pub istio_stats: Option<std::sync::Arc<super::StandardMetrics>>,
     /// Those that decide on a connection before the terminal one gets it, in their order.
     pub filters: Box<[NetworkFilter]>,
     pub terminal: Terminal,

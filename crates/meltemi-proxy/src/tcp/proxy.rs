@@ -5,7 +5,9 @@ use super::relay::{End, Relayed, relay};
 use super::stats::TcpStats;
 use super::tunnel;
 use crate::dns::{CacheError, host_key};
-use crate::model::{Cluster, ClusterId, Direction, FilterChain, HashPolicy, Snapshot, TcpProxy};
+use crate::model::{
+    Cluster, ClusterId, Direction, FilterChain, HashPolicy, Snapshot, StandardMetrics, TcpProxy,
+};
 use crate::net::Stream;
 use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
 use crate::upstream::{NamedHost, PickContext, UpstreamError, UpstreamTcp};
@@ -28,7 +30,7 @@ pub async fn serve(
     let mut ended = Ended {
         info: StreamInfo::new(connection, Protocol::Tcp),
         proxy,
-        istio_stats: chain.istio_stats,
+        metrics: chain.istio_stats.as_deref(),
     };
     let work = run(
         downstream,
@@ -56,12 +58,12 @@ pub async fn serve(
 struct Ended<'a> {
     info: StreamInfo,
     proxy: &'a TcpProxy,
-    istio_stats: bool,
+    metrics: Option<&'a StandardMetrics>,
 }
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        telemetry::finish_tcp(&self.info, &self.proxy.access_logs, self.istio_stats);
+        telemetry::finish_tcp(&self.info, &self.proxy.access_logs, self.metrics);
     }
 }
 
@@ -109,7 +111,7 @@ async fn run(
             }
         }
     }
-    telemetry::open_tcp(info, chain.istio_stats);
+    telemetry::open_tcp(info, chain.istio_stats.as_deref());
     let failure = upstream.failure.take();
     let over = async {
         match failure {

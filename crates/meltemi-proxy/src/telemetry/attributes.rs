@@ -3,7 +3,7 @@
 use super::{Protocol, StreamInfo, TlsInfo, log};
 use crate::clock;
 use crate::model::{Address, Direction};
-use meltemi_cel::{Attribute, Attributes, Certificate, Value};
+use meltemi_cel::{Attribute, Attributes, Certificate, PeerField, Value};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::UNIX_EPOCH;
@@ -15,7 +15,7 @@ pub(super) const UNKNOWN: u32 = 2;
 pub(super) struct Of<'a>(pub &'a StreamInfo);
 
 /// Whether the data path must keep headers for it.
-pub(super) fn needs_headers(attribute: &Attribute) -> bool {
+pub(crate) fn needs_headers(attribute: &Attribute) -> bool {
     use Attribute as A;
     match attribute {
         A::RequestHeader(name) => !name.starts_with(':'),
@@ -136,7 +136,8 @@ impl<'a> Attributes<'a> for Of<'a> {
                 Direction::Inbound => 1,
                 Direction::Outbound => 2,
             }),
-            A::Peer(..) | A::Absent(_) => return None,
+            A::Peer(side, field) => text(peer(info, *side, *field)?)?,
+            A::Absent(_) => return None,
         })
     }
 }
@@ -148,6 +149,27 @@ impl<'a> Of<'a> {
             meltemi_cel::Direction::Upstream => self.0.upstream_tls.as_deref(),
         }
     }
+}
+
+/// The peer whose metadata are exchanged: the client's inbound, the upstream's elsewhere.
+fn peer(info: &StreamInfo, side: meltemi_cel::Direction, field: PeerField) -> Option<&str> {
+    let inbound = info.connection.direction == Direction::Inbound;
+    if inbound != (side == meltemi_cel::Direction::Downstream) {
+        return None;
+    }
+    let peer = info.peer.as_deref();
+    let configured = || info.endpoint.as_deref()?.workload.as_ref();
+    let workload = peer.and_then(|peer| peer.workload.as_ref());
+    let workload = workload.or_else(|| configured().filter(|_| !inbound));
+    Some(match field {
+        PeerField::App => &peer?.app,
+        PeerField::Version => &peer?.version,
+        PeerField::Workload => &workload?.name,
+        PeerField::Namespace => &workload?.namespace,
+        PeerField::Service => &workload?.canonical_name,
+        PeerField::Revision => &workload?.canonical_revision,
+        PeerField::Cluster => &workload?.cluster,
+    })
 }
 
 fn status(info: &StreamInfo) -> Option<u16> {

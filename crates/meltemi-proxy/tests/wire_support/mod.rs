@@ -97,7 +97,7 @@ pub fn chain(cluster: u32) -> Arc<FilterChain> {
         tls: None,
         handshake_timeout: None,
         peer_exchange: false,
-        istio_stats: false,
+        istio_stats: None,
         filters: Box::default(),
         terminal: Terminal::Tcp(Arc::new(TcpProxy {
             stat_prefix: "test".into(),

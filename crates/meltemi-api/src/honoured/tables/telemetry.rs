@@ -9,9 +9,16 @@ pub(super) const TABLE: Table = Table {
         "metadata",
         "status",
         "spec.selector",
+        "spec.targetRef",
+        "spec.targetRefs",
         "spec.tracing",
+        "spec.metrics",
         "spec.accessLogging",
     ],
-    except: &[],
+    // Connections report when they open and when they end, and there are Istio's metrics only.
+    except: &[
+        "spec.metrics[].reportingInterval",
+        "spec.metrics[].overrides[].match.customMetric",
+    ],
     harmless: &[],
 };

@@ -328,7 +328,7 @@ pub fn manager(table: RouteTable) -> HttpManager {
         via: None,
         proxy_100_continue: false,
         stream_error_on_invalid_message: false,
-        istio_stats: false,
+        istio_stats: None,
         peer_metadata: PeerMetadata::default(),
     }
 }

@@ -79,6 +79,69 @@ fn requests_are_counted_by_prefix_cluster_and_code() {
     });
 }
 
+#[test]
+fn tags_of_istios_metrics_are_changed_removed_and_added() {
+    run(async {
+        let upstream = Upstream::http1(|_| async { text(200, "") }).await;
+        let made = |tag: &str, text: &str| TagChange {
+            tag: tag.into(),
+            value: TagOverride::Of(Box::new(
+                meltemi_cel::Program::compile(text, meltemi_cel::Options::default()).unwrap(),
+            )),
+        };
+        let removed = |tag: &str| TagChange {
+            tag: tag.into(),
+            value: TagOverride::Removed,
+        };
+        let changes = vec![
+            made("gone", "request.headers['x-gone']"),
+            made("operation", "request.headers['x-operation']"),
+            removed("destination_principal"),
+            made("response_code", "request.method"),
+            removed("source_principal"),
+        ];
+        let metrics = StandardMetrics {
+            groups: [MetricGroup {
+                metrics: Metric::Requests.bit(),
+                changes: changes.into(),
+            }]
+            .into(),
+            reads_head: true,
+            reads_headers: true,
+        };
+        let mut manager = manager(routes(vec![any(to(0))]));
+        manager.istio_stats = Some(Arc::new(metrics));
+        let config = cluster_config("tagged");
+        let proxy = Proxy::start(manager, vec![cluster(config, &[&upstream])]).await;
+        let mut client = proxy.connect().await;
+        let long = "n".repeat(500);
+        for value in ["buy\"it", long.as_str()] {
+            let asked = request("GET", "/").header("x-operation", value);
+            client.send(asked.body(full("")).unwrap()).await;
+        }
+        let text = crate::telemetry::prometheus();
+        let lines = text.lines().filter(|line| line.contains("operation=\""));
+        let mut lines: Vec<&str> = lines.collect();
+        lines.sort_unstable();
+        let [bought, cut] = lines[..] else {
+            panic!("{lines:?}")
+        };
+        assert!(bought.starts_with("istio_requests_total{") && bought.ends_with("} 1"));
+        for part in [
+            "operation=\"buy\\\"it\"",
+            "response_code=\"GET\"",
+            "gone=\"unknown\"",
+        ] {
+            assert!(bought.contains(part), "{part}: {bought}");
+        }
+        assert!(!bought.contains("_principal"), "{bought}");
+        assert!(
+            cut.contains(&format!("operation=\"{}\"", &long[..256])),
+            "{cut}"
+        );
+    });
+}
+
 fn direct(status: u16) -> Action {
     Action::Direct(DirectResponse {
         status: http::StatusCode::from_u16(status).unwrap(),
