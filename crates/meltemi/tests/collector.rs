@@ -123,7 +123,8 @@ fn run(python: &Path, packages: &Path) -> Result<(), String> {
         .env("PYTHONPATH", packages);
     let mut processes = vec![start(command, collector)?];
     let answers = json!({ "direct_response": { "status": 200 } });
-    let forwards = json!({ "route": { "cluster": "next" } });
+    let mirrored = json!([{ "cluster": "next", "trace_sampled": true }]);
+    let forwards = json!({ "route": { "cluster": "next", "request_mirror_policies": mirrored } });
     for (name, port, action) in [("back", back, answers), ("front", front, forwards)] {
         let config = directory.path().join(format!("{name}.json"));
         let bootstrap = bootstrap(name, port, back, collector, action);
@@ -143,8 +144,8 @@ fn run(python: &Path, packages: &Path) -> Result<(), String> {
         let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
         let all: Vec<Value> = lines.collect();
         match all.len() {
-            3.. => Ok(all),
-            count => Err(format!("{count} of 3 spans were sent: {text}")),
+            5.. => Ok(all),
+            count => Err(format!("{count} of 5 spans were sent: {text}")),
         }
     })?;
     check(&told).map_err(|what| format!("{what}: {told:#?}"))
@@ -159,45 +160,48 @@ fn start(mut command: Command, port: u16) -> Result<Killed, String> {
     Ok(process)
 }
 
-/// The front's span of the request is the root, that of its attempt is the next one's parent.
+/// The front's span of the request is the root, those of its attempt and its mirror are the
+/// parents of the next hop's.
 fn check(spans: &[Value]) -> Result<(), String> {
-    let one = |service: &str, root: bool| {
-        let mut spans = spans.iter();
-        let found = spans.find(|span| span["service"] == service && (span["parent"] == "") == root);
-        found.ok_or_else(|| format!("no span of {service}"))
+    let one = |what: &str, matches: &dyn Fn(&Value) -> bool| {
+        let found = spans.iter().find(|span| matches(span));
+        found.ok_or_else(|| format!("there is no span of {what}"))
     };
-    let (root, attempt, end) = (
-        one("front", true)?,
-        one("front", false)?,
-        one("back", false)?,
-    );
-    let all = [root, attempt, end];
     let is = |what: &str, holds: bool| match holds {
         true => Ok(()),
         false => Err(format!("it does not hold that {what}")),
     };
-    is("there are three spans", spans.len() == 3)?;
-    is(
-        "the attempt is the request's",
-        attempt["parent"] == root["span"],
-    )?;
-    is(
-        "the second hop is the attempt's",
-        end["parent"] == attempt["span"],
-    )?;
+    let root = one("the request", &|span| span["parent"] == "")?;
+    let mirror = one("the mirror", &|span| span["name"] == "mirror")?;
+    let attempt = one("the attempt", &|span| {
+        span["service"] == "front" && span["parent"] != "" && span["name"] != "mirror"
+    })?;
+    let end = one("the second hop", &|span| span["parent"] == attempt["span"])?;
+    let copy = one("the mirror's end", &|span| span["parent"] == mirror["span"])?;
+    is("there are five spans", spans.len() == 5)?;
+    let children = [attempt, mirror]
+        .iter()
+        .all(|span| span["parent"] == root["span"]);
+    is("attempt and mirror are the request's", children)?;
+    let ends = [end, copy].iter().all(|span| span["service"] == "back");
+    is("the second hop is the other proxy", ends)?;
     is(
         "times are in order",
-        all.iter().all(|span| span["ordered"] == true),
+        spans.iter().all(|span| span["ordered"] == true),
     )?;
     let trace = root["trace"].as_str().unwrap_or_default();
-    let same = all.iter().all(|span| span["trace"] == trace);
+    let same = spans.iter().all(|span| span["trace"] == trace);
     is("all is one trace", trace.len() == 32 && same)?;
-    let kinds = all.map(|span| span["kind"].as_u64().unwrap_or_default());
-    is("clients and servers are told apart", kinds == [2, 3, 2])?;
+    let kinds = [root, attempt, mirror, end, copy];
+    let kinds = kinds.map(|span| span["kind"].as_u64().unwrap_or_default());
+    is(
+        "clients and servers are told apart",
+        kinds == [2, 3, 3, 2, 2],
+    )?;
     let path = "/v1/traces";
     is(
         "they came where they should",
-        all.iter().all(|span| span["path"] == path),
+        spans.iter().all(|span| span["path"] == path),
     )?;
     let tags = &end["tags"];
     is(

@@ -315,8 +315,6 @@ fn mirror(value: proto::route_action::RequestMirrorPolicy, cx: &mut Cx<'_>) -> R
         request_headers_mutations,
         host_rewrite_literal
     );
-    // Whether a mirrored request is traced: there is no tracing.
-    harmless!(trace_sampled);
     Ok(Mirror {
         cluster: cx.names.cluster(&cluster),
         fraction: fraction
@@ -325,6 +323,7 @@ fn mirror(value: proto::route_action::RequestMirrorPolicy, cx: &mut Cx<'_>) -> R
             .at("runtime_fraction")?
             .unwrap_or((100, 100)),
         shadow_suffix: !disable_shadow_host_suffix_append,
+        sampled: trace_sampled.map(|value| value.value),
     })
 }
 

@@ -5,6 +5,7 @@ use super::call;
 use super::exchange::Exchange;
 use super::head::{Head, split_port};
 use super::matching;
+use super::trace;
 use super::upload::Upload;
 use crate::model::{Cluster, Mirror};
 use crate::upstream::Upstreams;
@@ -41,14 +42,26 @@ impl Drop for Active {
     }
 }
 
-/// The mirrors that this request goes to, and whether its host name gets Envoy's suffix.
-pub(crate) fn chosen(exchange: &Exchange, mirrors: &[Mirror]) -> Vec<(Arc<Cluster>, bool)> {
+/// A mirror that a request goes to.
+pub(crate) struct Chosen {
+    cluster: Arc<Cluster>,
+    /// The host name gets Envoy's suffix.
+    shadow_suffix: bool,
+    sampled: Option<bool>,
+}
+
+/// The mirrors that this request goes to.
+pub(crate) fn chosen(exchange: &Exchange, mirrors: &[Mirror]) -> Vec<Chosen> {
     mirrors
         .iter()
         .filter(|mirror| matching::chance(mirror.fraction))
         .filter_map(|mirror| {
             let cluster = exchange.snapshot.cluster(mirror.cluster)?.clone();
-            Some((cluster, mirror.shadow_suffix))
+            Some(Chosen {
+                cluster,
+                shadow_suffix: mirror.shadow_suffix,
+                sampled: mirror.sampled,
+            })
         })
         .collect()
 }
@@ -56,7 +69,7 @@ pub(crate) fn chosen(exchange: &Exchange, mirrors: &[Mirror]) -> Vec<(Arc<Cluste
 /// Sends the copies; with a body once it is complete, if it is short enough to be kept.
 pub(crate) fn send(
     exchange: &Exchange,
-    clusters: Vec<(Arc<Cluster>, bool)>,
+    mirrors: Vec<Chosen>,
     head: &Head,
     upload: Option<&Rc<Upload>>,
     timeout: Option<Duration>,
@@ -68,6 +81,11 @@ pub(crate) fn send(
     let head = head.copy();
     let upstreams = exchange.downstream.worker.upstreams.clone();
     let overrides_alpn = exchange.overrides_alpn.get();
+    let span = |mirror: Chosen| {
+        let span = trace::begin_mirror(exchange, &mirror.cluster, mirror.sampled);
+        (mirror, span)
+    };
+    let mirrors: Vec<_> = mirrors.into_iter().map(span).collect();
     tokio::task::spawn_local(async move {
         let _active = active;
         let chunks = match body {
@@ -77,18 +95,24 @@ pub(crate) fn send(
                 Err(_) => return,
             },
         };
-        for (cluster, shadow_suffix) in clusters {
+        for (mirror, span) in mirrors {
             let mut head = head.copy();
-            if shadow_suffix {
+            if let Some(span) = &span {
+                span.write(&mut head);
+            }
+            if mirror.shadow_suffix {
                 head.authority = shadow(head.authority_str()).unwrap_or(head.authority);
             }
             let body = match chunks.is_empty() {
                 true => RequestBody::Empty,
                 false => RequestBody::Chunks(VecDeque::from(chunks.clone())),
             };
-            let one = one(&upstreams, &cluster, head, overrides_alpn, body);
-            // Nobody waits for the result.
-            let _ = tokio::time::timeout(timeout.unwrap_or(TIMEOUT), one).await;
+            let one = one(&upstreams, &mirror.cluster, head, overrides_alpn, body);
+            // Nobody but the span waits for the result.
+            let result = tokio::time::timeout(timeout.unwrap_or(TIMEOUT), one).await;
+            if let Some(span) = span {
+                span.finish(result.ok().flatten());
+            }
         }
     });
 }
@@ -99,11 +123,13 @@ async fn one(
     head: Head,
     overrides_alpn: bool,
     body: RequestBody,
-) -> Option<()> {
+) -> Option<u16> {
     let answer = call::send(upstreams, cluster, head, overrides_alpn, body).await;
-    // Nobody waits for the answer either.
-    let _ = answer.ok()?.end().await;
-    Some(())
+    let answer = answer.ok()?;
+    let status = answer.status().as_u16();
+    // Nobody waits for the answer's rest.
+    let _ = answer.end().await;
+    Some(status)
 }
 
 /// `host:port` becomes `host-shadow:port`, as in Envoy.

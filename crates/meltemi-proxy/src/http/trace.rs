@@ -3,9 +3,13 @@
 use super::exchange::Exchange;
 use super::head::Head;
 use super::{matching, names};
-use crate::model::{Decorator, Direction, RequestIdPolicy, Route, Sampling, Tracer, Tracing};
+use crate::model::{
+    Cluster, Decorator, Direction, HttpManager, RequestIdPolicy, Route, Sampling, Tracer, Tracing,
+};
+use crate::telemetry::StreamInfo;
 use crate::telemetry::trace::{self, Attempt, Context, Found, Reason, Span, Trace};
 use http::{HeaderMap, HeaderValue};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Where a request id says whether the request is traced, and how (Envoy).
@@ -209,6 +213,58 @@ pub(crate) fn end_attempt(exchange: &Exchange, outcome: Result<u16, &'static str
     }
     if let Some(trace) = &mut info.trace {
         trace.attempt = None;
+    }
+}
+
+/// The span of a mirrored request, a child of the request's.
+pub(crate) struct MirrorSpan {
+    info: StreamInfo,
+    manager: Arc<HttpManager>,
+}
+
+/// A copy of the request goes to a mirror; `sampled`: in place of what holds for the request.
+pub(crate) fn begin_mirror(
+    exchange: &Exchange,
+    cluster: &Cluster,
+    sampled: Option<bool>,
+) -> Option<MirrorSpan> {
+    let request = exchange.record.info.borrow();
+    let trace = request.trace.as_ref()?;
+    let mut context = trace.span.context.child();
+    context.sampled = sampled.unwrap_or(context.sampled);
+    let span = Span {
+        context,
+        name: None,
+        server: false,
+        remote_parent: false,
+        shared: false,
+        started: SystemTime::now(),
+    };
+    let mut info = StreamInfo::new(request.connection.clone(), request.protocol);
+    info.cluster = Some(cluster.config.clone());
+    info.trace = Some(Box::new(Trace {
+        span,
+        attempt: None,
+    }));
+    Some(MirrorSpan {
+        info,
+        manager: exchange.downstream.manager.clone(),
+    })
+}
+
+impl MirrorSpan {
+    /// Tells the mirror where in the trace it is.
+    pub fn write(&self, head: &mut Head) {
+        if let (Some(trace), Some(tracing)) = (&self.info.trace, &self.manager.tracing)
+            && tracing.propagates
+        {
+            trace.span.context.write(&mut head.headers);
+        }
+    }
+
+    /// The mirror has answered, or not.
+    pub fn finish(self, status: Option<u16>) {
+        trace::finish_mirror(&self.info, status.ok_or("no answer"), &self.manager);
     }
 }
 

@@ -263,6 +263,8 @@ pub struct Mirror {
     /// The copy's host name gets `-shadow` appended (Envoy's default; Istio turns it off
     /// by `disable_shadow_host_suffix_append`).
     pub shadow_suffix: bool,
+    /// Whether the copy is traced, in place of what holds for the request.
+    pub sampled: Option<bool>,
 }
 
 /// Where a consistent hash comes from; the first `terminal` one that yields a value ends.

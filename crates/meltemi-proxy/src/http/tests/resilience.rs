@@ -226,6 +226,7 @@ fn mirrors_get_a_copy_and_nobody_waits() {
                 cluster: ClusterId(1),
                 fraction: (100, 100),
                 shadow_suffix: true,
+                sampled: None,
             }]);
         });
         let clusters = vec![

@@ -95,11 +95,32 @@ pub fn finish_attempt(
         tracing,
         Complete {
             name: name.unwrap_or_else(|| format!("router {cluster} egress")),
-            tags: tags::of_attempt(info, attempt, outcome, tracing),
+            tags: tags::of_attempt(info, attempt.number, outcome, tracing),
             took: took.unwrap_or_default(),
             events: Vec::new(),
             failed: outcome.is_ok_and(|status| status >= 500),
             span: &attempt.span,
+        },
+    );
+}
+
+/// A mirrored request has ended, with a status or why it has none.
+pub fn finish_mirror(info: &StreamInfo, outcome: Result<u16, &'static str>, manager: &HttpManager) {
+    let (Some(trace), Some(tracing)) = (&info.trace, &manager.tracing) else {
+        return;
+    };
+    if !trace.span.context.sampled {
+        return;
+    }
+    send(
+        tracing,
+        Complete {
+            name: "mirror".to_owned(),
+            tags: tags::of_attempt(info, 1, outcome, tracing),
+            took: info.started.elapsed(),
+            events: Vec::new(),
+            failed: outcome.is_ok_and(|status| status >= 500),
+            span: &trace.span,
         },
     );
 }

@@ -10,7 +10,7 @@ mod zipkin;
 
 pub use context::{Context, Found, Wire};
 pub(super) use finish::nanos;
-pub use finish::{finish, finish_attempt};
+pub use finish::{finish, finish_attempt, finish_mirror};
 
 use crate::model::{LogFormat, TraceRule};
 use std::time::SystemTime;

@@ -1,6 +1,5 @@
 //! What a span tells of a request, as Envoy's tracing has it.
 
-use super::Attempt;
 use crate::model::{SpanTag, TagValue, TraceRule, Tracing};
 use crate::telemetry::{StreamInfo, log, node};
 use std::borrow::Cow;
@@ -64,16 +63,16 @@ pub(super) fn of_request<'a>(info: &'a StreamInfo, tracing: &'a Tracing) -> Tags
     tags
 }
 
-/// Of one try on an upstream.
+/// Of one try on an upstream, by its number from 1.
 pub(super) fn of_attempt<'a>(
     info: &'a StreamInfo,
-    attempt: &Attempt,
+    number: u32,
     outcome: Result<u16, &'static str>,
     tracing: &'a Tracing,
 ) -> Tags<'a> {
     let mut tags = Tags::default();
-    if attempt.number > 1 {
-        tags.set("retry.count", (attempt.number - 1).to_string());
+    if number > 1 {
+        tags.set("retry.count", (number - 1).to_string());
     }
     if let Err(failure) = outcome {
         tags.set("error", "true");

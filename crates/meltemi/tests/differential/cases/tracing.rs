@@ -47,6 +47,17 @@ fn zipkin(more: Value) -> Value {
     json!({ "name": "zipkin", "typed_config": typed("ZipkinConfig", config) })
 }
 
+fn mirrored(mut policy: Value) -> Value {
+    policy["cluster"] = "b".into();
+    json!({ "cluster": "a", "request_mirror_policies": [policy] })
+}
+
+/// Of mirrors, and told elsewhere.
+const MIRRORED: &[&str] = &[
+    "seen#2.header.x-envoy-internal",
+    "seen#2.header.x-forwarded-for",
+];
+
 fn listener(direction: &str, tracing: Value, more: Value) -> Value {
     let none = json!({ "client_sampling": {}, "random_sampling": {}, "overall_sampling": {} });
     let routes = json!([
@@ -57,6 +68,9 @@ fn listener(direction: &str, tracing: Value, more: Value) -> Value {
         },
         { "match": { "prefix": "/never" }, "route": { "cluster": "a" }, "tracing": none },
         { "match": { "prefix": "/all" }, "route": { "cluster": "a" }, "tracing": {} },
+        { "match": { "prefix": "/mirrored" }, "route": mirrored(json!({})) },
+        { "match": { "prefix": "/hushed" }, "route": mirrored(json!({ "trace_sampled": false })) },
+        { "match": { "prefix": "/openly" }, "route": mirrored(json!({ "trace_sampled": true })) },
         { "match": { "prefix": "/local" }, "direct_response": { "status": 200 }, "decorator": { "operation": "ours" } },
         { "match": { "prefix": "/" }, "route": { "cluster": "a" } },
     ]);
@@ -159,7 +173,26 @@ fn cases() -> Vec<Case> {
     cases.extend(zipkin_cases());
     cases.extend(marks());
     cases.extend(names());
+    cases.extend(mirrors());
     cases
+}
+
+/// Copies are children of their requests.
+fn mirrors() -> Vec<Case> {
+    let at =
+        |name, path: &str, listener| Case::get(name, path).on(listener).seen(2).loose(MIRRORED);
+    vec![
+        at("a mirror", "/mirrored", OTEL),
+        at("a mirror of what began unsampled", "/mirrored", OTEL_SELDOM),
+        at("a mirror that is not sampled", "/hushed", OTEL),
+        at("a mirror that is sampled", "/openly", OTEL_SELDOM),
+        at("a mirror, in Zipkin's headers", "/mirrored", ZIPKIN),
+        at(
+            "a mirror that is not sampled, in Zipkin's headers",
+            "/hushed",
+            ZIPKIN,
+        ),
+    ]
 }
 
 fn w3c() -> Vec<Case> {
