@@ -5,7 +5,8 @@ use super::context::Cx;
 use super::presence::{left_out, refuse};
 use super::{At, Error, Result};
 use crate::model::{Metric, MetricGroup, PeerMetadata, StandardMetrics, TagChange, TagOverride};
-use meltemi_cel::{Options, Program};
+use crate::telemetry;
+use meltemi_cel::{Attribute, Options, Program};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -231,13 +232,13 @@ fn standard_metrics(configs: Vec<MetricConfig>) -> StandardMetrics {
             TagOverride::Removed | TagOverride::Unknown => None,
         })
     };
-    let needs_headers = |program: &Program| {
-        let mut attributes = program.attributes().into_iter();
-        attributes.any(crate::telemetry::needs_headers)
+    let reads = |test: fn(&Attribute) -> bool| {
+        programs().any(|program| program.attributes().into_iter().any(test))
     };
     StandardMetrics {
         reads_head: programs().next().is_some(),
-        reads_headers: programs().any(needs_headers),
+        reads_headers: reads(telemetry::needs_headers),
+        reads_trailers: reads(telemetry::needs_trailers),
         groups,
     }
 }

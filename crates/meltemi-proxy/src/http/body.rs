@@ -253,7 +253,7 @@ impl ResponseBody {
                     if info.grpc {
                         info.grpc_status = super::grpc::status(trailers).or(info.grpc_status);
                     }
-                    if record.downstream.keeps_headers {
+                    if record.downstream.keeps_trailers {
                         info.response_trailers = Some(Box::new(trailers.clone()));
                     }
                 }

@@ -40,6 +40,8 @@ pub(crate) struct Downstream {
     pub opened: Instant,
     /// An access log reads headers: exchanges keep copies.
     pub keeps_headers: bool,
+    /// Logs, metrics or traces read trailers.
+    pub keeps_trailers: bool,
     /// An access log or filter reads method, host and path.
     pub keeps_head: bool,
     /// Value of the `server` header.
@@ -79,6 +81,9 @@ impl Downstream {
             keeps_headers: log::needs_headers(&manager.access_logs)
                 || tracing.is_some_and(|tracing| tracing.reads_answers)
                 || metrics.is_some_and(|metrics| metrics.reads_headers),
+            keeps_trailers: log::needs_trailers(&manager.access_logs)
+                || tracing.is_some_and(|tracing| tracing.reads_answers)
+                || metrics.is_some_and(|metrics| metrics.reads_trailers),
             keeps_head: !manager.access_logs.is_empty()
                 || metrics.is_some_and(|metrics| metrics.reads_head),
             server_name: HeaderValue::from_str(&manager.server_name)

@@ -10,6 +10,8 @@ pub struct StandardMetrics {
     pub reads_head: bool,
     /// A tag is made of headers.
     pub reads_headers: bool,
+    /// A tag is made of trailers.
+    pub reads_trailers: bool,
 }
 
 pub struct MetricGroup {

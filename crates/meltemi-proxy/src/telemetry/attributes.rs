@@ -32,6 +32,12 @@ pub(crate) fn needs_headers(attribute: &Attribute) -> bool {
     }
 }
 
+/// Whether the data path must keep trailers for it.
+pub(crate) fn needs_trailers(attribute: &Attribute) -> bool {
+    use Attribute as A;
+    matches!(attribute, A::ResponseTrailer(_) | A::ResponseTotalSize)
+}
+
 /// Of the answer's trailers, its headers, or what its status stands for.
 pub(super) fn grpc_status(info: &StreamInfo) -> Option<u32> {
     let header = || crate::http::grpc::status(&info.response_headers);

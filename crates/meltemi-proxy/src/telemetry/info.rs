@@ -120,7 +120,7 @@ pub struct StreamInfo {
     /// Head as it was sent on: with the proxy's normalisation and the route's changes.
     pub request: RequestHead,
     pub response_headers: http::HeaderMap,
-    /// Kept where a log reads headers.
+    /// Kept where a log reads trailers.
     pub response_trailers: Option<Box<http::HeaderMap>>,
 }
 

@@ -14,7 +14,7 @@ pub mod peer;
 pub mod stats;
 pub mod trace;
 
-pub(crate) use attributes::needs_headers;
+pub(crate) use attributes::{needs_headers, needs_trailers};
 pub use expose::{prometheus, stats_json, stats_text};
 pub use flags::*;
 pub use info::*;

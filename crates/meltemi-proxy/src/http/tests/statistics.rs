@@ -108,6 +108,7 @@ fn tags_of_istios_metrics_are_changed_removed_and_added() {
             .into(),
             reads_head: true,
             reads_headers: true,
+            reads_trailers: false,
         };
         let mut manager = manager(routes(vec![any(to(0))]));
         manager.istio_stats = Some(Arc::new(metrics));

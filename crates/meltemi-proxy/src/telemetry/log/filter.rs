@@ -22,6 +22,19 @@ pub(super) fn needs_headers(filter: &LogFilter) -> bool {
     }
 }
 
+/// The same of trailers.
+pub(super) fn needs_trailers(filter: &LogFilter) -> bool {
+    match filter {
+        LogFilter::All(all) | LogFilter::Any(all) => all.iter().any(needs_trailers),
+        LogFilter::Not(filter) => needs_trailers(filter),
+        LogFilter::Expression(program) => {
+            let mut attributes = program.attributes().into_iter();
+            attributes.any(attributes::needs_trailers)
+        }
+        _ => false,
+    }
+}
+
 pub(super) fn accepts(filter: &LogFilter, info: &StreamInfo) -> bool {
     match filter {
         LogFilter::All(all) => all.iter().all(|filter| accepts(filter, info)),

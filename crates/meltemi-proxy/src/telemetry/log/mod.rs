@@ -21,7 +21,9 @@ pub use sink::flush;
 
 use super::StreamInfo;
 use super::outbox::Outbox;
-use crate::model::{AccessLog, JsonValue, LogFormat, LogHeader, LogOperator, LogOutput, LogPart};
+use crate::model::{
+    AccessLog, JsonValue, LogFormat, LogHeader, LogOperator, LogOutput, LogPart, RecordValue,
+};
 
 /// Istio's default format, also Envoy's plus Istio's fields.
 pub const DEFAULT_FORMAT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \
@@ -61,6 +63,30 @@ pub fn needs_headers(logs: &[AccessLog]) -> bool {
             LogOutput::Service(_) | LogOutput::Records(_) => true,
         };
         output || log.filter.as_ref().is_some_and(filter::needs_headers)
+    })
+}
+
+/// Whether any of these logs reads a trailer of the answer.
+pub fn needs_trailers(logs: &[AccessLog]) -> bool {
+    logs.iter().any(|log| {
+        let output = match &log.output {
+            LogOutput::Lines(_, format) => format_reads_trailers(format),
+            LogOutput::Service(log) => !log.response_trailers.is_empty(),
+            LogOutput::Records(log) => {
+                let attributes = log.attributes.iter().map(|(_, value)| value);
+                attributes.chain(&log.body).any(|value| match value {
+                    RecordValue::Format(format) => format_reads_trailers(format),
+                    RecordValue::Constant(_) => false,
+                })
+            }
+        };
+        output || log.filter.as_ref().is_some_and(filter::needs_trailers)
+    })
+}
+
+fn format_reads_trailers(format: &LogFormat) -> bool {
+    any_operator(format, &|operator| {
+        matches!(operator, LogOperator::Trailer(..))
     })
 }
 

@@ -116,6 +116,7 @@ fn json_log(omits: bool) -> Value {
         },
         "tls": ["%UPSTREAM_TLS_VERSION%", "%UPSTREAM_PEER_ISSUER%", "%DOWNSTREAM_PEER_CERT_V_START%"],
         "plain": "text",
+        "trailer": "%TRAILER(GRPC-STATUS)%",
         "empty": {},
         "none": [],
     });
