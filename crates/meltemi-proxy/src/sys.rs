@@ -83,4 +83,25 @@ mod tests {
         release_program_pages();
         assert_eq!(text, format!("{PAGE} {}", module_path!()));
     }
+
+    #[test]
+    fn a_command_is_prepared_in_the_child() {
+        let run = |prepare: fn() -> io::Result<()>| {
+            let mut command = Command::new("true");
+            before_exec(&mut command, prepare);
+            command.status()
+        };
+        assert!(run(|| Ok(())).unwrap().success());
+        let refused = run(|| Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(refused.is_err());
+    }
+
+    #[test]
+    fn a_descriptor_is_closed_with_its_owner() {
+        use std::io::Read;
+        use std::os::fd::IntoRawFd;
+        let (one, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(owned(one.into_raw_fd()));
+        assert_eq!(other.read(&mut [0]).unwrap(), 0);
+    }
 }
