@@ -13,26 +13,12 @@ pub struct Difference {
 }
 
 /// Fields that our proxy says it does not honour.
-pub const NOT_HONOURED: &[&str] = &["CustomTag.metadata", "AccessLogFilter.extension_filter"];
+pub const NOT_HONOURED: &[&str] = &["CustomTag.metadata"];
 
 /// Any value.
 const ANY: &str = "*";
 
 pub const DIFFERENCES: &[Difference] = &[
-    Difference {
-        questions: &["policy/"],
-        aspect: "log.lines",
-        envoy: "0",
-        meltemi: "1",
-        reason: UNFILTERED,
-    },
-    Difference {
-        questions: &["policy/"],
-        aspect: "log.details",
-        envoy: "(none)",
-        meltemi: ANY,
-        reason: UNFILTERED,
-    },
     Difference {
         questions: &["no certificate: bytes", "no certificate: a request"],
         aspect: "log.lines",
@@ -98,13 +84,6 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         questions: &["routing/"],
-        aspect: "seen#2.header.x-envoy-attempt-count",
-        envoy: "1",
-        meltemi: "(none)",
-        reason: "a mirrored request is no attempt of the client's request",
-    },
-    Difference {
-        questions: &["routing/"],
         aspect: "seen#2.header.x-envoy-internal",
         envoy: "true",
         meltemi: "(none)",
@@ -137,7 +116,6 @@ pub const DIFFERENCES: &[Difference] = &[
 
 const HEAD: &str = "RFC 9110, 9.3.2: what a GET would have had";
 const MIRRORED: &str = "a mirror is told what the service is told, so that it does the same";
-const UNFILTERED: &str = "expressions in CEL do not yet filter the access log: all is logged";
 const UNDERSTOOD: &str = "what is no HTTP is refused without a body";
 const UNFINISHED: &str =
     "Envoy connects to the service before the client has shown a certificate, and logs that";
