@@ -7,8 +7,8 @@ pub mod inspect;
 mod stats;
 
 pub use chain::select;
-use filters::Closed;
 pub use filters::NetworkFilter;
+use filters::{Admitted, Closed};
 pub use stats::ListenerStats;
 
 use crate::model::{ConnectionFacts, FilterChain, Listener, ListenerTable, Terminal, Transport};
@@ -112,9 +112,10 @@ pub async fn serve(
     let Some((stream, info)) = connection.await else {
         return;
     };
-    if let Err(closed) = admit(&chain, &info) {
-        return close(stream, closed, &chain, info, &drain).await;
-    }
+    let _admitted = match admit(&chain, &info) {
+        Ok(admitted) => admitted,
+        Err(closed) => return close(stream, closed, &chain, info, &drain).await,
+    };
     let work = terminal(stream, &chain, info, &worker, &drain);
     tokio::select! {
         biased;
@@ -307,12 +308,12 @@ async fn connection(
     }
 }
 
-/// What the filters before the terminal one say.
-fn admit(chain: &FilterChain, info: &ConnectionInfo) -> Result<(), Closed> {
-    chain
-        .filters
-        .iter()
-        .try_for_each(|filter| filter.admit(info))
+/// What the filters before the terminal one say, and hold until the connection has ended.
+fn admit(chain: &FilterChain, info: &ConnectionInfo) -> Result<Vec<Admitted>, Closed> {
+    let verdicts = chain.filters.iter().map(|filter| filter.admit(info));
+    verdicts
+        .filter(|verdict| !matches!(verdict, Ok(None)))
+        .collect()
 }
 
 /// Ends a connection that a filter does not admit.

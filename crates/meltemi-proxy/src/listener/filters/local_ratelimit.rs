@@ -1,6 +1,6 @@
 //! A limit on new connections (`envoy.filters.network.local_ratelimit`).
 
-use super::{Closed, Filter};
+use super::{Admitted, Closed, Filter};
 use crate::compile::any::Typed;
 use crate::compile::basic::bool_or;
 use crate::compile::pb::core::RuntimeFeatureFlag;
@@ -55,14 +55,15 @@ impl Filter for LocalRateLimit {
         })
     }
 
-    fn admit(&self, _connection: &ConnectionInfo) -> Result<(), Closed> {
+    fn admit(&self, _connection: &ConnectionInfo) -> Result<Admitted, Closed> {
         if !self.enabled || self.bucket.take() {
-            return Ok(());
+            return Ok(None);
         }
         self.rate_limited.inc();
         Err(Closed {
             details: "".into(),
             delay: Duration::ZERO,
+            counted: None,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! once its TLS handshake is done, so that policies know who it is, and before the filter behind
 //! them connects anywhere.
 
+mod connection_limit;
 mod local_ratelimit;
 mod rbac;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 use crate::compile::any::Typed;
 use crate::compile::{Cx, Result as Compiled};
 use crate::telemetry::ConnectionInfo;
+use connection_limit::Counted;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -25,9 +27,12 @@ trait Filter: Sized {
     /// When a field that is set cannot be honoured.
     fn compile(typed: Typed, cx: &mut Cx<'_>) -> Compiled<Self>;
 
-    /// Whether a connection may go on.
-    fn admit(&self, connection: &ConnectionInfo) -> Result<(), Closed>;
+    /// Whether a connection may go on; and what the filter holds until it has ended.
+    fn admit(&self, connection: &ConnectionInfo) -> Result<Admitted, Closed>;
 }
+
+/// What goes with a connection that was admitted, until it has ended.
+pub(crate) type Admitted = Option<Counted>;
 
 /// A connection is to be closed.
 #[derive(Debug)]
@@ -36,6 +41,9 @@ pub(crate) struct Closed {
     pub details: Cow<'static, str>,
     /// It is held, unread, for so long before.
     pub delay: Duration,
+    /// What goes with it until then.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub counted: Admitted,
 }
 
 macro_rules! network_filters {
@@ -54,7 +62,7 @@ macro_rules! network_filters {
             }
 
             /// Whether a connection may go on.
-            pub(crate) fn admit(&self, connection: &ConnectionInfo) -> Result<(), Closed> {
+            pub(crate) fn admit(&self, connection: &ConnectionInfo) -> Result<Admitted, Closed> {
                 match self {
                     $(Self::$name(filter) => filter.admit(connection),)*
                 }
@@ -64,6 +72,7 @@ macro_rules! network_filters {
 }
 
 network_filters! {
+    ConnectionLimit(connection_limit::ConnectionLimit);
     Rbac(rbac::Rbac);
     LocalRateLimit(local_ratelimit::LocalRateLimit);
 }

@@ -5,7 +5,7 @@
 //! is decided before anything is connected, so that a server that speaks first says nothing to
 //! those who are denied.
 
-use super::{Closed, Filter};
+use super::{Admitted, Closed, Filter};
 use crate::compile::any::Typed;
 use crate::compile::basic::duration_or;
 use crate::compile::pb::filters::network::rbac::v3::Rbac as Proto;
@@ -62,16 +62,17 @@ impl Filter for Rbac {
         })
     }
 
-    fn admit(&self, connection: &ConnectionInfo) -> Result<(), Closed> {
+    fn admit(&self, connection: &ConnectionInfo) -> Result<Admitted, Closed> {
         let subject = Subject {
             head: None,
             connection,
             client: connection.facts.source.ip(),
         };
         let verdict = self.rules.judge(&subject, &self.stats);
-        verdict.map_err(|details| Closed {
+        verdict.map(|()| None).map_err(|details| Closed {
             details,
             delay: self.delay,
+            counted: None,
         })
     }
 }

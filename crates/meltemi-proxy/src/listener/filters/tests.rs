@@ -3,7 +3,7 @@
 use super::NetworkFilter;
 use crate::compile::{Cx, Names, any, pb::wkt};
 use crate::model::{ConnectionFacts, Direction, Transport};
-use crate::telemetry::stats::Counter;
+use crate::telemetry::stats::{Counter, Gauge};
 use crate::telemetry::{ConnectionInfo, TlsInfo};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -118,6 +118,37 @@ fn rules_about_requests_are_refused() {
     let refused = compile(&mut Names::default(), "rbac.v3.RBAC", rbac("r", rules));
     let reason = refused.map(drop).unwrap_err();
     assert_eq!(reason, "rules: connections have no headers and no path");
+}
+
+#[test]
+fn connections_count_until_they_have_ended() {
+    let fields = json!({ "stat_prefix": "c", "max_connections": 2, "delay": "0.5s" });
+    let kind = "connection_limit.v3.ConnectionLimit";
+    let filter = compile(&mut Names::default(), kind, fields.clone()).unwrap();
+    let connection = connection("10.9.0.1:1", None);
+    let active = Gauge::scoped("connection_limit", "c", "active_connections");
+    let first = filter.admit(&connection).unwrap();
+    let second = filter.admit(&connection).unwrap();
+    let third = filter.admit(&connection).unwrap_err();
+    assert_eq!(third.delay, Duration::from_millis(500));
+    drop(second);
+    // The third still counts, as long as it is held.
+    assert!(filter.admit(&connection).is_err());
+    drop(third);
+    assert_eq!(active.value(), 1);
+    let again = filter.admit(&connection).unwrap();
+    assert!(first.is_some() && again.is_some());
+    let limited = Counter::scoped("connection_limit", "c", "limited_connections");
+    assert_eq!(limited.value(), 2);
+
+    let mut off = fields;
+    off["runtime_enabled"] = json!({ "default_value": false, "runtime_key": "x" });
+    off["max_connections"] = json!(1);
+    let filter = compile(&mut Names::default(), kind, off.clone()).unwrap();
+    assert!((0..3).all(|_| filter.admit(&connection).is_ok()));
+    off["max_connections"] = json!(0);
+    let refused = compile(&mut Names::default(), kind, off).map(drop);
+    assert_eq!(refused.unwrap_err(), "max_connections: must be at least 1");
 }
 
 #[test]

@@ -27,6 +27,13 @@ fn limit(tokens: u32) -> Value {
     ) })
 }
 
+fn at_once(connections: u32) -> Value {
+    json!({ "name": "envoy.filters.network.connection_limit", "typed_config": typed(
+        "filters.network.connection_limit.v3.ConnectionLimit",
+        json!({ "stat_prefix": "at_once", "max_connections": connections }),
+    ) })
+}
+
 fn tcp(filters: &[Value]) -> Value {
     let mut filters = filters.to_vec();
     let proxy = json!({ "stat_prefix": "tcp", "cluster": "tcp" });
@@ -78,6 +85,7 @@ fn config(upstreams: &Upstreams) -> Config {
                 rbac(json!({ "rules": allow(&loopback) })),
                 rbac(json!({ "rules": deny(&loopback), "delay_deny": "0.1s" })),
             ]),
+            tcp(&[at_once(1)]),
         ],
         clusters: clusters(&upstreams.ports),
         ..Config::default()
@@ -97,6 +105,8 @@ fn cases() -> Vec<Case> {
         hello("allowed without a certificate, denied in the shadow", 4),
         hello("not allowed without a server name", 5).loose(EARLIER),
         hello("only logged", 6),
+        hello("the only connection", 10),
+        hello("the only connection again", 10),
         hello("requests on a denied connection", 7)
             .loose(EARLIER)
             .logs(0),
