@@ -5,11 +5,10 @@ mod connector;
 mod host;
 pub mod netns;
 pub mod original_dst;
-mod read_ahead;
 pub mod sockets;
 mod stream;
+pub mod tls;
 
 pub use connector::{ConnectError, ConnectOptions, Connector};
 pub use host::HostSockets;
-pub use read_ahead::ReadAhead;
 pub use stream::{Socket, Stream};

@@ -1,6 +1,6 @@
 //! The byte streams of the data path, without a box around the common ones.
 
-use super::ReadAhead;
+use super::tls::TlsStream;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::{client, server};
 
 /// A connected socket. TCP has TCP_NODELAY set.
 #[derive(Debug)]
@@ -21,8 +20,7 @@ pub enum Socket {
 #[derive(Debug)]
 pub enum Stream {
     Plain(Socket),
-    ServerTls(Box<server::TlsStream<ReadAhead>>),
-    ClientTls(Box<client::TlsStream<ReadAhead>>),
+    Tls(Box<TlsStream>),
 }
 
 impl Socket {
@@ -56,6 +54,14 @@ impl Socket {
             Socket::Unix(unix) => unix.poll_read_ready(cx),
         }
     }
+
+    /// Writes what the socket takes now; an error of kind `WouldBlock` where that is nothing.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(tcp) => tcp.try_write(bytes),
+            Socket::Unix(unix) => unix.try_write(bytes),
+        }
+    }
 }
 
 impl AsRawFd for Socket {
@@ -84,8 +90,7 @@ impl Stream {
     pub fn socket(&self) -> &Socket {
         match self {
             Stream::Plain(socket) => socket,
-            Stream::ServerTls(tls) => tls.get_ref().0.socket(),
-            Stream::ClientTls(tls) => tls.get_ref().0.socket(),
+            Stream::Tls(tls) => tls.socket(),
         }
     }
 
@@ -101,17 +106,15 @@ impl Stream {
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {
             Stream::Plain(_) => None,
-            Stream::ServerTls(tls) => tls.get_ref().1.alpn_protocol(),
-            Stream::ClientTls(tls) => tls.get_ref().1.alpn_protocol(),
+            Stream::Tls(tls) => tls.alpn(),
         }
     }
 
-    /// True when reading needs a buffer right now: bytes (or an end, or an error) wait in
-    /// the socket. A TLS stream may also hold decrypted bytes, so for it a read decides.
+    /// True when reading needs a buffer right now: bytes, or an end, or an error.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Stream::Plain(socket) => socket.poll_read_ready(cx),
-            Stream::ServerTls(_) | Stream::ClientTls(_) => Poll::Ready(Ok(())),
+            Stream::Tls(tls) => tls.poll_read_ready(cx),
         }
     }
 
@@ -177,7 +180,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self, Stream { Plain, ServerTls, ClientTls }, s => Pin::new(s).poll_read(cx, buf))
+        each!(self, Stream { Plain, Tls }, s => Pin::new(s).poll_read(cx, buf))
     }
 }
 
@@ -187,7 +190,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        each!(self, Stream { Plain, ServerTls, ClientTls }, s => Pin::new(s).poll_write(cx, buf))
+        each!(self, Stream { Plain, Tls }, s => Pin::new(s).poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -195,7 +198,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, Stream { Plain, ServerTls, ClientTls }, s => Pin::new(s).poll_write_vectored(cx, bufs))
+        each!(self, Stream { Plain, Tls }, s => Pin::new(s).poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -203,10 +206,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, Stream { Plain, ServerTls, ClientTls }, s => Pin::new(s).poll_flush(cx))
+        each!(self, Stream { Plain, Tls }, s => Pin::new(s).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, Stream { Plain, ServerTls, ClientTls }, s => Pin::new(s).poll_shutdown(cx))
+        each!(self, Stream { Plain, Tls }, s => Pin::new(s).poll_shutdown(cx))
     }
 }

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 /// Bytes of one buffer. Envoy reads up to 64 KiB at once, and smaller ones cost CPU.
 pub const SIZE: usize = 64 * 1024;
+/// Bytes behind it: a TLS record is opened with the byte of its type behind its content.
+const TAIL: usize = 64;
 /// Buffers kept for reuse by a worker (2 MiB).
 const KEPT: usize = 32;
 
@@ -14,17 +16,17 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// A buffer of [`SIZE`] bytes with arbitrary contents.
+    /// A buffer of a little more than [`SIZE`] bytes with arbitrary contents.
     pub fn take(&self) -> Box<[u8]> {
         self.spare
             .borrow_mut()
             .pop()
-            .unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
+            .unwrap_or_else(|| vec![0; SIZE + TAIL].into_boxed_slice())
     }
 
     pub fn give(&self, buffer: Box<[u8]>) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < KEPT && buffer.len() == SIZE {
+        if spare.len() < KEPT && buffer.len() == SIZE + TAIL {
             spare.push(buffer);
         }
     }

@@ -5,6 +5,7 @@
 //! direction never buffers more than one buffer.
 
 use super::BufferPool;
+use super::buffers::SIZE;
 use crate::net::Stream;
 use std::future::poll_fn;
 use std::io;
@@ -97,7 +98,11 @@ impl Direction {
                     }
                     turns -= 1;
                     let mut buffer = pool.take();
-                    let mut read = ReadBuf::new(&mut buffer);
+                    let room = match from {
+                        Stream::Plain(_) => SIZE,
+                        Stream::Tls(_) => buffer.len(),
+                    };
+                    let mut read = ReadBuf::new(&mut buffer[..room]);
                     let result = Pin::new(&mut *from).poll_read(cx, &mut read);
                     let end = read.filled().len();
                     match result {

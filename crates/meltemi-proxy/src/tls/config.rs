@@ -2,6 +2,7 @@
 //! configuration, and with it new ticket keys and an empty session cache: sessions are never
 //! resumed across a change of certificate or trust.
 
+use super::known::KnownChains;
 use super::staple::{self, Action, Staple};
 use super::verify::{ClientVerifier, ServerVerifier};
 use super::{Secret, identity, sessions, suites};
@@ -53,6 +54,7 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
     let builder = match trust {
         None if !tls.requires_client_cert => builder.with_no_client_auth(),
         trust => {
+            let known = known_chains(trust.as_ref());
             let inner = match trust {
                 Some(trust) if !validation.accept_untrusted => {
                     let mut verifier =
@@ -84,6 +86,7 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
             };
             builder.with_client_cert_verifier(Arc::new(ClientVerifier {
                 inner,
+                known,
                 names: validation.names.clone(),
                 mandatory: tls.requires_client_cert,
                 algorithms: provider.signature_verification_algorithms,
@@ -92,6 +95,7 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
     };
     let mut config = builder.with_cert_resolver(Arc::new(ServerKeys(keys)));
     config.alpn_protocols = common.alpn.clone();
+    config.enable_secret_extraction = true;
     config.send_tls13_tickets = TICKETS;
     config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
     if tls.spec.stateless_resumption {
@@ -114,6 +118,7 @@ pub fn client_configs(
     let provider = suites::provider(common)?;
     let keys = keys(common, lookup, &provider)?;
     let trust = trust(common, lookup)?.filter(|_| !common.validation.accept_untrusted);
+    let known = known_chains(trust.as_ref());
     let inner = trust.map(|trust| server_verifier(trust, &provider));
     let inner = inner.transpose()?;
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -122,6 +127,7 @@ pub fn client_configs(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ServerVerifier {
             inner,
+            known,
             names: common.validation.names.clone(),
             algorithms: provider.signature_verification_algorithms,
         }));
@@ -132,6 +138,7 @@ pub fn client_configs(
         builder.with_client_cert_resolver(Arc::new(ClientKeys(keys)))
     };
     own.resumption = sessions::resumption(end);
+    own.enable_secret_extraction = true;
     own.alpn_protocols = common.alpn.clone();
     let with = |protocols: &[&[u8]]| {
         let mut config = own.clone();
@@ -187,6 +194,22 @@ fn server_verifier(
 struct Trust {
     roots: Arc<RootCertStore>,
     secret: Arc<Secret>,
+}
+
+/// Where a verifier may remember what it found good: not beside revocation lists, which end.
+fn known_chains(trust: Option<&Trust>) -> Option<KnownChains> {
+    let lists = |trust: &Trust| {
+        matches!(
+            &*trust.secret,
+            Secret::Trust {
+                revocation: Some(_),
+                ..
+            }
+        )
+    };
+    trust
+        .is_some_and(|trust| !lists(trust))
+        .then(KnownChains::default)
 }
 
 fn trust(common: &CommonTls, lookup: Lookup<'_>) -> Result<Option<Trust>, String> {

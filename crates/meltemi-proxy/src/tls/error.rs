@@ -25,12 +25,20 @@ pub enum TlsError {
     Io(io::Error),
 }
 
+/// rustls' error within one of a stream.
+pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+impl From<Error> for TlsError {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
 impl From<io::Error> for TlsError {
     fn from(error: io::Error) -> Self {
-        match error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<Error>())
-        {
+        match tls_error(&error) {
             Some(tls) => Self::from(tls),
             None => TlsError::Io(error),
         }

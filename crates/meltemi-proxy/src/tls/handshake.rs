@@ -1,16 +1,17 @@
 //! Handshakes.
 
+use super::drive::{End, Handshake, Server};
+use super::error::tls_error;
 use super::{TlsError, identity};
 use crate::model::{ClientTls, ServerTls};
-use crate::net::{ReadAhead, Socket, Stream};
+use crate::net::{Socket, Stream};
 use crate::telemetry::TlsInfo;
-use rustls::HandshakeKind;
-use rustls::server::Acceptor;
+use rustls::client::UnbufferedClientConnection;
+use rustls::{Error, HandshakeKind, ServerConfig};
 use rustls_pki_types::ServerName;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 /// Bound on a server handshake of a chain without `transport_socket_connect_timeout` (Envoy has none):
 /// a silent peer must not hold a connection for ever.
@@ -46,43 +47,48 @@ pub async fn accept(
     let Some(config) = tls.config.load_full() else {
         return Err(TlsError::NoSecret);
     };
-    let handshake = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), ReadAhead::new(socket)).await?;
-        let config = {
-            let hello = start.client_hello();
-            let offered = hello.alpn().map(|names| {
-                names
-                    .into_iter()
-                    .any(|name| config.alpn_protocols.iter().any(|own| own == name))
-            });
-            if offered == Some(false) && !config.alpn_protocols.is_empty() {
-                // rustls ends such a handshake; Envoy goes on without a protocol, and
-                // Istio's TCP clients (`istio`) count on it.
-                let mut without = (*config).clone();
-                without.alpn_protocols.clear();
-                Arc::new(without)
-            } else {
-                config
-            }
-        };
-        super::config::take_shown_uri();
-        super::config::asks_for_staple(asks_staple);
-        // Takes the ClientHello in before the first wait.
-        let handshake = start.into_stream(config);
-        let local_uri = super::config::take_shown_uri();
-        Ok::<_, std::io::Error>((handshake.await?, local_uri))
-    };
-    let (stream, local_uri) = match tokio::time::timeout(timeout, handshake).await {
-        Ok(result) => result?,
-        Err(_) => return Err(TlsError::Timeout(timeout)),
-    };
-    let state = stream.get_ref().1;
-    let (mut info, not_after) = identity::info(state);
-    if state.handshake_kind() == Some(HandshakeKind::Resumed) {
+    match tokio::time::timeout(timeout, serve(socket, config, asks_staple)).await {
+        Ok(result) => result,
+        Err(_) => Err(TlsError::Timeout(timeout)),
+    }
+}
+
+async fn serve(
+    socket: Socket,
+    config: Arc<ServerConfig>,
+    asks_staple: bool,
+) -> Result<(Stream, TlsInfo), TlsError> {
+    let mut handshake = Handshake::new(socket);
+    let mut end = Server::new(config.clone(), asks_staple)?;
+    let mut result = handshake.run(&mut end).await;
+    if let Err(error) = &result
+        && tls_error(error) == Some(&Error::NoApplicationProtocol)
+        && !handshake.answered
+    {
+        // rustls ends such a handshake; Envoy goes on without a protocol, and Istio's TCP
+        // clients (`istio`) count on it.
+        let mut without = (*config).clone();
+        without.alpn_protocols.clear();
+        end = Server::new(Arc::new(without), asks_staple)?;
+        result = handshake.run(&mut end).await;
+    }
+    if let Err(error) = result {
+        handshake.refuse(&mut end).await;
+        return Err(error.into());
+    }
+    let mut info = established(&end)?;
+    info.local_uri = end.shown_uri.take();
+    let stream = handshake.finish(end)?;
+    Ok((Stream::Tls(Box::new(stream)), info))
+}
+
+/// What a finished handshake showed.
+fn established(end: &impl End) -> Result<TlsInfo, TlsError> {
+    let (info, not_after) = identity::info(end.state());
+    if end.state().handshake_kind() == Some(HandshakeKind::Resumed) {
         refuse_expired(not_after)?;
     }
-    info.local_uri = local_uri;
-    Ok((Stream::ServerTls(Box::new(stream)), info))
+    Ok(info)
 }
 
 /// A resumed session skips the verification of the chain: a certificate that was good then
@@ -136,17 +142,16 @@ pub async fn connect(
             )
         }
     };
-    let stream = TlsConnector::from(config.clone())
-        .connect(name.clone(), ReadAhead::new(socket))
-        .await?;
-    let (info, not_after) = identity::info(stream.get_ref().1);
-    if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
-        refuse_expired(not_after)?;
+    let mut handshake = Handshake::new(socket);
+    let mut end = UnbufferedClientConnection::new(config.clone(), name.clone())?;
+    if let Err(error) = handshake.run(&mut end).await {
+        handshake.refuse(&mut end).await;
+        return Err(error.into());
     }
+    let info = established(&end)?;
     if tls.auto_san && sni.is_some() {
-        let leaf = stream
-            .get_ref()
-            .1
+        let leaf = end
+            .state()
             .peer_certificates()
             .and_then(|chain| chain.first())
             .ok_or(TlsError::NoCertificate)?;
@@ -154,5 +159,6 @@ pub async fn connect(
             .map_err(|error| TlsError::from(&error))?;
         rustls::client::verify_server_name(&leaf, &name).map_err(|_| TlsError::WrongName)?;
     }
-    Ok((Stream::ClientTls(Box::new(stream)), info))
+    let stream = handshake.finish(end)?;
+    Ok((Stream::Tls(Box::new(stream)), info))
 }

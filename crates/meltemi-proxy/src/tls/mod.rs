@@ -3,9 +3,11 @@
 
 pub(crate) mod certificate;
 mod config;
+mod drive;
 mod error;
 mod handshake;
 mod identity;
+mod known;
 mod sessions;
 mod staple;
 mod suites;
@@ -46,5 +48,7 @@ pub struct Revocation {
     pub only_leaf: bool,
 }
 
+#[cfg(test)]
+mod interop_tests;
 #[cfg(test)]
 mod tests;

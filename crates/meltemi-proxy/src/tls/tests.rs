@@ -18,17 +18,17 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn issue(&self, spiffe: &str) -> Secret {
+    pub(super) fn issue(&self, spiffe: &str) -> Secret {
         self.issue_numbered(spiffe, 1)
     }
 
@@ -54,7 +54,18 @@ impl Authority {
         }
     }
 
-    fn trust(&self) -> Secret {
+    pub(super) fn issue_host(&self, name: &str) -> Secret {
+        let params = CertificateParams::new(vec![name.into()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Secret::Certificate {
+            chain: vec![certificate.der().clone()],
+            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            staple: None,
+        }
+    }
+
+    pub(super) fn trust(&self) -> Secret {
         Secret::Trust {
             roots: vec![self.0.der().clone()],
             revocation: None,
@@ -88,7 +99,7 @@ impl Authority {
     }
 }
 
-fn common(alpn: &[&[u8]], prefix: Option<&str>) -> CommonTls {
+pub(super) fn common(alpn: &[&[u8]], prefix: Option<&str>) -> CommonTls {
     CommonTls {
         alpn: alpn.iter().map(|name| name.to_vec()).collect(),
         certificates: vec!["default".into()],
@@ -109,9 +120,9 @@ fn common(alpn: &[&[u8]], prefix: Option<&str>) -> CommonTls {
     }
 }
 
-type Secrets = (Arc<Secret>, Arc<Secret>);
+pub(super) type Secrets = (Arc<Secret>, Arc<Secret>);
 
-fn secrets(authority: &Authority, trusted: &Authority, spiffe: &str) -> Secrets {
+pub(super) fn secrets(authority: &Authority, trusted: &Authority, spiffe: &str) -> Secrets {
     (Arc::new(authority.issue(spiffe)), Arc::new(trusted.trust()))
 }
 
@@ -124,7 +135,7 @@ fn lookup(secrets: &Secrets) -> impl Fn(&str) -> Option<Arc<Secret>> {
     }
 }
 
-fn server(common: CommonTls, secrets: &Secrets) -> ServerTls {
+pub(super) fn server(common: CommonTls, secrets: &Secrets) -> ServerTls {
     let tls = ServerTls {
         requires_client_cert: true,
         config: ArcSwapOption::empty(),
@@ -140,7 +151,7 @@ fn server(common: CommonTls, secrets: &Secrets) -> ServerTls {
     tls
 }
 
-fn client(spec: CommonTls, secrets: &Secrets) -> ClientTls {
+pub(super) fn client(spec: CommonTls, secrets: &Secrets) -> ClientTls {
     let configs = client_configs(&spec, &lookup(secrets), 1).unwrap();
     ClientTls {
         config: ArcSwapOption::from_pointee(configs),
@@ -154,15 +165,7 @@ fn client(spec: CommonTls, secrets: &Secrets) -> ClientTls {
 #[tokio::test]
 async fn the_name_that_auto_sni_sends_must_be_in_the_certificate() {
     let authority = Authority::new("mesh");
-    let mut params = CertificateParams::new(vec!["api.example".into()]).unwrap();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, &authority.0).unwrap();
-    let secret = Secret::Certificate {
-        chain: vec![certificate.der().clone()],
-        key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        staple: None,
-    };
+    let secret = authority.issue_host("api.example");
     let server = server(
         common(&[], None),
         &(Arc::new(secret), Arc::new(authority.trust())),
@@ -208,8 +211,8 @@ async fn shake(server: &ServerTls, client: &ClientTls, alpn: AlpnChoice) -> (Sid
     tokio::join!(serving, calling)
 }
 
-const SERVER: &str = "spiffe://cluster.local/ns/default/sa/reviews";
-const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/productpage";
+pub(super) const SERVER: &str = "spiffe://cluster.local/ns/default/sa/reviews";
+pub(super) const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/productpage";
 const ISTIO: &[&[u8]] = &[b"istio-peer-exchange", b"istio"];
 
 #[tokio::test]

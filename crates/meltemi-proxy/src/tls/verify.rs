@@ -2,6 +2,7 @@
 //! `match_typed_subject_alt_names` does it (not the host name: mesh identities are URIs).
 
 use super::identity::{self, San};
+use super::known::KnownChains;
 use crate::model::{SanKind, SanMatch, StringMatch};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,6 +18,8 @@ pub(super) struct ClientVerifier {
     /// `None` takes any certificate (Envoy without a trusted CA); that the peer holds its
     /// key is verified all the same.
     pub inner: Option<Arc<dyn ClientCertVerifier>>,
+    /// `None`: every chain is verified anew.
+    pub known: Option<KnownChains>,
     pub names: Vec<SanMatch>,
     pub mandatory: bool,
     pub algorithms: WebPkiSupportedAlgorithms,
@@ -27,8 +30,28 @@ pub(super) struct ClientVerifier {
 pub(super) struct ServerVerifier {
     /// `None` takes any certificate.
     pub inner: Option<Arc<WebPkiServerVerifier>>,
+    /// `None`: every chain is verified anew.
+    pub known: Option<KnownChains>,
     pub names: Vec<SanMatch>,
     pub algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Verifies a chain unless it is known to be good.
+fn verify_chain(
+    known: Option<&KnownChains>,
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    now: UnixTime,
+    verify: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    if known.is_some_and(|known| known.contains(leaf, intermediates, now)) {
+        return Ok(());
+    }
+    verify()?;
+    if let Some(known) = known {
+        known.insert(leaf, intermediates);
+    }
+    Ok(())
 }
 
 fn verify_names(names: &[SanMatch], leaf: &CertificateDer<'_>) -> Result<(), Error> {
@@ -61,7 +84,9 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if let Some(inner) = &self.inner {
-            inner.verify_client_cert(leaf, intermediates, now)?;
+            verify_chain(self.known.as_ref(), leaf, intermediates, now, || {
+                inner.verify_client_cert(leaf, intermediates, now).map(drop)
+            })?;
             verify_names(&self.names, leaf)?;
         }
         Ok(ClientCertVerified::assertion())
@@ -101,14 +126,16 @@ impl ServerCertVerifier for ServerVerifier {
     ) -> Result<ServerCertVerified, Error> {
         if let Some(inner) = &self.inner {
             use CertificateError::{NotValidForName, NotValidForNameContext};
-            match inner.verify_server_cert(leaf, intermediates, name, ocsp, now) {
-                Ok(_) => {}
-                // The host name is looked at last, when the chain is good; whose certificate
-                // it has to be is told by other names.
-                Err(Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+            verify_chain(self.known.as_ref(), leaf, intermediates, now, || {
+                match inner.verify_server_cert(leaf, intermediates, name, ocsp, now) {
+                    // The host name is looked at last, when the chain is good; whose certificate
+                    // it has to be is told by other names.
+                    Err(Error::InvalidCertificate(
+                        NotValidForName | NotValidForNameContext { .. },
+                    )) => Ok(()),
+                    verdict => verdict.map(drop),
                 }
-                Err(error) => return Err(error),
-            }
+            })?;
             verify_names(&self.names, leaf)?;
         }
         Ok(ServerCertVerified::assertion())
