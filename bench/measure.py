@@ -11,6 +11,8 @@ import time
 PROXY_CORE, LOAD_CORE = 0, 1
 TICKS = os.sysconf("SC_CLK_TCK")
 START_LIMIT, END_LIMIT = 60, 20
+# A process that gives memory back does so a while after its last work.
+QUIET = 3
 
 
 class Failed(Exception):
@@ -82,11 +84,13 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def memory(self):
-        """Resident and anonymous megabytes once the process has come to rest."""
+        """Resident and anonymous megabytes once the process has come to rest: QUIET seconds in a row."""
+        quiet = 0
         for _ in range(30):
             before = self.cpu()
             time.sleep(1)
-            if self.cpu() - before < 0.03:
+            quiet = quiet + 1 if self.cpu() - before < 0.03 else 0
+            if quiet == QUIET:
                 break
         with open(f"/proc/{self.child.pid}/status") as status:
             text = status.read()

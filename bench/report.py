@@ -30,7 +30,7 @@ what is counted a second.
 * **New connections**: eight clients connect, make a full TLS 1.3 handshake (X25519, certificates of P-256 on both sides, no
   ticket used), one GET, and close; all of it is counted, as connections by the proxy's CPU seconds.
 * **Idle connections**: growth of the resident memory by 5,000 connections that have made one request each and stay open, from
-  a proxy that has served 64 before; both once the process rests. KB are 1,024 bytes. All must still be open at the end.
+  a proxy that has served 64 before; both once the process rests, for three seconds. KB are 1,024 bytes. All must still be open at the end.
 * **Idle sidecar**: bookinfo's services, subsets and inbound chain; memory once the process rests.
 * **10,000 clusters**: each of one endpoint, with a virtual host and a route; memory once the process rests.
 * **Start to ready**: from the start of the process to the first request answered through it.

@@ -205,8 +205,9 @@ impl TlsStream {
         // A send holds a few records only; TLS 1.2 ends the connection, as it has no new keys.
         let worn = self.sealing.sequence() >= self.control.records_per_key() - MARGIN;
         if worn || self.new_keys_due {
+            let next = self.control.next_sealing()?;
             self.seal(HANDSHAKE, &KEY_UPDATE_MESSAGE)?;
-            self.sealing = self.control.next_sealing()?;
+            self.sealing = next;
             self.new_keys_due = false;
         }
         let mut parts = parts
