@@ -114,6 +114,12 @@ def require_free(port):
         raise Failed(f"port {port} is taken")
 
 
+def becomes_free(port):
+    begun = time.monotonic()
+    while accepts(port) and time.monotonic() - begun < END_LIMIT:
+        time.sleep(0.01)
+
+
 def answers(port, path):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:

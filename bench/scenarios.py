@@ -209,6 +209,8 @@ class Bench(Harness):
             except subprocess.TimeoutExpired:
                 mesh.kill()
                 mesh.wait()
+            # The gateway's process may end a moment later.
+            measure.becomes_free(port)
 
 
 SCENARIOS = {
