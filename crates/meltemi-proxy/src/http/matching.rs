@@ -1,40 +1,19 @@
 //! Evaluating compiled matchers against a request's head.
 
 use super::head::Head;
-use crate::model::{HeaderMatch, HeaderTest, MatchName, PathMatch, QueryMatch, StringMatch};
+use crate::model::{HeaderMatch, HeaderTest, MatchName, PathMatch, QueryMatch};
 use http::{HeaderMap, HeaderValue};
-
-/// Configured text is lower case where `ignore_case` holds.
-pub(crate) fn string(pattern: &StringMatch, text: &str) -> bool {
-    let (a, b) = (text.as_bytes(), |pattern: &str| pattern.len());
-    match pattern {
-        StringMatch::Exact(pattern, false) => text == &**pattern,
-        StringMatch::Exact(pattern, true) => a.eq_ignore_ascii_case(pattern.as_bytes()),
-        StringMatch::Prefix(pattern, false) => text.starts_with(&**pattern),
-        StringMatch::Prefix(pattern, true) => a
-            .get(..b(pattern))
-            .is_some_and(|start| start.eq_ignore_ascii_case(pattern.as_bytes())),
-        StringMatch::Suffix(pattern, false) => text.ends_with(&**pattern),
-        StringMatch::Suffix(pattern, true) => a
-            .len()
-            .checked_sub(b(pattern))
-            .is_some_and(|start| a[start..].eq_ignore_ascii_case(pattern.as_bytes())),
-        StringMatch::Contains(pattern, false) => text.contains(&**pattern),
-        StringMatch::Contains(pattern, true) => text.to_ascii_lowercase().contains(&**pattern),
-        StringMatch::Regex(regex) => regex.is_match(text),
-    }
-}
 
 /// Tests each value of a header by itself: one of several lines matches as if it came alone,
 /// and an inverted matcher wants none that does (CVE-2026-26308). With a value that is not
 /// text nothing matches, inverted or not (CVE-2026-73552).
-fn test<'a>(matcher: &HeaderMatch, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
+pub(crate) fn test<'a>(matcher: &HeaderMatch, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
     if let HeaderTest::Present(wanted) = matcher.test {
         let present = values.next().is_some() || matcher.treat_missing_as_empty;
         return (present == wanted) != matcher.invert;
     }
     let matches = |value: &str| match &matcher.test {
-        HeaderTest::Value(pattern) => string(pattern, value),
+        HeaderTest::Value(pattern) => pattern.matches(value),
         HeaderTest::Range(start, end) => value
             .parse::<i64>()
             .is_ok_and(|number| (*start..*end).contains(&number)),
@@ -105,7 +84,7 @@ pub(crate) fn query(matcher: &QueryMatch, query: &str) -> bool {
     match (value, &matcher.value) {
         (None, _) => false,
         (Some(_), None) => true,
-        (Some(value), Some(pattern)) => string(pattern, value),
+        (Some(value), Some(pattern)) => pattern.matches(value),
     }
 }
 

@@ -23,7 +23,7 @@ mod hash;
 mod head;
 mod header_ops;
 pub(crate) mod held;
-mod matching;
+pub(crate) mod matching;
 mod mirror;
 mod names;
 mod offline;

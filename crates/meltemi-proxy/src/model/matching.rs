@@ -10,8 +10,31 @@ pub enum StringMatch {
     Prefix(Box<str>, bool),
     Suffix(Box<str>, bool),
     Contains(Box<str>, bool),
-    /// Matches the whole value, as Envoy's RE2 `FullMatch`.
+    /// Anchored: matches the whole value, as Envoy's RE2 `FullMatch`.
     Regex(Regex),
+}
+
+impl StringMatch {
+    /// Where case does not count, the configured text is in lower case.
+    pub fn matches(&self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        match self {
+            Self::Exact(wanted, false) => text == &**wanted,
+            Self::Exact(wanted, true) => text.eq_ignore_ascii_case(wanted),
+            Self::Prefix(wanted, false) => text.starts_with(&**wanted),
+            Self::Prefix(wanted, true) => bytes
+                .get(..wanted.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(wanted.as_bytes())),
+            Self::Suffix(wanted, false) => text.ends_with(&**wanted),
+            Self::Suffix(wanted, true) => bytes
+                .len()
+                .checked_sub(wanted.len())
+                .is_some_and(|start| bytes[start..].eq_ignore_ascii_case(wanted.as_bytes())),
+            Self::Contains(wanted, false) => text.contains(&**wanted),
+            Self::Contains(wanted, true) => text.to_ascii_lowercase().contains(&**wanted),
+            Self::Regex(regex) => regex.is_match(text),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

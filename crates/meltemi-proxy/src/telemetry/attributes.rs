@@ -2,7 +2,9 @@
 
 use super::{Protocol, StreamInfo, TlsInfo, log};
 use crate::clock;
+use crate::http::grpc;
 use crate::model::{Address, Direction};
+use http::StatusCode;
 use meltemi_cel::{Attribute, Attributes, Certificate, PeerField, Value};
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -40,15 +42,12 @@ pub(crate) fn needs_trailers(attribute: &Attribute) -> bool {
 
 /// Of the answer's trailers, its headers, or what its status stands for.
 pub(super) fn grpc_status(info: &StreamInfo) -> Option<u32> {
-    let header = || crate::http::grpc::status(&info.response_headers);
+    let header = || grpc::status(&info.response_headers);
     info.grpc_status.or_else(header).or(match info.status {
         0 => None,
-        400 => Some(13),
-        401 => Some(16),
-        403 => Some(7),
-        404 => Some(12),
-        429 | 502..=504 => Some(14),
-        _ => Some(UNKNOWN),
+        // An answer without a status of gRPC's is no success.
+        200 => Some(UNKNOWN),
+        status => StatusCode::from_u16(status).ok().map(grpc::status_of),
     })
 }
 

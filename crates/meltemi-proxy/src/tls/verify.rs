@@ -169,12 +169,12 @@ fn matches(rule: &SanMatch, name: San<'_>) -> bool {
     match name {
         San::Dns(dns) => {
             fits(SanKind::Dns)
-                && (string_matches(&rule.value, dns)
+                && (rule.value.matches(dns)
                     || matches!(&rule.value, StringMatch::Exact(wanted, _) if dns_matches(dns, wanted)))
         }
-        San::Uri(uri) => fits(SanKind::Uri) && string_matches(&rule.value, uri),
-        San::Email(email) => fits(SanKind::Email) && string_matches(&rule.value, email),
-        San::Ip(ip) => fits(SanKind::Ip) && string_matches(&rule.value, &ip.to_string()),
+        San::Uri(uri) => fits(SanKind::Uri) && rule.value.matches(uri),
+        San::Email(email) => fits(SanKind::Email) && rule.value.matches(email),
+        San::Ip(ip) => fits(SanKind::Ip) && rule.value.matches(&ip.to_string()),
     }
 }
 
@@ -186,32 +186,6 @@ pub(super) fn dns_matches(certified: &str, host: &str) -> bool {
             .split_once('.')
             .is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent)),
         None => certified.eq_ignore_ascii_case(host),
-    }
-}
-
-fn string_matches(rule: &StringMatch, text: &str) -> bool {
-    let lower = |ignore: bool, text: &str| {
-        if ignore {
-            text.to_ascii_lowercase()
-        } else {
-            text.to_owned()
-        }
-    };
-    match rule {
-        StringMatch::Exact(value, ignore) => lower(*ignore, text) == lower(*ignore, value),
-        StringMatch::Prefix(value, ignore) => {
-            lower(*ignore, text).starts_with(&lower(*ignore, value))
-        }
-        StringMatch::Suffix(value, ignore) => {
-            lower(*ignore, text).ends_with(&lower(*ignore, value))
-        }
-        StringMatch::Contains(value, ignore) => {
-            lower(*ignore, text).contains(&lower(*ignore, value))
-        }
-        // The compiler anchors the expression: it matches the whole value.
-        StringMatch::Regex(expression) => expression
-            .find(text)
-            .is_some_and(|found| found.start() == 0 && found.end() == text.len()),
     }
 }
 
@@ -262,16 +236,12 @@ mod tests {
             ),
             spiffe
         ));
-        let regex = regex::Regex::new("spiffe://[^/]+/ns/default/sa/.*").unwrap();
-        assert!(matches(
-            &rule(SanKind::Uri, StringMatch::Regex(regex)),
-            spiffe
-        ));
-        let part = regex::Regex::new("cluster").unwrap();
-        assert!(!matches(
-            &rule(SanKind::Uri, StringMatch::Regex(part)),
-            spiffe
-        ));
+        // As the compiler anchors them.
+        let regex = |text: &str| regex::Regex::new(&format!(r"\A(?:{text})\z")).unwrap();
+        let whole = StringMatch::Regex(regex("spiffe://[^/]+/ns/default/sa/.*"));
+        assert!(matches(&rule(SanKind::Uri, whole), spiffe));
+        let part = StringMatch::Regex(regex("cluster"));
+        assert!(!matches(&rule(SanKind::Uri, part), spiffe));
         assert!(matches(
             &rule(SanKind::Dns, exact("a.example.com")),
             San::Dns("*.Example.com")

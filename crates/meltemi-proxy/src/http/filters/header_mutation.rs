@@ -6,7 +6,6 @@ use crate::compile::any::Typed;
 use crate::compile::pb::filters::http::header_mutation::v3 as proto;
 use crate::compile::{At, Cx, Error, Result as Compiled, headers, matching, refuse};
 use crate::http::header_ops;
-use crate::http::matching::string;
 use crate::http::reply::Reply;
 use crate::model::{HeaderOps, StringMatch};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3 as rules;
@@ -58,7 +57,7 @@ impl Step {
 }
 
 fn remove_matching(pattern: &StringMatch, headers: &mut HeaderMap) {
-    let matching = headers.keys().filter(|name| string(pattern, name.as_str()));
+    let matching = headers.keys().filter(|name| pattern.matches(name.as_str()));
     for name in matching.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }

@@ -1,6 +1,7 @@
 //! Which exchanges and connections a log is written of.
 
-use crate::model::{Comparison, HeaderMatch, HeaderTest, LogFilter, MatchName, StringMatch};
+use crate::http::matching;
+use crate::model::{Comparison, HeaderMatch, LogFilter, MatchName};
 use crate::telemetry::{ALL_FLAGS, Protocol, StreamInfo, attributes};
 
 /// Whether it reads headers, so that the data path must keep them.
@@ -97,32 +98,5 @@ fn header_matches(matcher: &HeaderMatch, info: &StreamInfo) -> bool {
         // As Envoy: the first of several lines.
         MatchName::Header(name) => request.headers.get(name).and_then(|v| v.to_str().ok()),
     };
-    let value = value.or(matcher.treat_missing_as_empty.then_some(""));
-    let matched = match (&matcher.test, value) {
-        (HeaderTest::Present(present), value) => *present == value.is_some(),
-        // As Envoy: an absent header matches no value, inverted or not.
-        (_, None) => return false,
-        (HeaderTest::Value(test), Some(value)) => string_matches(test, value),
-        (HeaderTest::Range(start, end), Some(value)) => value
-            .parse::<i64>()
-            .is_ok_and(|value| (*start..*end).contains(&value)),
-    };
-    matched != matcher.invert
-}
-
-fn string_matches(test: &StringMatch, value: &str) -> bool {
-    let fold = |text: &str, ignore_case: bool| {
-        if ignore_case {
-            text.to_ascii_lowercase()
-        } else {
-            text.to_owned()
-        }
-    };
-    match test {
-        StringMatch::Exact(text, fold_case) => fold(value, *fold_case) == fold(text, *fold_case),
-        StringMatch::Prefix(text, case) => fold(value, *case).starts_with(&fold(text, *case)),
-        StringMatch::Suffix(text, case) => fold(value, *case).ends_with(&fold(text, *case)),
-        StringMatch::Contains(text, case) => fold(value, *case).contains(&fold(text, *case)),
-        StringMatch::Regex(expression) => expression.is_match(value),
-    }
+    matching::test(matcher, value.into_iter().map(str::as_bytes))
 }

@@ -24,7 +24,7 @@ pub(crate) fn request(policy: &CorsPolicy, head: &Head) -> Result<Option<HeaderV
         policy
             .allow_origins
             .iter()
-            .any(|pattern| matching::string(pattern, text))
+            .any(|pattern| pattern.matches(text))
     });
     let preflight =
         head.method == Method::OPTIONS && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);

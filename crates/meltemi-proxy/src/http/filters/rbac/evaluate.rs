@@ -72,14 +72,14 @@ impl Subject<'_> {
             RbacRule::Any(rules) => self.any(rules)?,
             RbacRule::Not(rule) => !self.matches(rule)?,
             RbacRule::Header(matcher) => matching::strict_header(matcher, self.head()?)?,
-            RbacRule::Path(pattern) => matching::string(pattern, self.head()?.path.path()),
+            RbacRule::Path(pattern) => pattern.matches(self.head()?.path.path()),
             RbacRule::DestinationIp(prefix) => prefix.contains(connection.facts.destination.ip()),
             RbacRule::DestinationPort(ports) => {
                 ports.contains(&connection.facts.destination.port().into())
             }
             RbacRule::ServerName(pattern) => {
                 let name = connection.facts.server_name.as_deref().unwrap_or("");
-                matching::string(pattern, name)
+                pattern.matches(name)
             }
             RbacRule::Authenticated(pattern) => {
                 let Some(tls) = connection.tls.as_ref().filter(|tls| tls.mutual()) else {
@@ -93,7 +93,7 @@ impl Subject<'_> {
                     .or(tls.peer_subject.as_ref());
                 match (pattern, name) {
                     (None, _) => true,
-                    (Some(pattern), Some(name)) => matching::string(pattern, name),
+                    (Some(pattern), Some(name)) => pattern.matches(name),
                     (Some(_), None) => false,
                 }
             }
