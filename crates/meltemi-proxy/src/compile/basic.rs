@@ -43,6 +43,11 @@ pub fn bool_or(value: Option<wkt::BoolValue>, default: bool) -> bool {
     value.map_or(default, |value| value.value)
 }
 
+/// The default of a runtime's flag: there is no runtime. Unset: on.
+pub fn runtime_flag(value: Option<core::RuntimeFeatureFlag>) -> bool {
+    value.is_none_or(|value| bool_or(value.default_value, true))
+}
+
 /// Seconds in Envoy's keepalive options, which are plain numbers.
 pub fn keepalive(value: core::TcpKeepalive) -> TcpKeepalive {
     let core::TcpKeepalive {

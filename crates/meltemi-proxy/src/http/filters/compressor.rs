@@ -7,8 +7,7 @@
 use super::coding::Encoding;
 use super::{Answer, Call, Filter, HttpFilter};
 use crate::compile::any::Typed;
-use crate::compile::basic::{bool_or, u32_or};
-use crate::compile::pb::core::RuntimeFeatureFlag;
+use crate::compile::basic::{runtime_flag, u32_or};
 use crate::compile::pb::filters::http::compressor::v3 as proto;
 use crate::compile::{At, Cx, Error, Result as Compiled, refuse};
 use crate::http::reply::Reply;
@@ -333,7 +332,7 @@ fn answers(
     };
     Ok(Compressor {
         encoding,
-        enabled: flag(enabled),
+        enabled: runtime_flag(enabled),
         min_length: u32_or(min_content_length, MIN_LENGTH),
         content_types,
         etag: match (disable_on_etag_header, weaken_etag_on_compress) {
@@ -373,11 +372,6 @@ fn compile_route(value: proto::CompressorPerRoute) -> Compiled<RouteCompressor> 
             ))
         }
     }
-}
-
-/// The default of a runtime's flag: there is no runtime.
-pub(super) fn flag(value: Option<RuntimeFeatureFlag>) -> bool {
-    value.is_none_or(|value| bool_or(value.default_value, true))
 }
 
 #[cfg(test)]

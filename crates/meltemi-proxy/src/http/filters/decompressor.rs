@@ -2,10 +2,9 @@
 //! coding. The trailers that Envoy tells the sizes in are not written.
 
 use super::coding::Decoding;
-use super::compressor::flag;
 use super::{Answer, Call, Filter, NoRoute};
 use crate::compile::any::Typed;
-use crate::compile::basic::bool_or;
+use crate::compile::basic::{bool_or, runtime_flag};
 use crate::compile::pb::filters::http::decompressor::v3 as proto;
 use crate::compile::{At, Cx, Error, Result as Compiled};
 use crate::http::reply::Reply;
@@ -136,7 +135,7 @@ fn direction(value: Option<proto::decompressor::CommonDirectionConfig>) -> Direc
         ignore_no_transform_header,
     } = value.unwrap_or_default();
     Direction {
-        enabled: flag(enabled),
+        enabled: runtime_flag(enabled),
         ignore_no_transform: ignore_no_transform_header,
     }
 }

@@ -2,8 +2,7 @@
 
 use super::{Admitted, Closed, Filter};
 use crate::compile::any::Typed;
-use crate::compile::basic::{bool_or, duration_or};
-use crate::compile::pb::core::RuntimeFeatureFlag;
+use crate::compile::basic::{duration_or, runtime_flag};
 use crate::compile::pb::filters::network::connection_limit::v3::ConnectionLimit as Proto;
 use crate::compile::{At, Cx, Error, Result as Compiled};
 use crate::telemetry::ConnectionInfo;
@@ -55,18 +54,10 @@ impl Filter for ConnectionLimit {
         if maximum == 0 {
             return Err(Error::new("must be at least 1").at_field("max_connections"));
         }
-        // The key of a runtime that there is not; its default counts.
-        let enabled = runtime_enabled.is_none_or(|flag| {
-            let RuntimeFeatureFlag {
-                default_value,
-                runtime_key: _,
-            } = flag;
-            bool_or(default_value, true)
-        });
         Ok(Self {
             maximum,
             delay: duration_or(delay, Duration::ZERO).at("delay")?,
-            enabled,
+            enabled: runtime_flag(runtime_enabled),
             open: Arc::default(),
             active: Gauge::scoped("connection_limit", &stat_prefix, "active_connections"),
             limited: Counter::scoped("connection_limit", &stat_prefix, "limited_connections"),

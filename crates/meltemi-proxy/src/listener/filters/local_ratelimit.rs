@@ -2,8 +2,7 @@
 
 use super::{Admitted, Closed, Filter};
 use crate::compile::any::Typed;
-use crate::compile::basic::bool_or;
-use crate::compile::pb::core::RuntimeFeatureFlag;
+use crate::compile::basic::runtime_flag;
 use crate::compile::pb::filters::network::local_ratelimit::v3::LocalRateLimit as Proto;
 use crate::compile::{At, Cx, Error, Result as Compiled, token_bucket};
 use crate::telemetry::ConnectionInfo;
@@ -40,17 +39,9 @@ impl Filter for LocalRateLimit {
             true => Arc::new(TokenBucket::new(rate)),
             false => cx.names.token_bucket(&share_key, rate),
         };
-        // The key of a runtime that there is not; its default counts.
-        let enabled = runtime_enabled.map(|flag| {
-            let RuntimeFeatureFlag {
-                default_value,
-                runtime_key: _,
-            } = flag;
-            bool_or(default_value, true)
-        });
         Ok(Self {
             bucket,
-            enabled: enabled.unwrap_or(true),
+            enabled: runtime_flag(runtime_enabled),
             rate_limited: Counter::scoped("local_rate_limit", &stat_prefix, "rate_limited"),
         })
     }
