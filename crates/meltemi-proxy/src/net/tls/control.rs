@@ -6,7 +6,7 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{
     AlertDescription, ConnectionTrafficSecrets, Error, InvalidMessage, PeerMisbehaved,
-    ProtocolVersion, SupportedCipherSuite,
+    SupportedCipherSuite,
 };
 
 /// Records without data in a row before the peer is told off.
@@ -41,6 +41,9 @@ pub enum Notice {
 /// Takes in the records of a connection that hold no data.
 pub struct Control {
     side: Side,
+    pub tls13: bool,
+    /// Records that one key may protect (RFC 8446 §5.5).
+    pub records_per_key: u64,
     /// The beginning of a handshake message that goes on in the next record.
     message: Vec<u8>,
     idle_records: u8,
@@ -48,30 +51,20 @@ pub struct Control {
 
 impl Control {
     pub fn new(side: Side) -> Self {
-        Self {
-            side,
-            message: Vec::new(),
-            idle_records: 0,
-        }
-    }
-
-    pub fn is_tls13(&self) -> bool {
-        let version = match &self.side {
-            Side::Server(side) => side.protocol_version(),
-            Side::Client(side) => side.protocol_version(),
-        };
-        version == ProtocolVersion::TLSv1_3
-    }
-
-    /// Records that one key may protect (RFC 8446 §5.5).
-    pub fn records_per_key(&self) -> u64 {
-        let suite = match &self.side {
+        let suite = match &side {
             Side::Server(side) => side.negotiated_cipher_suite(),
             Side::Client(side) => side.negotiated_cipher_suite(),
         };
-        match suite {
-            SupportedCipherSuite::Tls12(suite) => suite.common.confidentiality_limit,
-            SupportedCipherSuite::Tls13(suite) => suite.common.confidentiality_limit,
+        let (tls13, records_per_key) = match suite {
+            SupportedCipherSuite::Tls12(suite) => (false, suite.common.confidentiality_limit),
+            SupportedCipherSuite::Tls13(suite) => (true, suite.common.confidentiality_limit),
+        };
+        Self {
+            side,
+            tls13,
+            records_per_key,
+            message: Vec::new(),
+            idle_records: 0,
         }
     }
 
@@ -129,7 +122,7 @@ impl Control {
                 }
                 self.alert(content)
             }
-            HANDSHAKE if self.is_tls13() => self.handshake(content, opening),
+            HANDSHAKE if self.tls13 => self.handshake(content, opening),
             HANDSHAKE => Err(Error::General("renegotiation is refused".into())),
             _ => Err(InvalidMessage::InvalidContentType.into()),
         }
@@ -143,7 +136,7 @@ impl Control {
             AlertDescription::CloseNotify => Ok(Notice::End),
             // TLS 1.3 has no other warnings, whatever their level says.
             AlertDescription::UserCanceled => Ok(Notice::None),
-            _ if level == WARNING && !self.is_tls13() => Ok(Notice::None),
+            _ if level == WARNING && !self.tls13 => Ok(Notice::None),
             description => Err(Error::AlertReceived(description)),
         }
     }

@@ -7,5 +7,6 @@ mod piece;
 mod record;
 mod stream;
 
+pub use control::Side;
 pub use record::length as record_length;
-pub use stream::{Side, TlsStream};
+pub use stream::TlsStream;

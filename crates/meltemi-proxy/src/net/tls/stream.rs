@@ -1,7 +1,6 @@
 //! A TLS connection as a stream of bytes.
 
-pub use super::control::Side;
-use super::control::{Control, KEY_UPDATE_MESSAGE, Notice, alert_of, close_notify};
+use super::control::{Control, KEY_UPDATE_MESSAGE, Notice, Side, alert_of, close_notify};
 use super::piece::{Piece, READ};
 use super::record::{ALERT, APPLICATION_DATA, HANDSHAKE, Keys, MAX_CONTENT, OVERHEAD, length};
 use crate::net::Socket;
@@ -69,10 +68,9 @@ impl TlsStream {
         received: &[u8],
     ) -> Result<Self, Error> {
         let control = Control::new(side);
-        let tls13 = control.is_tls13();
         Ok(Self {
-            opening: Keys::new(tls13, secrets.rx.0, &secrets.rx.1)?,
-            sealing: Keys::new(tls13, secrets.tx.0, &secrets.tx.1)?,
+            opening: Keys::new(control.tls13, secrets.rx.0, &secrets.rx.1)?,
+            sealing: Keys::new(control.tls13, secrets.tx.0, &secrets.tx.1)?,
             socket,
             control,
             alpn,
@@ -203,7 +201,7 @@ impl TlsStream {
     /// Seals as much of `parts` as one send may hold, and returns how much that is.
     fn seal_data(&mut self, parts: &[IoSlice<'_>]) -> Result<usize, Error> {
         // A send holds a few records only; TLS 1.2 ends the connection, as it has no new keys.
-        let worn = self.sealing.sequence() >= self.control.records_per_key() - MARGIN;
+        let worn = self.sealing.sequence() >= self.control.records_per_key - MARGIN;
         if worn || self.new_keys_due {
             let next = self.control.next_sealing()?;
             self.seal(HANDSHAKE, &KEY_UPDATE_MESSAGE)?;
