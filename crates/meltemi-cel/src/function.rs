@@ -179,7 +179,7 @@ fn duration(text: &str) -> Option<i128> {
         return Some(0);
     }
     let mut sum = 0_i128;
-    while sum == 0 || !rest.is_empty() {
+    loop {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(end);
         let (unit, scale) = UNITS.iter().find(|(unit, _)| {
@@ -198,10 +198,9 @@ fn duration(text: &str) -> Option<i128> {
         sum = sum.checked_add(digits(whole)?.checked_mul(*scale)?)? + scaled;
         rest = &after[unit.len()..];
         if rest.is_empty() {
-            break;
+            return Some(if negative { -sum } else { sum });
         }
     }
-    Some(if negative { -sum } else { sum })
 }
 
 fn int(of: &Value<'_>) -> Option<i64> {

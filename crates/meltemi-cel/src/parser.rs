@@ -187,9 +187,10 @@ impl<'t> Parser<'t> {
     }
 
     fn relation(&mut self) -> Parsed {
-        let mut left = self.operand_of_relation()?;
+        let mut left = self.sum()?;
         for _ in 0..MAX_DEPTH {
-            let negated_or: Option<fn(Ordering) -> bool> = match self.next {
+            // `None`: equality.
+            let order: Option<fn(Ordering) -> bool> = match self.next {
                 Token::Sign("<") => Some(Ordering::is_lt),
                 Token::Sign("<=") => Some(Ordering::is_le),
                 Token::Sign(">") => Some(Ordering::is_gt),
@@ -203,17 +204,13 @@ impl<'t> Parser<'t> {
                 _ => return Ok(left),
             };
             let sign = self.advance()?;
-            let pair = Box::new([left, self.operand_of_relation()?]);
-            left = match negated_or {
+            let pair = Box::new([left, self.sum()?]);
+            left = match order {
                 Some(test) => Expression::Ordered(pair, test),
                 None => Expression::Equal(pair, sign == Token::Sign("==")),
             };
         }
         self.expected("a shorter chain of operators")
-    }
-
-    fn operand_of_relation(&mut self) -> Parsed {
-        self.sum()
     }
 
     /// What stands right of `in`: a list, or what attributes have names of their own in.
