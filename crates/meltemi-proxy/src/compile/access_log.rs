@@ -297,10 +297,11 @@ fn extension(filter: accesslog::ExtensionFilter, cx: &mut Cx<'_>) -> Result<LogF
     let program = Program::compile(&expression, options)
         .map_err(|error| Error::new(format!("{expression:?}: {error}")))
         .at("expression")?;
-    let mut attributes = program.attributes().into_iter();
-    if attributes.any(|attribute| matches!(attribute, Attribute::Absent(_))) {
-        let message = "an attribute of it has no value here: what depends on it does not hold";
-        cx.notice("ExpressionFilter.expression", message);
+    for attribute in program.attributes() {
+        if let Attribute::Absent(name) = attribute {
+            let message = format!("{name} has no value here: what depends on it does not hold");
+            cx.notice("ExpressionFilter.expression", message);
+        }
     }
     Ok(LogFilter::Expression(Box::new(program)))
 }

@@ -5,6 +5,7 @@ use super::{Error, Notice, Result};
 use crate::dns::{DnsCache, Lookups};
 use crate::model::{ClientTls, ClusterId, DnsCacheSettings, FilterId, RouteTableId, ServerTls};
 use crate::token_bucket::{TokenBucket, TokenRate};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -150,7 +151,8 @@ impl<'a> Cx<'a> {
         }
     }
 
-    pub fn notice(&mut self, field: &'static str, reason: &'static str) {
+    pub fn notice(&mut self, field: &'static str, reason: impl Into<Cow<'static, str>>) {
+        let reason = reason.into();
         let notice = Notice { field, reason };
         if !self.notices.contains(&notice) {
             self.notices.push(notice);

@@ -1,5 +1,6 @@
 //! Why a resource is refused, and what it is accepted without.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A refusal: the field's path within its resource and the reason. Whoever knows the
@@ -88,5 +89,5 @@ impl<T> At<T> for Result<T> {
 pub struct Notice {
     /// `Message.field`.
     pub field: &'static str,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }

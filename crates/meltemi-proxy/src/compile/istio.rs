@@ -183,13 +183,13 @@ pub fn stats(typed: Typed, cx: &mut Cx<'_>) -> Result<StandardMetrics> {
         definitions,
         disable_host_header_fallback,
     );
-    let metrics = standard_metrics(metrics);
-    let mut changes = metrics.groups.iter().flat_map(|group| &group.changes);
-    if changes.any(|change| matches!(change.value, TagOverride::Unknown)) {
-        let message = "an expression cannot be evaluated: its tag is \"unknown\"";
-        cx.notice("stats.PluginConfig.metrics.dimensions", message);
+    for (tag, expression) in metrics.iter().flat_map(|metric| &metric.dimensions) {
+        if let Err(error) = compiled(expression) {
+            let message = format!("tag {tag} is \"unknown\": {expression:?}: {error}");
+            cx.notice("stats.PluginConfig.metrics.dimensions", message);
+        }
     }
-    Ok(metrics)
+    Ok(standard_metrics(metrics))
 }
 
 /// Changes in their order, the later over the earlier, as Istio's filter applies them.
@@ -244,15 +244,19 @@ fn standard_metrics(configs: Vec<MetricConfig>) -> StandardMetrics {
 }
 
 /// With what Istio's filter leaves on: texts are made and joined.
-fn change((tag, expression): (String, Option<String>)) -> TagChange {
+fn compiled(expression: &str) -> std::result::Result<Program, meltemi_cel::Error> {
     let options = Options {
         string_conversion: true,
         string_concatenation: true,
     };
-    let compiled = expression.map(|text| Program::compile(&text, options));
+    Program::compile(expression, options)
+}
+
+fn change((tag, expression): (String, Option<String>)) -> TagChange {
     TagChange {
+        standard: telemetry::is_standard_tag(&tag),
         tag: tag.into(),
-        value: match compiled {
+        value: match expression.as_deref().map(compiled) {
             None => TagOverride::Removed,
             Some(Ok(program)) => TagOverride::Of(Box::new(program)),
             Some(Err(_)) => TagOverride::Unknown,

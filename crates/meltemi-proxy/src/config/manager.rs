@@ -60,7 +60,7 @@ impl Manager {
         for notice in &bootstrap.notices {
             tracing::info!(
                 field = notice.field,
-                reason = notice.reason,
+                reason = &*notice.reason,
                 "bootstrap accepted without"
             );
         }

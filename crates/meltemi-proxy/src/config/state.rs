@@ -109,7 +109,7 @@ impl State {
         notices: Vec<Notice>,
     ) {
         for notice in &notices {
-            tracing::debug!(kind = kind.as_str(), name = %incoming.name, field = notice.field, reason = notice.reason, "accepted without");
+            tracing::debug!(kind = kind.as_str(), name = %incoming.name, field = notice.field, reason = &*notice.reason, "accepted without");
         }
         self.shared.records().accept(
             kind,

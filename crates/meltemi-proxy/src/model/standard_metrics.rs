@@ -23,6 +23,8 @@ pub struct MetricGroup {
 
 pub struct TagChange {
     pub tag: Box<str>,
+    /// One of Istio's, not one beside them.
+    pub standard: bool,
     pub value: TagOverride,
 }
 

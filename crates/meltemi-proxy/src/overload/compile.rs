@@ -135,7 +135,7 @@ fn action_effect(name: &str, cx: &mut Cx<'_>) -> Result<Option<Effect>> {
         return Ok(Some(*effect));
     }
     if let Some((_, reason)) = OTHER_ACTIONS.iter().find(|(known, _)| *known == name) {
-        cx.notice("OverloadManager.actions", reason);
+        cx.notice("OverloadManager.actions", *reason);
         return Ok(None);
     }
     Err(Error::new(format!("`{name}` is no action that is known")).at_field("name"))

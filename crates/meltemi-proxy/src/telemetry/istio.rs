@@ -297,6 +297,12 @@ const OTHERS: [&str; 9] = [
     "connection_security_policy",
 ];
 
+/// Whether Istio's metrics have the tag.
+pub(crate) fn is_standard_tag(tag: &str) -> bool {
+    let mut all = [&SOURCE[..], &DESTINATION, &OTHERS].into_iter();
+    all.any(|tags| tags.contains(&tag))
+}
+
 struct Labels<'o, 'i> {
     out: &'o mut String,
     changes: &'i [TagChange],
@@ -345,11 +351,8 @@ impl Labels<'_, '_> {
 
     /// Tags that are not standard ones.
     fn added(&mut self) {
-        for change in self.changes {
-            let standard = [&SOURCE[..], &DESTINATION, &OTHERS];
-            if !standard.iter().any(|tags| tags.contains(&&*change.tag)) {
-                self.changed(change);
-            }
+        for change in self.changes.iter().filter(|change| !change.standard) {
+            self.changed(change);
         }
     }
 

@@ -18,6 +18,7 @@ pub(crate) use attributes::{needs_headers, needs_trailers};
 pub use expose::{prometheus, stats_json, stats_text};
 pub use flags::*;
 pub use info::*;
+pub(crate) use istio::is_standard_tag;
 pub use live::{ServerState, ServerStatus, observe, set_draining};
 pub use node::{node, set_node, zone};
 pub use peer::set_local_workload;

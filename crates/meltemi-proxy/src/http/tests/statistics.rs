@@ -84,12 +84,14 @@ fn tags_of_istios_metrics_are_changed_removed_and_added() {
     run(async {
         let upstream = Upstream::http1(|_| async { text(200, "") }).await;
         let made = |tag: &str, text: &str| TagChange {
+            standard: crate::telemetry::is_standard_tag(tag),
             tag: tag.into(),
             value: TagOverride::Of(Box::new(
                 meltemi_cel::Program::compile(text, meltemi_cel::Options::default()).unwrap(),
             )),
         };
         let removed = |tag: &str| TagChange {
+            standard: crate::telemetry::is_standard_tag(tag),
             tag: tag.into(),
             value: TagOverride::Removed,
         };
