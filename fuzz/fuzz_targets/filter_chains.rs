@@ -10,7 +10,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meltemi_fuzz::{Words, tcp_filter};
+use meltemi_fuzz::{Words, plain_facts, tcp_filter};
 use meltemi_proxy::compile::{self, Cx, Names, pb};
 use meltemi_proxy::listener::select;
 use meltemi_proxy::model::{ConnectionFacts, IpPrefix, Transport};
@@ -146,15 +146,7 @@ fn range(value: &str) -> Option<pb::core::CidrRange> {
 }
 
 fn facts(words: &Words<'_>) -> Option<ConnectionFacts> {
-    let any = SocketAddr::from(([192, 0, 2, 1], 1));
-    let mut facts = ConnectionFacts {
-        destination: any,
-        source: any,
-        peer: any,
-        server_name: None,
-        transport: Transport::RawBuffer,
-        application_protocols: Vec::new(),
-    };
+    let mut facts = plain_facts(SocketAddr::from(([192, 0, 2, 1], 1)));
     for (key, value) in words.pairs() {
         match key {
             'p' => facts.destination.set_port(port(value)?),

@@ -172,17 +172,22 @@ pub fn cuts(length: usize) -> impl Iterator<Item = usize> {
     (0..length).step_by(1 + length / 64)
 }
 
-/// An exchange of which nothing is known yet.
-pub fn exchange() -> StreamInfo {
-    let any = SocketAddr::from(([127, 0, 0, 1], 80));
-    let facts = ConnectionFacts {
+/// A plain connection whose ends are all the same.
+pub fn plain_facts(any: SocketAddr) -> ConnectionFacts {
+    ConnectionFacts {
         destination: any,
         source: any,
         peer: any,
         server_name: None,
         transport: Transport::RawBuffer,
         application_protocols: Vec::new(),
-    };
+    }
+}
+
+/// An exchange of which nothing is known yet.
+pub fn exchange() -> StreamInfo {
+    let any = SocketAddr::from(([127, 0, 0, 1], 80));
+    let facts = plain_facts(any);
     let connection = ConnectionInfo {
         id: 1,
         facts,

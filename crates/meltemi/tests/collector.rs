@@ -7,13 +7,13 @@ mod common;
 use common::http::Request;
 use common::ports::free_port;
 use common::process::Killed;
-use common::runner::{Arguments, Report};
+use common::runner::only;
 use common::tools::{home, on_path};
 use common::wait::attempt;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const NAME: &str = "collector::two_hops_are_one_trace";
 const PACKAGES: [&str; 2] = ["opentelemetry-proto==1.45.2", "protobuf"];
@@ -64,28 +64,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Collector).serv
 "#;
 
 fn main() {
-    let arguments = Arguments::of_process();
-    if arguments.list {
-        println!("{NAME}: test");
-        return;
-    }
-    let mut report = Report::new();
-    if arguments.wants("collector", NAME) {
-        match packages() {
-            Err(reason) => report.skip(NAME, &reason),
-            Ok((python, packages)) => {
-                let begun = Instant::now();
-                match run(&python, &packages) {
-                    Ok(()) => report.pass(NAME, begun),
-                    Err(said) => {
-                        println!("{said}");
-                        report.fail(NAME);
-                    }
-                }
-            }
-        }
-    }
-    std::process::exit(report.finish());
+    only(NAME, packages, |(python, packages)| run(&python, &packages))
 }
 
 /// Python, and where OpenTelemetry's classes are, which pip puts below the build directory.

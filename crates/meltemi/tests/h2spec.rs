@@ -6,7 +6,7 @@ mod common;
 
 use common::ports::free_port;
 use common::process::Killed;
-use common::runner::{Arguments, Report};
+use common::runner::only;
 use common::tools::{home, on_path};
 use common::wait::attempt;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const NAME: &str = "h2spec::every_case_passes";
 const MODULE: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
@@ -22,28 +22,7 @@ const MODULE: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatibl
 const START: Duration = Duration::from_secs(20);
 
 fn main() {
-    let arguments = Arguments::of_process();
-    if arguments.list {
-        println!("{NAME}: test");
-        return;
-    }
-    let mut report = Report::new();
-    if arguments.wants("h2spec", NAME) {
-        match find() {
-            Err(reason) => report.skip(NAME, &reason),
-            Ok(h2spec) => {
-                let begun = Instant::now();
-                match run(&h2spec) {
-                    Ok(()) => report.pass(NAME, begun),
-                    Err(said) => {
-                        println!("{said}");
-                        report.fail(NAME);
-                    }
-                }
-            }
-        }
-    }
-    std::process::exit(report.finish());
+    only(NAME, find, |h2spec| run(&h2spec))
 }
 
 /// `$H2SPEC`, the PATH, or installed by Go below the build directory.

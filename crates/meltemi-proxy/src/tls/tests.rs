@@ -45,6 +45,10 @@ impl Authority {
         params
             .distinguished_name
             .push(DnType::CommonName, "workload");
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Secret {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Secret::Certificate {
@@ -56,13 +60,7 @@ impl Authority {
 
     pub(super) fn issue_host(&self, name: &str) -> Secret {
         let params = CertificateParams::new(vec![name.into()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        Secret::Certificate {
-            chain: vec![certificate.der().clone()],
-            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-            staple: None,
-        }
+        self.sign(params)
     }
 
     pub(super) fn trust(&self) -> Secret {

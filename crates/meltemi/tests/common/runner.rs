@@ -166,3 +166,34 @@ impl Report {
         i32::from(failed > 0) * 101
     }
 }
+
+/// A suite of one test, `group::name`, that needs something of the machine: without it the test is
+/// skipped. A failure says why. Does not return.
+pub fn only<T>(
+    name: &str,
+    find: impl FnOnce() -> Result<T, String>,
+    run: impl FnOnce(T) -> Result<(), String>,
+) -> ! {
+    let arguments = Arguments::of_process();
+    let mut report = Report::new();
+    if arguments.list {
+        println!("{name}: test");
+        std::process::exit(0);
+    }
+    if arguments.wants("", name) {
+        match find() {
+            Err(reason) => report.skip(name, &reason),
+            Ok(found) => {
+                let begun = Instant::now();
+                match run(found) {
+                    Ok(()) => report.pass(name, begun),
+                    Err(said) => {
+                        println!("{said}");
+                        report.fail(name);
+                    }
+                }
+            }
+        }
+    }
+    std::process::exit(report.finish())
+}

@@ -48,34 +48,24 @@ async fn answer(
         .headers
         .get("x-do")
         .is_some_and(|orders| orders == "once");
-    let body = match tunnel {
-        None if once => {
-            memory.add(Seen {
-                upstream: "h2",
-                method: parts.method.to_string(),
-                target: parts.uri.path().to_owned(),
-                headers,
-                body: Vec::new(),
-            });
-            let response = Response::builder().header("x-accept", "yes");
-            let body = FirstFrame(Some(body)).boxed();
-            return Ok(response.body(body).expect("static headers are valid"));
-        }
-        None => body,
-        Some(tunnel) => {
-            memory.add(Seen {
-                upstream: "h2",
-                method: parts.method.to_string(),
-                target: parts.uri.path().to_owned(),
-                headers,
-                body: Vec::new(),
-            });
-            tokio::spawn(echo(tunnel, once));
-            let response = Response::builder().header("x-accept", "yes");
-            let body = http_body_util::Empty::new().boxed();
-            return Ok(response.body(body).expect("static headers are valid"));
-        }
-    };
+    if once || tunnel.is_some() {
+        memory.add(Seen {
+            upstream: "h2",
+            method: parts.method.to_string(),
+            target: parts.uri.path().to_owned(),
+            headers,
+            body: Vec::new(),
+        });
+        let answer = match tunnel {
+            None => FirstFrame(Some(body)).boxed(),
+            Some(tunnel) => {
+                tokio::spawn(echo(tunnel, once));
+                http_body_util::Empty::new().boxed()
+            }
+        };
+        let response = Response::builder().header("x-accept", "yes");
+        return Ok(response.body(answer).expect("static headers are valid"));
+    }
     let body = body.collect().await.map(|body| body.to_bytes().to_vec());
     memory.add(Seen {
         upstream: "h2",
