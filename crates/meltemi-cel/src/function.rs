@@ -4,6 +4,7 @@ use crate::Options;
 use crate::value::Value;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use meltemi_schema::go_duration;
 use std::borrow::Cow;
 
 const SECOND: i128 = 1_000_000_000;
@@ -89,7 +90,7 @@ impl Function {
             (Self::EndsWith, Value::Text(text), Some(Value::Text(part))) => {
                 Value::Bool(text.ends_with(&*part))
             }
-            (Self::Duration, Value::Text(text), _) => Value::Duration(duration(&text)?),
+            (Self::Duration, Value::Text(text), _) => Value::Duration(go_duration(&text).ok()?),
             (Self::Duration, of @ Value::Duration(_), _) => of,
             (Self::Timestamp, Value::Text(text), _) => {
                 Value::Timestamp(text.parse::<Timestamp>().ok()?.as_nanosecond())
@@ -157,49 +158,6 @@ impl Part {
             _ => return None,
         };
         value.try_into().ok()
-    }
-}
-
-/// `1h2m3.5s`, as Go writes durations.
-fn duration(text: &str) -> Option<i128> {
-    const UNITS: [(&str, i128); 7] = [
-        ("ns", 1),
-        ("us", 1_000),
-        ("\u{b5}s", 1_000),
-        ("ms", 1_000_000),
-        ("s", SECOND),
-        ("m", 60 * SECOND),
-        ("h", 3600 * SECOND),
-    ];
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    let mut sum = 0_i128;
-    loop {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(end);
-        let (unit, scale) = UNITS.iter().find(|(unit, _)| {
-            // `m` is the beginning of `ms`.
-            after.starts_with(unit) && !(*unit == "m" && after.starts_with("ms"))
-        })?;
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if whole.len() > 19 || fraction.len() > 18 || number.len() == number.matches('.').count() {
-            return None;
-        }
-        let digits = |text: &str| match text {
-            "" => Some(0),
-            text => text.parse::<i128>().ok(),
-        };
-        let scaled = digits(fraction)?.checked_mul(*scale)? / 10_i128.pow(fraction.len() as u32);
-        sum = sum.checked_add(digits(whole)?.checked_mul(*scale)?)? + scaled;
-        rest = &after[unit.len()..];
-        if rest.is_empty() {
-            return Some(if negative { -sum } else { sum });
-        }
     }
 }
 

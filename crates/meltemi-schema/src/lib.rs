@@ -4,9 +4,12 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+mod duration;
 mod encode;
 mod known;
 mod schema;
+
+pub use duration::{DurationError, go_duration};
 
 use schema::MessageType;
 

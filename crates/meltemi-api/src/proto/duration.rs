@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use meltemi_schema::{self as schema, go_duration};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A non-negative span of time, at most 2^63-1 nanoseconds (Go's bound, about 292 years).
@@ -55,74 +56,23 @@ impl From<std::time::Duration> for Duration {
     }
 }
 
-fn unit_nanos(unit: &str) -> Option<u128> {
-    Some(match unit {
-        "ns" => 1,
-        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        _ => return None,
-    })
-}
-
 impl FromStr for Duration {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let syntax = || DurationError::Syntax(text.to_owned());
-        let too_long = || DurationError::TooLong(text.to_owned());
-        let (negative, mut rest) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix('+').unwrap_or(text)),
-        };
-        if rest.is_empty() {
-            return Err(syntax());
-        }
-        if rest == "0" {
-            return Ok(Self::default());
-        }
-        let mut total: u128 = 0;
-        while !rest.is_empty() {
-            let number_len = rest
-                .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .unwrap_or(rest.len());
-            let (number, tail) = rest.split_at(number_len);
-            let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-            if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-                return Err(syntax());
+        let nanos = go_duration(text).map_err(|error| {
+            let text = text.to_owned();
+            match error {
+                schema::DurationError::Syntax => DurationError::Syntax(text),
+                schema::DurationError::NoUnit => DurationError::NoUnit(text),
+                schema::DurationError::TooLong => DurationError::TooLong(text),
             }
-            let unit_len = tail
-                .find(|c: char| c.is_ascii_digit() || c == '.')
-                .unwrap_or(tail.len());
-            let (unit, tail) = tail.split_at(unit_len);
-            if unit.is_empty() {
-                return Err(DurationError::NoUnit(text.to_owned()));
-            }
-            let unit = unit_nanos(unit).ok_or_else(syntax)?;
-            let whole: u64 = if whole.is_empty() {
-                0
-            } else {
-                whole.parse().map_err(|_| too_long())?
-            };
-            total += u128::from(whole) * unit;
-            // Digits below a nanosecond of the largest unit carry nothing.
-            let fraction = &fraction[..fraction.len().min(18)];
-            if !fraction.is_empty() {
-                let digits: u128 = fraction.parse().map_err(|_| syntax())?;
-                total += digits * unit / 10u128.pow(fraction.len() as u32);
-            }
-            if total > i64::MAX as u128 {
-                return Err(too_long());
-            }
-            rest = tail;
-        }
-        if negative && total > 0 {
+        })?;
+        if nanos < 0 {
             return Err(DurationError::Negative(text.to_owned()));
         }
-        let nanos = u64::try_from(total).map_err(|_| too_long())?;
-        Ok(Self(std::time::Duration::from_nanos(nanos)))
+        let nanos = i64::try_from(nanos).map_err(|_| DurationError::TooLong(text.to_owned()))?;
+        Ok(Self(std::time::Duration::from_nanos(nanos.unsigned_abs())))
     }
 }
 
