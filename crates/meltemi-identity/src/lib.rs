@@ -19,8 +19,8 @@ mod store;
 mod workload;
 
 pub use authority::{
-    Authority, AuthorityError, AuthorityOptions, CaState, Issued, RootRole, RootState, RotateError,
-    ServingCertificate, SignError,
+    Authority, AuthorityError, AuthorityOptions, CaState, Count, Issued, RootRole, RootState,
+    RotateError, ServingCertificate, SignError, Tally,
 };
 pub use bundle::{BundleError, TrustBundle, pem};
 pub use csr::{

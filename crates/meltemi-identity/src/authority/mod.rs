@@ -3,6 +3,7 @@
 mod plugged;
 mod rotation;
 mod sign;
+mod tally;
 
 #[cfg(test)]
 mod rotation_tests;
@@ -29,6 +30,7 @@ use rotation::Own;
 
 pub use rotation::{CaState, RootRole, RootState, RotateError};
 pub use sign::{Issued, ServingCertificate, SignError};
+pub use tally::{Count, Tally};
 
 /// Lifetime of the self-signed root (Istio's `CITADEL_SELF_SIGNED_CA_CERT_TTL`):
 /// ten years.
@@ -105,6 +107,7 @@ pub struct Authority {
     generation: AtomicU64,
     /// Where a root of our own is kept; none for a plugged-in CA.
     own: Option<Own>,
+    tally: Tally,
 }
 
 /// What certificates are signed and verified with.
@@ -152,6 +155,7 @@ impl Authority {
             signing: RwLock::new(signing),
             generation: AtomicU64::new(1),
             own,
+            tally: Tally::default(),
         }
     }
 
@@ -178,6 +182,18 @@ impl Authority {
     /// When the certificate that signs ends.
     pub fn not_after(&self) -> SystemTime {
         self.signing().not_after
+    }
+
+    /// When the first of the roots ends; `None` when none says so.
+    pub fn first_root_not_after(&self) -> Option<SystemTime> {
+        let roots = self.roots();
+        let ends = roots.roots().iter().filter_map(|root| not_after(root).ok());
+        ends.min()
+    }
+
+    /// What became of the requests for certificates.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Another number when [`Self::roots`] or what signs have changed.

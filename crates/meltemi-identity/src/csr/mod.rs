@@ -160,6 +160,8 @@ impl Inner {
         &self,
         request: tonic::Request<IstioCertificateRequest>,
     ) -> Result<IstioCertificateResponse, Status> {
+        let tally = self.authority.tally();
+        tally.requests.inc();
         let peer = Peer::of(&request);
         if !self.rate.admit(&peer.address) {
             return Err(Status::resource_exhausted(
@@ -167,6 +169,7 @@ impl Inner {
             ));
         }
         let caller = self.authenticate(&peer).inspect_err(|status| {
+            tally.unauthenticated.inc();
             warn!(peer = ?peer.address, "certificate refused: {}", status.message());
         })?;
         // The request's metadata tells the caller's workload and cluster, to
@@ -185,9 +188,14 @@ impl Inner {
             .authority
             .sign(&csr, &caller.id, ttl)
             .map_err(|error| {
+                match error {
+                    SignError::Request(_) => tally.unusable.inc(),
+                    _ => tally.not_signed.inc(),
+                }
                 warn!(id = %caller.id, "certificate not issued: {error}");
                 refuse(&error)
             })?;
+        tally.issued.inc();
         info!(id = %caller.id, by = caller.evidence, "certificate issued");
         Ok(IstioCertificateResponse {
             cert_chain: issued.pem_chain,

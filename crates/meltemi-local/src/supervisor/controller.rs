@@ -6,7 +6,7 @@ use super::member::{Member, PodRow};
 use super::pod::Pod;
 use super::rollout::{self, Running};
 use super::runs::{RunRequest, Runs};
-use super::status::{PodCell, PodState};
+use super::status::{PodCell, PodState, UNREADY};
 use crate::builtin::{self, PUBLISH_ANNOTATION};
 use crate::events::Event;
 use crate::loopback::Seats;
@@ -208,6 +208,7 @@ impl Controller {
             state: state.clone(),
             task,
             told_ready: false,
+            was_ready: false,
             told_trouble: None,
         };
         self.members.insert(key, member);
@@ -368,7 +369,11 @@ impl Controller {
                 self.ctx.events.send(Event::PodReady { pod: pod.clone() });
             }
             member.told_ready = state.ready();
+            member.was_ready |= state.ready();
+            // Until it is ready for the first time, a probe that fails says that it starts.
+            let told = |(reason, _): &(&str, String)| member.was_ready || *reason != UNREADY;
             let trouble = if state.ready() { None } else { state.trouble() };
+            let trouble = trouble.filter(told);
             let text = trouble.as_ref().map(|(_, message)| message.clone());
             if let (Some((reason, message)), true) = (trouble, text != member.told_trouble) {
                 self.ctx.events.send(Event::PodProblem {

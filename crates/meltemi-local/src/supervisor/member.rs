@@ -41,6 +41,7 @@ pub(super) struct Member {
     pub task: JoinHandle<()>,
     /// What was last told of it.
     pub told_ready: bool,
+    pub was_ready: bool,
     pub told_trouble: Option<String>,
 }
 

@@ -13,6 +13,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 
+/// Why a pod is not ready whose containers run: Kubernetes' reason.
+pub(crate) const UNREADY: &str = "ContainersNotReady";
+
 /// What a container does.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Activity {
@@ -104,14 +107,10 @@ impl PodState {
                     Activity::Waiting { reason, message } if !message.is_empty() => {
                         Some((*reason, format!("{name}: {message}")))
                     }
-                    Activity::Running { .. } if !container.ready => {
-                        container.unready.as_ref().map(|why| {
-                            (
-                                "ContainersNotReady",
-                                format!("{name}: readiness probe: {why}"),
-                            )
-                        })
-                    }
+                    Activity::Running { .. } if !container.ready => container
+                        .unready
+                        .as_ref()
+                        .map(|why| (UNREADY, format!("{name}: readiness probe: {why}"))),
                     _ => None,
                 })
         })

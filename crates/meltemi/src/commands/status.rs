@@ -96,13 +96,36 @@ struct Certificate {
     serial: String,
     not_after: String,
     seconds_left: i64,
+    seconds_in_all: i64,
+}
+
+impl Certificate {
+    /// What is wrong with it. A proxy asks for the next one when half of the time is left.
+    fn trouble(&self) -> Option<String> {
+        let left = self.seconds_left;
+        if left <= 0 {
+            let since = age(-left);
+            Some(format!(
+                "ended {since} ago: mutual TLS with it fails, until the CA issues the next one"
+            ))
+        } else if left < self.seconds_in_all / 4 {
+            let left = age(left);
+            Some(format!(
+                "ends in {left} and should have been renewed: the CA does not issue the next one"
+            ))
+        } else {
+            None
+        }
+    }
 }
 
 impl Status {
     fn healthy(&self) -> bool {
         let well = |workload: &Workload| {
             let follows = workload.proxy.as_ref().is_some_and(|proxy| proxy.synced);
-            workload.ready && (follows || !workload.injected)
+            let certificate = workload.certificate.as_ref();
+            let trusted = certificate.is_none_or(|certificate| certificate.seconds_left > 0);
+            workload.ready && trusted && (follows || !workload.injected)
         };
         self.control_plane
             .as_ref()
@@ -119,7 +142,8 @@ pub fn run(args: Args) -> Outcome {
             Ok(answer) => (Some(answer.control_plane), answer.workloads),
             Err(error) => {
                 eprintln!(
-                    "warning: the control plane does not answer, proxies go on with what they have: {error:#}"
+                    "warning: the control plane does not answer, proxies go on with what they have, and with \
+                     their certificates until these end; `meltemi logs control-plane` says more: {error:#}"
                 );
                 (None, Vec::new())
             }
@@ -160,6 +184,13 @@ fn text(mesh: &Mesh, status: &Status) -> String {
         let name = format!("{}/{}", workload.namespace, workload.name);
         if let (false, Some(reason)) = (workload.ready, &workload.reason) {
             notes.push(format!("{name} is not ready: {reason}"));
+        }
+        let certificate = workload.certificate.as_ref();
+        if let Some(trouble) = certificate.and_then(Certificate::trouble) {
+            notes.push(format!(
+                "the certificate of {name} {trouble}; `meltemi logs {} --proxy` says why",
+                workload.workload
+            ));
         }
         for rejection in workload.proxy.iter().flat_map(|proxy| &proxy.rejections) {
             let objects: Vec<String> = rejection.objects.iter().map(ToString::to_string).collect();
@@ -218,6 +249,7 @@ fn row(workload: &Workload) -> Vec<String> {
         },
         workload.mtls.clone(),
         match &workload.certificate {
+            Some(certificate) if certificate.seconds_left <= 0 => colour(Colour::Red, "ended"),
             Some(certificate) => format!("{} left", age(certificate.seconds_left)),
             None => "-".to_owned(),
         },

@@ -2,6 +2,7 @@
 
 use crate::common::load::{Load, is_200};
 use crate::common::mesh::{Mesh, text, workloads};
+use crate::common::process::signal;
 use crate::common::runner::Test;
 use crate::common::wait::until;
 use crate::tests;
@@ -9,7 +10,10 @@ use crate::world::World;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub const TESTS: &[Test<World>] = tests![certificates_rotate_under_load_without_a_failure];
+pub const TESTS: &[Test<World>] = tests![
+    certificates_rotate_under_load_without_a_failure,
+    certificates_outlive_a_ca_that_is_out_and_are_renewed_when_it_is_back,
+];
 
 const LIFETIME: &str = "10s";
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -59,5 +63,70 @@ fn certificates_rotate_under_load_without_a_failure(world: &World) {
     }
     let count = load.expect_no_failure("rotation under load");
     println!("  {count} requests over two renewals");
+    mesh.down();
+}
+
+/// No call goes over a connection that is open already.
+const FRESH_CONNECTIONS: &str = "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: fresh}
+spec:
+  host: httpbin
+  trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}
+";
+
+/// The control plane stops where it is: what asks it for a certificate waits.
+fn certificates_outlive_a_ca_that_is_out_and_are_renewed_when_it_is_back(world: &World) {
+    const LIFETIME: &str = "24s";
+    let mesh = world.second("ca-out", &["--cert-ttl", LIFETIME]);
+    let call = || world.tool_in(&mesh, "client", &["http", "http://httpbin:8000/status/200"]);
+    mesh.apply_text(FRESH_CONNECTIONS).expect_success("apply");
+    mesh.settled();
+    until("a call", PATIENCE, || {
+        let said = call().stdout;
+        if said.starts_with("200 ") {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    });
+    let [authority] = mesh.processes(&["meltemi", " control-plane "])[..] else {
+        panic!("no control plane: {}", mesh.story());
+    };
+    let load = Load::start(
+        mesh.request("/productpage"),
+        2,
+        Duration::from_millis(20),
+        is_200,
+    );
+    load.wait_for(20);
+    assert!(signal(authority, libc::SIGSTOP));
+    // While certificates live, all goes on, new connections too.
+    assert!(call().stdout.starts_with("200 "));
+    load.wait_for(20);
+    load.expect_no_failure("the CA is out");
+    let output = mesh.cli(&["status"]);
+    assert_eq!(output.code, 1, "{output}");
+    assert!(
+        output.stderr.contains("the control plane does not answer")
+            && output.stderr.contains("until these end"),
+        "{output}"
+    );
+    // Then a new connection fails.
+    until("the end of the certificates", PATIENCE, || {
+        let said = call().stdout;
+        match said.starts_with("503 ") {
+            true => Ok(()),
+            false => Err(said),
+        }
+    });
+    assert!(signal(authority, libc::SIGCONT));
+    until("new certificates", PATIENCE, || {
+        let (said, output) = (call().stdout, mesh.cli(&["status"]));
+        match said.starts_with("200 ") && output.code == 0 {
+            true => Ok(()),
+            false => Err(format!("{said}\n{output}")),
+        }
+    });
     mesh.down();
 }

@@ -79,13 +79,23 @@ impl World {
 
     /// Runs one of the suite's tools inside a workload.
     pub fn tool(&self, workload: &str, arguments: &[&str]) -> crate::common::output::Output {
+        self.tool_in(&self.mesh, workload, arguments)
+    }
+
+    /// The same inside a workload of another mesh.
+    pub fn tool_in(
+        &self,
+        mesh: &Mesh,
+        workload: &str,
+        arguments: &[&str],
+    ) -> crate::common::output::Output {
         let tool = self.stage.join("bin/e2e");
         let command: Vec<&str> = [tool.to_str().unwrap(), "tool"]
             .iter()
             .chain(arguments)
             .copied()
             .collect();
-        self.mesh.exec(workload, &command)
+        mesh.exec(workload, &command)
     }
 
     /// After a failure: what the mesh says of itself.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod ca;
+mod metrics;
 mod objects;
 mod proxy;
 mod status;
@@ -115,11 +116,11 @@ async fn handle(request: Request<Incoming>, context: &Context<'_>) -> Result<Ans
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match (&head.method, segments.as_slice()) {
         (&Method::GET, ["healthz", "ready"]) => Ok(Answer::Text("ready\n".to_owned())),
-        (&Method::GET, ["metrics"]) => Ok(Answer::Text(status::metrics(&context.state))),
+        (&Method::GET, ["metrics"]) => Ok(Answer::Text(metrics::text(context))),
         (&Method::GET, ["v1", "version"]) => Ok(Answer::Json(
             serde_json::json!({"version": env!("CARGO_PKG_VERSION")}),
         )),
-        (&Method::GET, ["v1", "status"]) => Ok(Answer::json(&status::status(&context.state).await)),
+        (&Method::GET, ["v1", "status"]) => Ok(Answer::json(&status::status(context).await)),
         (&Method::GET, ["v1", "objects"]) => objects::list(&context.state, &query).await,
         (&Method::POST, ["v1", "apply"]) => {
             objects::apply(context, &text(body).await?, query.seconds("wait")?).await

@@ -1,5 +1,6 @@
 //! How the mesh is: its workloads, their proxies and certificates.
 
+use super::Context;
 use crate::control_plane::proxies::{Behind, Connection, Rejection, SyncState};
 use crate::control_plane::state::{Current, State};
 use crate::world::peer_authentication::MtlsMode;
@@ -12,9 +13,8 @@ use meltemi_api::{Meta, Object, Severity, Spec};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long a proxy may take to tell its certificates.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -72,10 +72,13 @@ struct Certificate {
     spiffe: String,
     serial: String,
     not_after: String,
+    /// Negative when it is over.
     seconds_left: i64,
+    seconds_in_all: i64,
 }
 
-pub(super) async fn status(state: &State) -> Status {
+pub(super) async fn status(context: &Context<'_>) -> Status {
+    let state = &context.state;
     let current = state.examined().await;
     let pods = current
         .published
@@ -98,7 +101,13 @@ pub(super) async fn status(state: &State) -> Status {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            warnings: warnings(state, &current),
+            // The end of the CA's certificate, when it is near.
+            warnings: context
+                .authority
+                .expiry_warning(SystemTime::now())
+                .into_iter()
+                .chain(warnings(state, &current))
+                .collect(),
         },
     }
 }
@@ -239,7 +248,9 @@ async fn certificate(socket: &Path) -> Option<Certificate> {
         let names = leaf["subject_alt_names"].as_array()?;
         let spiffe = names.iter().find_map(|name| name["uri"].as_str())?;
         let not_after = leaf["expiration_time"].as_str()?;
-        let expiry: jiff::Timestamp = not_after.parse().ok()?;
+        let valid_from = leaf["valid_from"].as_str()?;
+        let from: jiff::Timestamp = valid_from.parse().ok()?;
+        let to: jiff::Timestamp = not_after.parse().ok()?;
         Some(Certificate {
             spiffe: spiffe.to_owned(),
             serial: leaf["serial_number"]
@@ -247,7 +258,8 @@ async fn certificate(socket: &Path) -> Option<Certificate> {
                 .unwrap_or_default()
                 .to_owned(),
             not_after: not_after.to_owned(),
-            seconds_left: expiry.as_second() - jiff::Timestamp::now().as_second(),
+            seconds_left: to.as_second() - jiff::Timestamp::now().as_second(),
+            seconds_in_all: to.as_second() - from.as_second(),
         })
     })
 }
@@ -269,54 +281,4 @@ async fn get(socket: &Path, path: &str) -> Option<Bytes> {
         answer = exchange => answer,
         _ = connection => None,
     }
-}
-
-/// Istio's names where it has them.
-pub(super) fn metrics(state: &State) -> String {
-    let current = state.current();
-    let connections = state.proxies.all();
-    let rejections: usize = connections
-        .iter()
-        .map(|connection| connection.rejections().len())
-        .sum();
-    let mut out = String::new();
-    for (name, help, value) in [
-        ("pilot_xds", "Proxies connected", connections.len()),
-        (
-            "pilot_total_xds_rejects",
-            "Types refused by a proxy at present",
-            rejections,
-        ),
-        (
-            "pilot_services",
-            "Services known",
-            current.world.registry.services().len(),
-        ),
-        (
-            "pilot_virt_services",
-            "VirtualServices in force",
-            current.world.virtual_services.len(),
-        ),
-        (
-            "meltemi_config_objects",
-            "Objects in force",
-            current.published.objects.len(),
-        ),
-        (
-            "meltemi_config_errors",
-            "Errors in the configuration",
-            current.published.errors.len(),
-        ),
-        (
-            "meltemi_config_generation",
-            "Generation of the configuration in force",
-            current.world.generation as usize,
-        ),
-    ] {
-        let _ = writeln!(
-            out,
-            "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}"
-        );
-    }
-    out
 }
