@@ -108,6 +108,9 @@ impl Simulation {
                 verdict.route_config = Some(name.to_owned());
                 verdict.refusal = Some(Refusal::NoRouteConfig);
             }
+            Outcome::Denied(details) => {
+                verdict.refusal = Some(Refusal::ConnectionDenied(details.into_owned()));
+            }
             Outcome::Relayed(proxy) => {
                 let clusters = proxy.clusters.iter();
                 let clusters: Vec<_> = clusters.map(|(id, weight)| self.to(*id, *weight)).collect();

@@ -107,8 +107,10 @@ pub enum Refusal {
     NoRouteConfig,
     NoVirtualHost,
     NoRoute,
-    /// A policy denies it: Envoy's details name it.
+    /// A policy denies the request: Envoy's details name it.
     Denied(String),
+    /// A policy closes the connection: likewise.
+    ConnectionDenied(String),
 }
 
 impl Refusal {
@@ -126,7 +128,7 @@ impl Refusal {
             Self::NoRouteConfig => "no_route_config",
             Self::NoVirtualHost => "no_virtual_host",
             Self::NoRoute => "no_route",
-            Self::Denied(_) => "denied",
+            Self::Denied(_) | Self::ConnectionDenied(_) => "denied",
         }
     }
 }
@@ -153,6 +155,12 @@ impl fmt::Display for Refusal {
                 write!(
                     f,
                     "an authorization policy denies the request (403, {details})"
+                )
+            }
+            Self::ConnectionDenied(details) => {
+                write!(
+                    f,
+                    "an authorization policy closes the connection ({details})"
                 )
             }
         }

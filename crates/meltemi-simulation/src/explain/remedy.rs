@@ -54,7 +54,7 @@ pub(super) fn refused(
             format!("{}: {refusal}.", hop.proxy),
             Some("call with the TLS, and the server name, that the Gateway's server asks for".to_owned()),
         ),
-        (Refusal::Denied(_), _) => (
+        (Refusal::Denied(_) | Refusal::ConnectionDenied(_), _) => (
             format!("{}: {refusal}.", hop.proxy),
             Some("add a rule that allows it to the AuthorizationPolicy, or call as somebody it allows".to_owned()),
         ),
