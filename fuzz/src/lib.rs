@@ -1,6 +1,10 @@
 //! What the fuzz targets share: resources from bytes to the compiled model, as a proxy takes
 //! them in, lines of words, and messages and facts that say as little as they can.
 
+pub mod counting;
+pub mod sealer;
+pub mod tls;
+
 use meltemi_proxy::compile::{self, Cx, Names, pb};
 use meltemi_proxy::model::{ConnectionFacts, Direction, Transport};
 use meltemi_proxy::telemetry::{ConnectionInfo, Protocol, StreamInfo};

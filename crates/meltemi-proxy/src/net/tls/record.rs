@@ -10,10 +10,13 @@ use aws_lc_rs::aead::{
 use rustls::{ConnectionTrafficSecrets, Error, InvalidMessage, PeerMisbehaved};
 use std::ops::Range;
 
-pub const CHANGE_CIPHER_SPEC: u8 = 20;
+const CHANGE_CIPHER_SPEC: u8 = 20;
 pub const ALERT: u8 = 21;
 pub const HANDSHAKE: u8 = 22;
 pub const APPLICATION_DATA: u8 = 23;
+/// The last type that is known (RFC 6520). Nobody asks for heartbeats, so none is taken; as rustls
+/// does, that is said of a whole record.
+const HEARTBEAT: u8 = 24;
 
 /// Bytes of a record's header.
 pub const HEADER: usize = 5;
@@ -24,6 +27,8 @@ pub const MAX_CONTENT: usize = 16 * 1024;
 const MAX_EXPANSION: usize = 256;
 /// Bytes of the longest record.
 pub const MAX_RECORD: usize = HEADER + MAX_CONTENT + MAX_EXPANSION;
+/// Bytes of a full record of TLS 1.3 without padding.
+pub const FULL_RECORD: usize = HEADER + MAX_CONTENT + 1 + TAG;
 /// Bytes that sealing may add to content: header, explicit nonce (TLS 1.2) or type (TLS 1.3), tag.
 pub const OVERHEAD: usize = HEADER + EXPLICIT_NONCE + TAG;
 
@@ -48,20 +53,23 @@ pub struct Keys {
     format: Format,
 }
 
-/// A record's length, header included, by its first bytes; `None` while they are too few.
+/// A record's length, header included, by its first bytes; `None` while they are too few to tell
+/// and may still be a record's.
 ///
 /// # Errors
 /// A header that no record has.
 pub fn length(bytes: &[u8]) -> Result<Option<usize>, Error> {
-    let [kind, major, _, high, low, ..] = *bytes else {
-        return Ok(None);
-    };
-    if !(CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&kind) {
+    let known = CHANGE_CIPHER_SPEC..=HEARTBEAT;
+    if bytes.first().is_some_and(|kind| !known.contains(kind)) {
         return Err(InvalidMessage::InvalidContentType.into());
     }
-    if major != 3 {
+    // The version is judged when it is whole, as rustls does.
+    if matches!(bytes, [_, major, _, ..] if *major != 3) {
         return Err(InvalidMessage::UnknownProtocolVersion.into());
     }
+    let [_, _, _, high, low, ..] = *bytes else {
+        return Ok(None);
+    };
     let length = HEADER + usize::from(u16::from_be_bytes([high, low]));
     if length > MAX_RECORD {
         return Err(Error::PeerSentOversizedRecord);
@@ -114,11 +122,12 @@ impl Keys {
         nonce
     }
 
-    /// What a TLS 1.2 record's tag covers beside its content.
-    fn additional(&self, kind: u8, length: usize) -> [u8; 13] {
+    /// What a TLS 1.2 record's tag covers beside its content: the header's type and version among
+    /// it, as they stand there.
+    fn additional(&self, head: &[u8], length: usize) -> [u8; 13] {
         let mut additional = [0; 13];
         additional[..8].copy_from_slice(&self.sequence.to_be_bytes());
-        additional[8..11].copy_from_slice(&[kind, 3, 3]);
+        additional[8..11].copy_from_slice(&head[..3]);
         additional[11..].copy_from_slice(&(length as u16).to_be_bytes());
         additional
     }
@@ -172,7 +181,7 @@ impl Keys {
         head[..3].copy_from_slice(&[shown, 3, 3]);
         head[3..HEADER].copy_from_slice(&(body as u16).to_be_bytes());
         head[HEADER..].copy_from_slice(&nonce[12 - (start - HEADER)..]);
-        let additional = self.additional(kind, length);
+        let additional = self.additional(head, length);
         let additional = match self.format {
             Format::V1_3 => &head[..HEADER],
             Format::V1_2Explicit | Format::V1_2 => &additional[..],
@@ -249,7 +258,7 @@ impl Keys {
                 bytes[..HEADER].copy_from_slice(&head[..HEADER]);
                 Additional(bytes, HEADER)
             }
-            Format::V1_2Explicit | Format::V1_2 => Additional(self.additional(head[0], length), 13),
+            Format::V1_2Explicit | Format::V1_2 => Additional(self.additional(head, length), 13),
         };
         (Nonce::assume_unique_for_key(nonce), additional)
     }
