@@ -5,7 +5,7 @@
 //! all of it; anywhere else [`now`] reads the clock.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 #[derive(Clone, Copy)]
 enum Reading {
@@ -30,6 +30,12 @@ pub(crate) fn now() -> Instant {
         }
         Reading::None => Instant::now(),
     })
+}
+
+/// The wall clock, in seconds since 1970.
+pub(crate) fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() as i64)
 }
 
 /// Runs one poll of a task.

@@ -79,6 +79,8 @@ pub enum Outcome<'a> {
     Handshake(&'a ServerTls, HandshakeFailure),
     /// The connection manager meets something other than HTTP.
     NotHttp,
+    /// A policy closes the connection (Envoy's details).
+    Denied(Cow<'static, str>),
     /// The connection is relayed.
     Relayed(&'a TcpProxy),
     /// The connection manager refuses the request by itself: status, Envoy's details.
@@ -253,16 +255,7 @@ impl Offline {
                 ..TlsInfo::default()
             }),
         };
-        let manager = match &chain.terminal {
-            Terminal::Tcp(proxy) => return Outcome::Relayed(proxy),
-            Terminal::Http(manager) => manager,
-        };
-        let Some((protocol, parts)) = &call.request else {
-            return Outcome::NotHttp;
-        };
-        if call.tls.is_some() && tls.is_none() {
-            return Outcome::NotHttp;
-        }
+        let encrypted = call.tls.is_some() && tls.is_none();
         let info = ConnectionInfo {
             id: 0,
             facts,
@@ -270,6 +263,17 @@ impl Offline {
             direction: listener.direction,
             filter_chain: chain.name.clone(),
             tls,
+        };
+        let denied = chain.filters.iter().find_map(|filter| filter.denies(&info));
+        if let Some(details) = denied {
+            return Outcome::Denied(details);
+        }
+        let manager = match &chain.terminal {
+            Terminal::Tcp(proxy) => return Outcome::Relayed(proxy),
+            Terminal::Http(manager) => manager,
+        };
+        let Some((protocol, parts)) = call.request.as_ref().filter(|_| !encrypted) else {
+            return Outcome::NotHttp;
         };
         match http::route(manager, &info, &self.snapshot, *protocol, parts.clone()) {
             Routed::Refused(status, details) => Outcome::Refused(status, details),
@@ -310,4 +314,55 @@ fn facts(call: &Call, listener: &Listener) -> ConnectionFacts {
         _ => {}
     }
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Direction;
+    use prost::Message;
+
+    const LISTENER: &str = r#"{
+        "name": "l",
+        "traffic_direction": "INBOUND",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 7001}},
+        "filter_chains": [{"filters": [
+            {"name": "policy", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC",
+                "stat_prefix": "tcp.",
+                "rules": {"action": "DENY", "policies": {"not-from-there": {
+                    "permissions": [{"any": true}],
+                    "principals": [{"direct_remote_ip": {"address_prefix": "10.0.0.9", "prefix_len": 32}}]
+                }}}
+            }},
+            {"name": "relay", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                "stat_prefix": "tcp", "cluster": "c"
+            }}
+        ]}]
+    }"#;
+
+    #[test]
+    fn a_connection_that_a_policy_denies_is_not_relayed() {
+        let bytes =
+            meltemi_schema::encode_text("envoy.config.listener.v3.Listener", LISTENER).unwrap();
+        let listener = pb::listener::Listener::decode(&*bytes).unwrap();
+        let offline = Offline::new([listener], [], []);
+        assert!(offline.refused().is_empty());
+        let call = |source: &str| Call {
+            direction: Direction::Inbound,
+            destination: "127.0.0.1:7001".parse().unwrap(),
+            source: source.parse().unwrap(),
+            tls: None,
+            request: None,
+        };
+        let denied = call("10.0.0.9:4711");
+        let Outcome::Denied(details) = offline.decide(&denied).outcome else {
+            panic!("it is not denied");
+        };
+        assert_eq!(details, "rbac_access_denied_matched_policy[not-from-there]");
+        let relayed = call("10.0.0.8:4711");
+        let outcome = offline.decide(&relayed).outcome;
+        assert!(matches!(outcome, Outcome::Relayed(_)));
+    }
 }

@@ -134,7 +134,8 @@ async fn serve(options: Options, levels: Levels) -> Result<(), RunError> {
         let live = |readiness: &config::Readiness| matches!(readiness, config::Readiness::Live);
         let _ = config.readiness().wait_for(live).await;
     }
-    let shed: Arc<overload::Levels> = Arc::default();
+    let shed = overloaded.as_ref().map(overload::Levels::of);
+    let shed = Arc::new(shed.unwrap_or_default());
     let max_connections = overloaded
         .as_ref()
         .and_then(|overload| overload.max_connections);

@@ -3,9 +3,11 @@
 use super::reply::Reply;
 use super::server::Incoming;
 use super::{Admin, merge, probe, scrape};
+use crate::config::OWN_CERTIFICATE;
 use crate::options::ApplicationMetrics;
 use crate::telemetry;
 use http::{Method, StatusCode};
+use std::fmt::Write;
 use std::os::fd::OwnedFd;
 
 /// 15020.
@@ -42,7 +44,14 @@ pub(super) fn own_metrics(request: &Incoming) -> Reply {
 
 /// The proxy's metrics and the application's, where there is one.
 async fn merged(admin: &Admin) -> Reply {
-    let own = telemetry::prometheus();
+    let mut own = telemetry::prometheus();
+    if let Some(left) = admin.config.own_certificate_left() {
+        let _ = writeln!(
+            own,
+            "# TYPE istio_agent_cert_expiry_seconds gauge\n\
+             istio_agent_cert_expiry_seconds{{resource_name=\"{OWN_CERTIFICATE}\"}} {left}"
+        );
+    }
     let target = admin.application_metrics.as_ref();
     Reply::prometheus(with_application(own, target, admin.namespace.as_ref()).await)
 }

@@ -93,3 +93,30 @@ impl Reply {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of clusters and listeners are others' to choose, and paths anybody's.
+    #[test]
+    fn no_browser_takes_an_answer_for_a_page() {
+        let hostile = "<script>alert(1)</script>";
+        for reply in [
+            Reply::ok(hostile),
+            Reply::text(StatusCode::NOT_FOUND, hostile),
+            Reply::bad_request(hostile),
+            Reply::prometheus(hostile),
+            Reply::json(&serde_json::json!({ "name": hostile })),
+        ] {
+            let response = reply.into_http();
+            let headers = response.headers();
+            let kind = headers[CONTENT_TYPE].to_str().unwrap();
+            assert!(
+                kind.starts_with("text/plain;") || kind == "application/json",
+                "{kind}"
+            );
+            assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        }
+    }
+}

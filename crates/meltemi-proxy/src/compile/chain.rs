@@ -14,7 +14,11 @@ use pb::listener as proto;
 use prost::{Message, Name};
 use std::sync::Arc;
 
-pub fn chain(mut value: proto::FilterChain, cx: &mut Cx<'_>) -> Result<FilterChain> {
+pub fn chain(
+    mut value: proto::FilterChain,
+    buffer_limit: u32,
+    cx: &mut Cx<'_>,
+) -> Result<FilterChain> {
     // Metadata describes only, and its maps have no order that a hash could rely on.
     value.metadata = None;
     let hash = super::content_hash(&value.encode_to_vec());
@@ -50,6 +54,7 @@ pub fn chain(mut value: proto::FilterChain, cx: &mut Cx<'_>) -> Result<FilterCha
         handshake_timeout: timeout(transport_socket_connect_timeout, None)
             .at("transport_socket_connect_timeout")?,
         peer_exchange: parts.peer_exchange,
+        buffer_limit,
         istio_stats: parts.istio_stats,
         filters: parts.filters.into(),
         terminal: parts

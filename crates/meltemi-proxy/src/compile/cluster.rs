@@ -126,12 +126,6 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
     left_out!(
         cx,
         "Cluster",
-        "connections are opened on demand",
-        preconnect_policy
-    );
-    left_out!(
-        cx,
-        "Cluster",
         "failed resolutions are repeated with a backoff of their own",
         dns_failure_refresh_rate
     );
@@ -307,6 +301,8 @@ pub fn cluster(value: proto::Cluster, hash: u64, cx: &mut Cx<'_>) -> Result<Comp
                 .max_requests_per_connection
                 .or(max_requests_per_connection.map(|value| value.value))
                 .filter(|value| *value > 0),
+            preconnect_ratio: limits::preconnect(preconnect_policy.unwrap_or_default(), cx)
+                .at("preconnect_policy.per_upstream_preconnect_ratio")?,
             tcp_keepalive,
             bind_address,
             service: istio["services"].get(0).and_then(service),

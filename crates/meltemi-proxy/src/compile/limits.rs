@@ -1,10 +1,10 @@
-//! Circuit breakers.
+//! Circuit breakers, and connections that are made ahead.
 #![allow(deprecated)] // Messages are destructured with their deprecated fields.
 
 use super::basic::u32_or;
 use super::context::Cx;
 use super::presence::{harmless, left_out, refuse};
-use super::{At, Result, pb};
+use super::{At, Error, Result, pb};
 use crate::model::CircuitBreakers;
 use pb::cluster as proto;
 use proto::circuit_breakers::{Thresholds, thresholds::RetryBudget};
@@ -18,6 +18,36 @@ const DEFAULT: CircuitBreakers = CircuitBreakers {
     max_connections_per_host: u32::MAX,
     retry_budget: None,
 };
+
+/// The ratio of a preconnect policy.
+///
+/// # Errors
+/// It is not from 1 to 3.
+pub fn preconnect(value: proto::cluster::PreconnectPolicy, cx: &mut Cx<'_>) -> Result<f32> {
+    let proto::cluster::PreconnectPolicy {
+        per_upstream_preconnect_ratio,
+        predictive_preconnect_ratio,
+        preconnect_enabled_metadata,
+    } = value;
+    let everywhere = preconnect_enabled_metadata.is_none();
+    left_out!(
+        cx,
+        "PreconnectPolicy",
+        "connections are made ahead to endpoints in use only",
+        predictive_preconnect_ratio
+    );
+    left_out!(
+        cx,
+        "PreconnectPolicy",
+        "with it no connections are made ahead",
+        preconnect_enabled_metadata
+    );
+    match per_upstream_preconnect_ratio.map_or(1.0, |ratio| ratio.value) {
+        ratio if !(1.0..=3.0).contains(&ratio) => Err(Error::new("must be from 1 to 3")),
+        ratio if everywhere => Ok(ratio as f32),
+        _ => Ok(1.0),
+    }
+}
 
 /// Limits of the default and of the high priority.
 pub fn circuit_breakers(
@@ -118,4 +148,32 @@ fn limit(value: Thresholds, cx: &mut Cx<'_>) -> Result<CircuitBreakers> {
         max_connections_per_host: DEFAULT.max_connections_per_host,
         retry_budget: budget,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::Names;
+
+    #[test]
+    fn ratios_are_from_1_to_3() {
+        let mut names = Names::default();
+        let mut cx = Cx::new(&mut names);
+        let policy = |value| proto::cluster::PreconnectPolicy {
+            per_upstream_preconnect_ratio: Some(pb::wkt::DoubleValue { value }),
+            ..Default::default()
+        };
+        assert_eq!(preconnect(Default::default(), &mut cx).unwrap(), 1.0);
+        assert_eq!(preconnect(policy(1.5), &mut cx).unwrap(), 1.5);
+        for wrong in [0.9, 3.1, f64::NAN] {
+            let error = preconnect(policy(wrong), &mut cx).unwrap_err();
+            assert_eq!(error.reason(), "must be from 1 to 3");
+        }
+        let matched = proto::cluster::PreconnectPolicy {
+            preconnect_enabled_metadata: Some(Default::default()),
+            ..policy(2.0)
+        };
+        assert_eq!(preconnect(matched, &mut cx).unwrap(), 1.0);
+        assert_eq!(cx.finish().1.len(), 1);
+    }
 }

@@ -135,8 +135,12 @@ pub fn listener(value: proto::Listener, hash: u64, cx: &mut Cx<'_>) -> Result<Li
         inspect_timeout: timeout(listener_filters_timeout, Some(INSPECT_TIMEOUT))
             .at("listener_filters_timeout")?,
         continue_on_inspect_timeout: continue_on_listener_filters_timeout,
-        chains: chains(filter_chains, default_filter_chain, cx)?,
-        buffer_limit: u32_or(per_connection_buffer_limit_bytes, BUFFER_LIMIT),
+        chains: chains(
+            filter_chains,
+            default_filter_chain,
+            u32_or(per_connection_buffer_limit_bytes, BUFFER_LIMIT),
+            cx,
+        )?,
         access_logs: access_log::all(access_log, cx)?,
         hash,
     };
@@ -261,6 +265,7 @@ fn disabled_ports(value: proto::ListenerFilterChainMatchPredicate) -> Result<Ins
 fn chains(
     values: Vec<proto::FilterChain>,
     default: Option<proto::FilterChain>,
+    buffer_limit: u32,
     cx: &mut Cx<'_>,
 ) -> Result<ChainTable> {
     let mut table = ChainTable::default();
@@ -279,11 +284,11 @@ fn chains(
             .at_field("filter_chain_match"))
             .nth("filter_chains", index);
         }
-        let chain = chain::chain(value, cx).nth("filter_chains", index)?;
+        let chain = chain::chain(value, buffer_limit, cx).nth("filter_chains", index)?;
         table.chains.push((matches, Arc::new(chain)));
     }
     if let Some(value) = default {
-        let chain = chain::chain(value, cx).at("default_filter_chain")?;
+        let chain = chain::chain(value, buffer_limit, cx).at("default_filter_chain")?;
         table.default = Some(Arc::new(chain));
     }
     if table.chains.is_empty() && table.default.is_none() {

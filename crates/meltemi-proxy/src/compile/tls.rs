@@ -14,7 +14,6 @@ use crate::model::{
 use arc_swap::ArcSwapOption;
 use pb::tls as proto;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub fn server(value: proto::DownstreamTlsContext, cx: &mut Cx<'_>) -> Result<Arc<ServerTls>> {
@@ -62,7 +61,6 @@ pub fn server(value: proto::DownstreamTlsContext, cx: &mut Cx<'_>) -> Result<Arc
     let tls = Arc::new(ServerTls {
         requires_client_cert: bool_or(require_client_certificate, false),
         config: ArcSwapOption::empty(),
-        withholds: AtomicBool::new(false),
         spec: ServerTlsSpec {
             common,
             stateless_resumption,

@@ -2,7 +2,7 @@
 
 use super::any::{self, Typed};
 use super::context::Cx;
-use super::presence::{harmless, refuse};
+use super::presence::{harmless, left_out, refuse};
 use super::{At, Error, Result};
 use super::{pb, tls};
 use crate::model::{ProxyHeader, ProxyVersion, ServerTls, UpstreamTransport};
@@ -104,8 +104,12 @@ fn announced(
         pass_through_tlvs,
         added_tlvs,
     } = config;
-    // Listeners take no PROXY protocol in: there is nothing to pass through.
-    harmless!(pass_through_tlvs);
+    left_out!(
+        cx,
+        "ProxyProtocolConfig",
+        "listeners keep no TLVs that could be passed through",
+        pass_through_tlvs
+    );
     let tlvs = added_tlvs.into_iter().enumerate().map(|(index, entry)| {
         let pb::core::TlvEntry {
             r#type,

@@ -106,6 +106,11 @@ impl Handle {
                 let records = records.of(kind);
                 records.filter(|r| r.state == State::Warming).count() as u64
             };
+            let secrets = shared
+                .secrets
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let ends = status::first_ends(&secrets);
             ServerStatus {
                 state: match *shared.readiness.borrow() {
                     Readiness::Live => ServerState::Live,
@@ -115,6 +120,8 @@ impl Handle {
                 connected,
                 warming_clusters: warming(Kind::Cluster),
                 warming_listeners: warming(Kind::Listener),
+                first_certificate_end: ends.certificate,
+                first_staple_end: ends.staple,
             }
         }
     }
@@ -171,6 +178,16 @@ impl Handle {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         status::certs_json(&secrets)
+    }
+
+    /// How long the workload's own certificate is still good, in seconds; negative when it is
+    /// over. `None` while there is none.
+    pub fn own_certificate_left(&self) -> Option<i64> {
+        let secret = self.secret(super::OWN_CERTIFICATE)?;
+        let crate::tls::Secret::Certificate { chain, .. } = &*secret else {
+            return None;
+        };
+        Some(status::not_after(chain.first()?)? - crate::clock::unix_seconds())
     }
 
     /// The secret in force under that name.

@@ -29,6 +29,7 @@ pub use dump::Query;
 pub use handle::{Handle, Readiness};
 pub use manager::{Manager, name_of};
 pub use record::{Failure, Kind, Record, State};
+pub use secrets::OWN_CERTIFICATE;
 pub use unbound::Probe;
 
 use crate::model::Snapshot;

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::SystemTime;
 
 /// Names of the workload's own secrets.
-const OWN_CERTIFICATE: &str = "default";
+pub const OWN_CERTIFICATE: &str = "default";
 const OWN_TRUST: &str = "ROOTCA";
 
 /// All secrets that TLS contexts name, and the contexts that wait for them.

@@ -317,6 +317,34 @@ pub fn certs_json(secrets: &HashMap<Arc<str>, Arc<Secret>>) -> Value {
     json!({ "certificates": certificates })
 }
 
+/// Ends of what is in use, in seconds since 1970; `None` where there is nothing that ends.
+pub struct FirstEnds {
+    /// Of certificates and, as in Envoy, the first root of each trust bundle.
+    pub certificate: Option<i64>,
+    pub staple: Option<i64>,
+}
+
+pub fn first_ends(secrets: &HashMap<Arc<str>, Arc<Secret>>) -> FirstEnds {
+    let certificates = secrets.values().filter_map(|secret| match &**secret {
+        Secret::Certificate { chain, .. } => not_after(chain.first()?),
+        Secret::Trust { roots, .. } => not_after(roots.first()?),
+    });
+    let staples = secrets.values().filter_map(|secret| match &**secret {
+        Secret::Certificate { staple, .. } => staple.as_ref()?.next_update(),
+        Secret::Trust { .. } => None,
+    });
+    FirstEnds {
+        certificate: certificates.min(),
+        staple: staples.min(),
+    }
+}
+
+/// Seconds since 1970; `None` for what is no certificate.
+pub fn not_after(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
 /// Envoy's `CertificateDetails`.
 fn certificate(der: &[u8]) -> Value {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
@@ -347,13 +375,8 @@ fn certificate(der: &[u8]) -> Value {
         })
         .unwrap_or_default();
     let seconds = certificate.validity().time_to_expiration();
-    let serial: String = certificate
-        .raw_serial()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     json!({
-        "serial_number": serial,
+        "serial_number": crate::tls::certificate::serial(der),
         "subject": certificate.subject().to_string(),
         "subject_alt_names": names,
         "days_until_expiration": seconds.map_or(0, |left| left.whole_days()).to_string(),

@@ -53,24 +53,23 @@ pub(crate) fn apply(arrival: Arrival<'_>, head: &mut Head) -> SocketAddr {
         if !options.skip_xff_append {
             append(headers, peer.ip());
         }
-        if hops == 0 || !headers.contains_key(&names::X_FORWARDED_PROTO) {
-            let scheme = names::scheme(arrival.scheme());
-            headers.insert(names::X_FORWARDED_PROTO.clone(), scheme);
-        }
-    } else {
+    } else if names::brings(headers, &names::X_FORWARDED_FOR) {
         single = count(headers) == 1;
         client = forwarded(headers, hops).unwrap_or(peer);
-        if !headers.contains_key(&names::X_FORWARDED_PROTO) {
-            let scheme = names::scheme(arrival.scheme());
+    } else {
+        (single, client) = (false, peer);
+    }
+    let trusted = !options.use_remote_address || hops > 0;
+    let proto = headers.get(&names::X_FORWARDED_PROTO);
+    match proto.filter(|_| trusted).map(HeaderValue::as_bytes) {
+        Some(b"https") => head.scheme = "https",
+        Some(b"http") => head.scheme = "http",
+        Some(_) => {}
+        None => {
+            head.scheme = arrival.scheme();
+            let scheme = names::scheme(head.scheme);
             headers.insert(names::X_FORWARDED_PROTO.clone(), scheme);
         }
-    }
-    if let Some(proto) = headers.get(&names::X_FORWARDED_PROTO) {
-        head.scheme = match proto.as_bytes() {
-            b"https" => "https",
-            b"http" => "http",
-            _ => head.scheme,
-        };
     }
     head.internal = single
         && options
@@ -113,7 +112,7 @@ pub(crate) fn request_id(downstream: &Downstream, head: &mut Head) {
     if edge && !policy.preserve_external {
         head.headers.remove(&names::X_REQUEST_ID);
     }
-    if policy.generate && !head.headers.contains_key(&names::X_REQUEST_ID) {
+    if policy.generate && !names::brings(&head.headers, &names::X_REQUEST_ID) {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let id = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text);
         if let Ok(value) = HeaderValue::from_str(id) {

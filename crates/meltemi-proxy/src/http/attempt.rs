@@ -354,7 +354,7 @@ pub(crate) fn assemble(head: Head, http2: bool, body: RequestBody) -> Option<Req
         // RFC 9110 10.1.4: TE is announced as a hop-by-hop header.
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
-    headers.remove(&names::HTTP2_SETTINGS);
+    names::remove_rare(headers, &names::HTTP2_SETTINGS);
     if let Some(switch) = switch {
         request.extensions_mut().insert(switch);
     }

@@ -213,9 +213,19 @@ impl UpstreamBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
             return Poll::Ready(frame);
         }
-        if let Some(client) = self.lease.as_mut().and_then(Lease::driven) {
+        let Some(lease) = &mut self.lease else {
+            return Poll::Pending;
+        };
+        if let Some(client) = lease.driven() {
             client.drive(cx);
-            return Pin::new(&mut self.incoming).poll_frame(cx);
+            if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+                return Poll::Ready(frame);
+            }
+        }
+        if let Lease::Tcp(lease) = lease {
+            ready!(lease.poll_failure(cx));
+            let error = Error::Ended("the endpoint failed".into());
+            return Poll::Ready(Some(Err(error)));
         }
         Poll::Pending
     }

@@ -15,7 +15,7 @@ pub(crate) fn apply(downstream: &Downstream, headers: &mut HeaderMap) {
     match (options.mode, peer) {
         (ForwardCertMode::AlwaysForwardOnly, _) => {}
         (ForwardCertMode::Sanitize, _) | (_, None) => {
-            headers.remove(name);
+            names::remove_rare(headers, name);
         }
         (ForwardCertMode::ForwardOnly, Some(_)) => {}
         (ForwardCertMode::AppendForward, Some(peer)) if headers.contains_key(name) => {

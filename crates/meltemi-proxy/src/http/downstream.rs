@@ -127,8 +127,10 @@ impl Downstream {
 
     /// Whether the overload manager has the connection end with what runs; told once.
     pub fn is_ended_by_overload(&self) -> bool {
-        let ends = self.worker.overload.ends_connection() && !self.draining.replace(true);
-        if ends {
+        let by_action = self.worker.overload.ends_connection();
+        let ends =
+            (by_action || self.worker.overload.drains_connection()) && !self.draining.replace(true);
+        if ends && by_action {
             self.stats.cx_overload_disable_keepalive.inc();
         }
         ends

@@ -15,12 +15,9 @@ pub(crate) fn request(ops: &HeaderOps, head: &mut Head, info: &RefCell<StreamInf
         let value = match &add.value {
             HeaderText::Literal(value) => value.clone(),
             HeaderText::Format(format) => {
-                head.describe(&mut info.borrow_mut().request, true);
-                match render(format, info, |info| {
-                    std::mem::swap(&mut info.request.headers, &mut head.headers);
-                }) {
-                    Some(value) => value,
-                    None => continue,
+                match HeaderValue::from_str(&request_text(format, head, info)) {
+                    Ok(value) => value,
+                    Err(_) => continue,
                 }
             }
         };
@@ -34,7 +31,54 @@ pub(crate) fn request(ops: &HeaderOps, head: &mut Head, info: &RefCell<StreamInf
     }
 }
 
+/// What a format makes of a request as it stands.
+pub(crate) fn request_text(
+    format: &LogFormat,
+    head: &mut Head,
+    info: &RefCell<StreamInfo>,
+) -> String {
+    head.describe(&mut info.borrow_mut().request, true);
+    render(format, info, |info| {
+        std::mem::swap(&mut info.request.headers, &mut head.headers);
+    })
+}
+
 pub(crate) fn response(ops: &HeaderOps, headers: &mut HeaderMap, info: &RefCell<StreamInfo>) {
+    change(ops, headers, |format, headers| {
+        render(format, info, |info| {
+            std::mem::swap(&mut info.response_headers, headers);
+        })
+    });
+}
+
+/// What formats read of the request was told the record before.
+pub(crate) fn request_trailers(
+    ops: &HeaderOps,
+    trailers: &mut HeaderMap,
+    info: &RefCell<StreamInfo>,
+) {
+    change(ops, trailers, |format, _| render(format, info, |_| {}));
+}
+
+/// What formats read of both heads was told the record before.
+pub(crate) fn response_trailers(
+    ops: &HeaderOps,
+    trailers: &mut HeaderMap,
+    info: &RefCell<StreamInfo>,
+) {
+    change(ops, trailers, |format, trailers| {
+        render(format, info, |info| {
+            let place = info.response_trailers.get_or_insert_default();
+            std::mem::swap(&mut **place, trailers);
+        })
+    });
+}
+
+fn change(
+    ops: &HeaderOps,
+    headers: &mut HeaderMap,
+    mut render: impl FnMut(&LogFormat, &mut HeaderMap) -> String,
+) {
     for name in &ops.remove {
         headers.remove(name);
     }
@@ -44,14 +88,10 @@ pub(crate) fn response(ops: &HeaderOps, headers: &mut HeaderMap, info: &RefCell<
         };
         let value = match &add.value {
             HeaderText::Literal(value) => value.clone(),
-            HeaderText::Format(format) => {
-                match render(format, info, |info| {
-                    std::mem::swap(&mut info.response_headers, headers);
-                }) {
-                    Some(value) => value,
-                    None => continue,
-                }
-            }
+            HeaderText::Format(format) => match HeaderValue::from_str(&render(format, headers)) {
+                Ok(value) => value,
+                Err(_) => continue,
+            },
         };
         if value.is_empty() && !add.keep_empty {
             continue;
@@ -72,12 +112,12 @@ fn render(
     format: &LogFormat,
     info: &RefCell<StreamInfo>,
     mut swap: impl FnMut(&mut StreamInfo),
-) -> Option<HeaderValue> {
+) -> String {
     let mut info = info.borrow_mut();
     swap(&mut info);
     let text = log::header_value(format, &info);
     swap(&mut info);
-    HeaderValue::from_str(&text).ok()
+    text
 }
 
 fn put(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue, action: AddAction) {

@@ -76,6 +76,40 @@ pub(crate) fn scheme(scheme: &str) -> HeaderValue {
     }
 }
 
+static DIGITS: [HeaderValue; 10] = [
+    HeaderValue::from_static("0"),
+    HeaderValue::from_static("1"),
+    HeaderValue::from_static("2"),
+    HeaderValue::from_static("3"),
+    HeaderValue::from_static("4"),
+    HeaderValue::from_static("5"),
+    HeaderValue::from_static("6"),
+    HeaderValue::from_static("7"),
+    HeaderValue::from_static("8"),
+    HeaderValue::from_static("9"),
+];
+
+/// A number; those of one digit are there.
+pub(crate) fn number(number: u64) -> HeaderValue {
+    match usize::try_from(number).map(|digit| DIGITS.get(digit)) {
+        Ok(Some(digit)) => digit.clone(),
+        _ => HeaderValue::from(number),
+    }
+}
+
+/// Whether a header is there that seldom is: a look at the few names that are costs less than a
+/// look-up.
+pub(crate) fn brings(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|key| key == name)
+}
+
+/// Removes a header that seldom is there.
+pub(crate) fn remove_rare(headers: &mut HeaderMap, name: &HeaderName) {
+    if brings(headers, name) {
+        headers.remove(name);
+    }
+}
+
 /// Whether any header's name starts so: one look instead of a look-up for each name that
 /// requests seldom bring.
 pub(crate) fn any_with(headers: &HeaderMap, prefix: &str) -> bool {

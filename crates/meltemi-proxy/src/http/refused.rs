@@ -6,18 +6,30 @@ use super::record::Record;
 use crate::telemetry::{Flags, Protocol};
 use std::rc::Rc;
 
-const HEAD_TIMEOUT: &str = "request header timeout";
-
 /// A head took too long to arrive: what the client is told.
 pub(crate) fn head_timeout(downstream: &Rc<Downstream>) -> Vec<u8> {
+    let (status, text) = ("408 Request Timeout", "request header timeout");
     let record = record(downstream, 408, Flags::default(), "request_header_timeout");
-    record.info.borrow_mut().bytes_sent = HEAD_TIMEOUT.len() as u64;
+    last_answer(&record, status, text)
+}
+
+/// The process is overloaded: what the client is told.
+pub(crate) fn aborted(downstream: &Rc<Downstream>) -> Vec<u8> {
+    downstream.stats.rq_overload_close.inc();
+    let (status, text) = ("500 Internal Server Error", "Internal Server Error");
+    let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;
+    let record = record(downstream, 500, flags, "overload");
+    last_answer(&record, status, text)
+}
+
+fn last_answer(record: &Record, status: &str, text: &str) -> Vec<u8> {
+    record.info.borrow_mut().bytes_sent = text.len() as u64;
     record.finish();
-    let server = downstream.server_name.to_str().unwrap_or_default();
-    let length = HEAD_TIMEOUT.len();
+    let server = record.downstream.server_name.to_str().unwrap_or_default();
+    let length = text.len();
     format!(
-        "HTTP/1.1 408 Request Timeout\r\ncontent-length: {length}\r\n\
-         content-type: text/plain\r\nserver: {server}\r\nconnection: close\r\n\r\n{HEAD_TIMEOUT}"
+        "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\
+         content-type: text/plain\r\nserver: {server}\r\nconnection: close\r\n\r\n{text}"
     )
     .into_bytes()
 }

@@ -204,8 +204,10 @@ impl Reply {
                     _ => "no_healthy_upstream".into(),
                 },
             ),
-            UpstreamError::Overflow(_) => Self::reset(Reset::Overflow, None, retried)
-                .with(&names::X_ENVOY_OVERLOADED, names::TRUE.clone()),
+            UpstreamError::Overflow(_) | UpstreamError::Shed => {
+                Self::reset(Reset::Overflow, None, retried)
+                    .with(&names::X_ENVOY_OVERLOADED, names::TRUE.clone())
+            }
             UpstreamError::Connect { timeout: true, .. } => {
                 Self::reset(Reset::ConnectionTimeout, None, retried)
             }

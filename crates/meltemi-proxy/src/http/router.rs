@@ -127,6 +127,10 @@ pub(crate) async fn forward(
     let mut _retry_guard = None;
     loop {
         let attempts = exchange.next_attempt();
+        if attempts == 1 && exchange.downstream.worker.overload.refuses_forwarding() {
+            exchange.downstream.stats.overload_local_reply.inc();
+            return Err(Reply::overloaded(false));
+        }
         let mut attempt_head = match retries.possible() && upgrade.is_none() {
             true => head.as_ref().map(Head::copy),
             false => head.take(),
@@ -348,8 +352,8 @@ fn limits(exchange: &Exchange, forward: &Forward, retries: &Retries, head: &mut 
             per_try = Some(asked);
         }
     }
-    head.headers.remove(&names::X_ENVOY_TIMEOUT);
-    head.headers.remove(&names::X_ENVOY_PER_TRY_TIMEOUT);
+    names::remove_rare(&mut head.headers, &names::X_ENVOY_TIMEOUT);
+    names::remove_rare(&mut head.headers, &names::X_ENVOY_PER_TRY_TIMEOUT);
     // A try may not last longer than all tries together.
     let per_try = per_try.filter(|try_| !try_.is_zero() && global.is_none_or(|all| *try_ < all));
     if let Some(expected) = per_try.or(global) {
@@ -442,7 +446,7 @@ fn finish(
     head::strip_hop_by_hop(&mut headers);
     if upgrade.is_none() {
         let took = clock::now().duration_since(sent).as_millis() as u64;
-        headers.insert(names::X_ENVOY_SERVICE_TIME.clone(), HeaderValue::from(took));
+        headers.insert(names::X_ENVOY_SERVICE_TIME.clone(), names::number(took));
     }
     if matched.host().attempt_count_in_response {
         let count = HeaderValue::from(attempts);

@@ -1,7 +1,7 @@
 //! A request's body on its way to the router: as it comes from the client, or as filters left it.
 
 use super::codec::{Error, Incoming};
-use super::filters::Coder;
+use super::filters::{Coder, Trailing};
 use super::record::Record;
 use super::stage::{Failed, Stage};
 use bytes::Bytes;
@@ -95,6 +95,19 @@ impl RequestSource {
             return;
         }
         *self = Self::Recoded(Box::new(self.take()), Box::new(Stage::new(coder)));
+    }
+
+    /// Has the trailers changed, if any come: they follow a body that is not over where its
+    /// length says so.
+    pub fn trail(&mut self, trailing: Trailing) {
+        match self {
+            Self::Read {
+                trailers: Some(trailers),
+                ..
+            } => trailing.change(trailers),
+            _ if self.length().is_none() => self.recode(Coder::Trailers(trailing)),
+            _ => {}
+        }
     }
 
     /// Reads all of it, up to `limit` bytes, and keeps it in the place of the client's.

@@ -71,6 +71,9 @@ impl Stage {
             }
             match ready!(source(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if self.coder.passes_data() => {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
                     Ok(data) => {
                         self.input = data;
                         self.until = Some(Until::Flushed);

@@ -41,6 +41,8 @@ pub(crate) struct HttpStats {
     rq_max_duration_reached: Counter,
     /// Requests that passed the filters.
     pub router_rq_total: Counter,
+    /// Requests that the router answered, for the overload manager.
+    pub overload_local_reply: Counter,
     no_route: Counter,
     no_cluster: Counter,
     direct_response: Counter,
@@ -101,6 +103,7 @@ impl HttpStats {
             rq_idle_timeout: counter("downstream_rq_idle_timeout"),
             rq_max_duration_reached: counter("downstream_rq_max_duration_reached"),
             router_rq_total: counter("rq_total"),
+            overload_local_reply: counter("rq_overload_local_reply"),
             no_route: counter("no_route"),
             no_cluster: counter("no_cluster"),
             direct_response: counter("rq_direct_response"),

@@ -7,6 +7,7 @@
 use super::downstream::Downstream;
 use super::record::Record;
 use crate::model::HttpTimeouts;
+use crate::overload::Timer as Reduced;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -104,6 +105,7 @@ impl Watchdog {
     fn earliest(&self, record: &Record) -> Option<(Instant, Expired)> {
         let ended = record.request_complete.get();
         let activity = record.activity.get();
+        let overload = &record.downstream.worker.overload;
         [
             ended
                 .zip(self.global)
@@ -113,8 +115,10 @@ impl Watchdog {
                 .map(|(at, (limit, from))| (at.max(from) + limit, Expired::PerTry)),
             self.per_try_idle
                 .map(|limit| (activity + limit, Expired::PerTryIdle)),
-            self.idle
-                .map(|limit| (activity + limit, Expired::StreamIdle)),
+            self.idle.map(|limit| {
+                let limit = overload.reduced(Reduced::StreamIdle, limit);
+                (activity + limit, Expired::StreamIdle)
+            }),
             self.max_stream.map(|at| (at, Expired::MaxStream)),
             self.request
                 .filter(|_| ended.is_none())
@@ -133,12 +137,13 @@ impl Watchdog {
             let Some((at, what)) = self.earliest(record) else {
                 return Poll::Pending;
             };
+            let look = record.downstream.worker.overload.look_at(at);
             let timer = self
                 .timer
-                .get_or_insert_with(|| Timer::take(&record.downstream, at));
+                .get_or_insert_with(|| Timer::take(&record.downstream, look));
             let mut sleep = timer.sleep();
-            if sleep.deadline() > tokio::time::Instant::from(at) {
-                sleep.as_mut().reset(at.into());
+            if sleep.deadline() > tokio::time::Instant::from(look) {
+                sleep.as_mut().reset(look.into());
             }
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -146,7 +151,7 @@ impl Watchdog {
             if Instant::now() >= at {
                 return Poll::Ready(what);
             }
-            sleep.reset(at.into());
+            sleep.reset(look.into());
         }
     }
 

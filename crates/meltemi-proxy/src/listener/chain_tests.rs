@@ -12,6 +12,7 @@ fn chain(name: &str) -> Arc<FilterChain> {
         tls: None,
         handshake_timeout: None,
         peer_exchange: false,
+        buffer_limit: 1 << 20,
         istio_stats: None,
         filters: Box::default(),
         terminal: Terminal::Tcp(Arc::new(TcpProxy {

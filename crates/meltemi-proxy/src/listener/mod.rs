@@ -14,17 +14,15 @@ pub use stats::ListenerStats;
 use crate::model::{ConnectionFacts, FilterChain, Listener, ListenerTable, Terminal, Transport};
 use crate::net::original_dst::{canonical, original_destination};
 use crate::net::{Socket, Stream};
+use crate::overload::Timer;
 use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
-use crate::tls::TlsError;
 use crate::worker::{DrainSignal, ListenerStates, Worker, next_connection_id};
 use crate::{http, tcp, tls};
 use inspect::proxy_protocol::Ends;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 /// What the accepting socket knows of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +63,6 @@ pub async fn serve(
         stream,
         (peer, destination),
         &listener,
-        &worker,
         stats,
         &state.drain(),
     )
@@ -77,8 +74,7 @@ pub async fn serve(
         tls: enabled(listener.tls_inspector.as_ref(), destination),
         http: enabled(listener.http_inspector.as_ref(), destination),
     };
-    let Some((stream, seen)) =
-        inspected(stream, wanted, &listener, &worker, stats, &state.drain()).await
+    let Some((stream, seen)) = inspected(stream, wanted, &listener, stats, &state.drain()).await
     else {
         return;
     };
@@ -100,15 +96,7 @@ pub async fn serve(
         return;
     };
     let drain = state.drain_of_chain(chain.hash);
-    let connection = connection(
-        stream,
-        &chain,
-        &listener,
-        facts,
-        local,
-        stats,
-        &worker.buffers,
-    );
+    let connection = connection(stream, &chain, &listener, facts, local, stats, &worker);
     let Some((stream, info)) = connection.await else {
         return;
     };
@@ -169,14 +157,13 @@ async fn announced(
     mut stream: TcpStream,
     ends: Ends,
     listener: &Listener,
-    worker: &Worker,
     stats: ListenerStats,
     drain: &DrainSignal,
 ) -> Option<(TcpStream, SocketAddr, SocketAddr)> {
     let Some(filter) = listener.proxy_protocol else {
         return Some((stream, ends.0, ends.1));
     };
-    let header = inspect::take_proxy_header(&mut stream, filter, &worker.buffers);
+    let header = inspect::take_proxy_header(&mut stream, filter);
     let told = tokio::select! {
         result = header => match result {
             Ok(told) => told,
@@ -213,14 +200,13 @@ async fn inspected(
     stream: TcpStream,
     wanted: inspect::Wanted,
     listener: &Listener,
-    worker: &Worker,
     stats: ListenerStats,
     drain: &DrainSignal,
 ) -> Option<(TcpStream, inspect::Outcome)> {
     if !wanted.tls && !wanted.http {
         return Some((stream, inspect::Outcome::default()));
     }
-    let inspection = inspect::inspect(&stream, wanted, &worker.buffers);
+    let inspection = inspect::inspect(&stream, wanted);
     tokio::select! {
         result = inspection => match result {
             Ok(outcome) => Some((stream, outcome)),
@@ -267,7 +253,7 @@ async fn connection(
     facts: ConnectionFacts,
     local: SocketAddr,
     stats: ListenerStats,
-    buffers: &tcp::BufferPool,
+    worker: &Worker,
 ) -> Option<(Stream, Arc<ConnectionInfo>)> {
     let Some(context) = &chain.tls else {
         return Some((
@@ -277,14 +263,11 @@ async fn connection(
     };
     let plaintext = facts.transport == Transport::RawBuffer && listener.tls_inspector.is_some();
     let limit = chain.handshake_timeout.unwrap_or(tls::HANDSHAKE);
-    let handshake = async {
-        let asks_staple = !context.withholds.load(Relaxed)
-            || timeout(limit, inspect::asks_staple(&stream, buffers))
-                .await
-                .map_err(|_| TlsError::Timeout(limit))??;
-        tls::accept(Socket::Tcp(stream), context, limit, asks_staple).await
-    };
-    match handshake.await {
+    let limit = worker.overload.reduced(Timer::Handshake, limit);
+    let mut staple = None;
+    let accepted = tls::accept(Socket::Tcp(stream), context, limit, &mut staple).await;
+    stats.staple(staple);
+    match accepted {
         Ok((stream, peer)) => {
             stats.tls_ok(&peer);
             Some((

@@ -2,7 +2,7 @@
 
 use crate::telemetry::TlsInfo;
 use crate::telemetry::stats::{Counter, Gauge};
-use crate::tls::TlsError;
+use crate::tls::{StapleAction, TlsError};
 
 /// Slots of one listener; registered when the listener is first used, not per connection.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,10 @@ pub struct ListenerStats {
     fail_verify_no_cert: Counter,
     fail_verify_error: Counter,
     fail_verify_san: Counter,
+    ocsp_staple_requests: Counter,
+    ocsp_staple_responses: Counter,
+    ocsp_staple_omitted: Counter,
+    ocsp_staple_failed: Counter,
 }
 
 impl ListenerStats {
@@ -43,6 +47,10 @@ impl ListenerStats {
             fail_verify_no_cert: counter("ssl.fail_verify_no_cert"),
             fail_verify_error: counter("ssl.fail_verify_error"),
             fail_verify_san: counter("ssl.fail_verify_san"),
+            ocsp_staple_requests: counter("ssl.ocsp_staple_requests"),
+            ocsp_staple_responses: counter("ssl.ocsp_staple_responses"),
+            ocsp_staple_omitted: counter("ssl.ocsp_staple_omitted"),
+            ocsp_staple_failed: counter("ssl.ocsp_staple_failed"),
         }
     }
 
@@ -50,6 +58,17 @@ impl ListenerStats {
         self.handshakes.inc();
         if peer.peer_hash.is_none() {
             self.no_certificate.inc();
+        }
+    }
+
+    /// What was done for a client that asks for an OCSP response.
+    pub(super) fn staple(self, action: Option<StapleAction>) {
+        let Some(action) = action else { return };
+        self.ocsp_staple_requests.inc();
+        match action {
+            StapleAction::Staple => self.ocsp_staple_responses.inc(),
+            StapleAction::Without => self.ocsp_staple_omitted.inc(),
+            StapleAction::Refuse => self.ocsp_staple_failed.inc(),
         }
     }
 

@@ -181,6 +181,8 @@ pub enum TlsPart {
     PeerSerial,
     /// SHA-256.
     PeerFingerprint,
+    /// SHA-1.
+    PeerFingerprint1,
     /// PEM, URL-encoded.
     PeerCertificate,
     /// From when on the certificate is valid: strftime format, empty for ISO 8601.

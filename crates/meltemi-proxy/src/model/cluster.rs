@@ -23,7 +23,7 @@ pub struct ClusterConfig {
     pub discovery: Discovery,
     pub balancer: Balancer,
     pub connect_timeout: Duration,
-    /// Bytes buffered for one connection (Envoy 1 MiB).
+    /// As [`FilterChain::buffer_limit`](super::FilterChain), of what the upstream sent.
     pub buffer_limit: u32,
     /// `[default, high]`.
     pub circuit_breakers: [CircuitBreakers; 2],
@@ -41,6 +41,9 @@ pub struct ClusterConfig {
     pub idle_timeout: Option<Duration>,
     pub max_connection_duration: Option<Duration>,
     pub max_requests_per_connection: Option<u32>,
+    /// Streams that pools have connections for, of those that they carry: from 1 to 3
+    /// (`per_upstream_preconnect_ratio`, Envoy 1).
+    pub preconnect_ratio: f32,
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Local address to bind upstream sockets to (`upstream_bind_config`).
     pub bind_address: Option<IpAddr>,

@@ -61,8 +61,6 @@ pub struct Listener {
     /// When inspection times out: go on with what is known, or close.
     pub continue_on_inspect_timeout: bool,
     pub chains: ChainTable,
-    /// Read-buffer limit in bytes (`per_connection_buffer_limit_bytes`, 1 MiB by default).
-    pub buffer_limit: u32,
     /// Written when a connection ends without a filter chain of its own.
     pub access_logs: Box<[AccessLog]>,
     /// Hash of the source protobuf: tells whether an update changed this listener.
@@ -240,6 +238,10 @@ pub struct FilterChain {
     pub handshake_timeout: Option<Duration>,
     /// Istio's `istio-peer-exchange` over TCP precedes the terminal filter.
     pub peer_exchange: bool,
+    /// Bytes that a TCP relay may hold of what it received (the listener's
+    /// `per_connection_buffer_limit_bytes`, 1 MiB by default; 0: no limit but the relay's own).
+    /// HTTP holds less than 64 KiB for a connection.
+    pub buffer_limit: u32,
     /// Report Istio's TCP metrics (`istio.stats` network filter).
     pub istio_stats: Option<std::sync::Arc<super::StandardMetrics>>,
     /// Those that decide on a connection before the terminal one gets it, in their order.

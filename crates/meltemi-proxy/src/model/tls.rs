@@ -4,16 +4,12 @@
 use super::StringMatch;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// A `DownstreamTlsContext`.
 pub struct ServerTls {
     pub requires_client_cert: bool,
     /// `None` until every secret it names has arrived: handshakes are refused until then.
     pub config: ArcSwapOption<rustls::ServerConfig>,
-    /// Whether a certificate in force may be withheld from clients that ask for an OCSP
-    /// response: what they ask for has to be known first.
-    pub withholds: AtomicBool,
     pub spec: ServerTlsSpec,
 }
 

@@ -1,6 +1,7 @@
 //! Sockets: where they are made, how they are set up, and the one type that the data path
 //! reads from and writes to.
 
+pub mod buffers;
 mod connector;
 mod host;
 pub mod netns;

@@ -1,6 +1,7 @@
 //! Envoy's `OverloadManager`, each field honoured, reported or refused.
 
 use super::monitor::{Monitor, Processors};
+use super::timers::Minimums;
 use super::trigger::Trigger;
 use super::{Action, Effect, Overload};
 use crate::compile::any::{Typed, open};
@@ -36,29 +37,40 @@ const ACTIONS: &[(&str, Effect)] = &[
         Effect::RejectConnections,
     ),
     ("envoy.overload_actions.shrink_heap", Effect::ShrinkHeap),
-];
-
-/// Of Envoy, and not taken; and what is said of them.
-const OTHER_ACTIONS: &[(&str, &str)] = &[
     (
         "envoy.overload_actions.reduce_timeouts",
-        "reduce_timeouts is not taken: timeouts stay as they are",
+        Effect::ReduceTimeouts,
     ),
+];
+
+/// Of Envoy, and not taken; and why.
+const OTHER_ACTIONS: &[(&str, &str)] = &[
     (
         "envoy.overload_actions.reset_high_memory_stream",
-        "reset_high_memory_stream is not taken: buffers of single streams are bounded",
+        "memory is not counted by stream: each stream's buffers are bounded instead",
+    ),
+    (
+        "envoy.overload_actions.close_idle_http_connections",
+        "it concerns HTTP/3 alone, which is not spoken",
     ),
 ];
 
 const POINTS: &[(&str, Effect)] = &[
+    ("tcp_listener_accept", Effect::RejectConnections),
+    ("tcp_proxy_upstream_connect", Effect::RefuseTcp),
+    ("hcm_ondata_creating_codec", Effect::RefuseHttp),
+    ("http1_server_abort_dispatch", Effect::AbortHttp1),
+    ("http2_server_go_away_on_dispatch", Effect::DrainHttp),
     (
-        "envoy.load_shed_points.tcp_listener_accept",
-        Effect::RejectConnections,
+        "http2_server_go_away_and_close_on_dispatch",
+        Effect::CloseHttp,
     ),
     (
-        "envoy.load_shed_points.http_connection_manager_decode_headers",
+        "http_connection_manager_decode_headers",
         Effect::StopRequests,
     ),
+    ("http_downstream_filter_check", Effect::RefuseForwarding),
+    ("connection_pool_new_connection", Effect::RefuseUpstream),
 ];
 
 /// Compiles the bootstrap's `overload_manager`.
@@ -88,46 +100,61 @@ pub fn overload(value: proto::OverloadManager, cx: &mut Cx<'_>) -> Result<Overlo
             .max(MIN_INTERVAL),
         monitors: Vec::new(),
         actions: Vec::new(),
+        timers: Minimums::default(),
         max_connections: None,
     };
     for (index, value) in resource_monitors.into_iter().enumerate() {
         monitor(value, &mut compiled).nth("resource_monitors", index)?;
     }
     for (index, value) in actions.into_iter().enumerate() {
-        let proto::OverloadAction {
-            name,
-            triggers,
-            typed_config,
-        } = value;
-        let effect = action_effect(&name, cx).nth("actions", index)?;
-        if effect.is_some() {
-            refuse!(typed_config);
-        }
-        let triggers = compile_triggers(triggers, &compiled).nth("actions", index)?;
-        if let Some(effect) = effect {
-            compiled.actions.push(Action {
-                name: name.into(),
-                effect,
-                triggers,
-            });
-        }
+        action(value, &mut compiled, cx).nth("actions", index)?;
     }
     for (index, value) in loadshed_points.into_iter().enumerate() {
         let proto::LoadShedPoint { name, triggers } = value;
         let triggers = compile_triggers(triggers, &compiled).nth("loadshed_points", index)?;
-        match POINTS.iter().find(|(known, _)| *known == name) {
+        let short = name.strip_prefix("envoy.load_shed_points.");
+        match POINTS.iter().find(|(known, _)| Some(*known) == short) {
             Some((_, effect)) => compiled.actions.push(Action {
                 name: name.into(),
                 effect: *effect,
+                counted: true,
                 triggers,
             }),
             None => cx.notice(
                 "OverloadManager.loadshed_points",
-                "load is shed at tcp_listener_accept and http_connection_manager_decode_headers only",
+                format!("no load is shed at `{name}`"),
             ),
         }
     }
     Ok(compiled)
+}
+
+fn action(value: proto::OverloadAction, compiled: &mut Overload, cx: &mut Cx<'_>) -> Result<()> {
+    let proto::OverloadAction {
+        name,
+        triggers,
+        typed_config,
+    } = value;
+    if compiled.actions.iter().any(|known| *known.name == *name) {
+        return Err(Error::new(format!("`{name}` is there twice")).at_field("name"));
+    }
+    let triggers = compile_triggers(triggers, compiled)?;
+    let Some(effect) = action_effect(&name, cx)? else {
+        return Ok(());
+    };
+    match effect {
+        Effect::ReduceTimeouts => {
+            compiled.timers = Minimums::compile(typed_config, cx).at("typed_config")?;
+        }
+        _ => refuse!(typed_config),
+    }
+    compiled.actions.push(Action {
+        name: name.into(),
+        effect,
+        counted: false,
+        triggers,
+    });
+    Ok(())
 }
 
 fn action_effect(name: &str, cx: &mut Cx<'_>) -> Result<Option<Effect>> {
@@ -135,7 +162,10 @@ fn action_effect(name: &str, cx: &mut Cx<'_>) -> Result<Option<Effect>> {
         return Ok(Some(*effect));
     }
     if let Some((_, reason)) = OTHER_ACTIONS.iter().find(|(known, _)| *known == name) {
-        cx.notice("OverloadManager.actions", *reason);
+        cx.notice(
+            "OverloadManager.actions",
+            format!("`{name}` is not taken: {reason}"),
+        );
         return Ok(None);
     }
     Err(Error::new(format!("`{name}` is no action that is known")).at_field("name"))
@@ -264,18 +294,24 @@ fn part(value: f64) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Levels, Timer};
     use super::*;
     use crate::compile::Names;
+    use crate::telemetry::stats::Counter;
     use serde_json::{Value, json};
 
-    fn compiled(value: Value) -> std::result::Result<(Overload, usize), String> {
+    fn compiled(value: Value) -> std::result::Result<(Overload, Vec<String>), String> {
         let name = proto::OverloadManager::full_name();
         let bytes = meltemi_schema::encode(&name, &value).map_err(|error| error.to_string())?;
         let message = <proto::OverloadManager as prost::Message>::decode(&*bytes).unwrap();
         let mut names = Names::default();
         let mut cx = Cx::new(&mut names);
         let compiled = overload(message, &mut cx).map_err(|error| error.to_string())?;
-        Ok((compiled, cx.finish().1.len()))
+        let notices = cx.finish().1.into_iter();
+        Ok((
+            compiled,
+            notices.map(|notice| notice.reason.into()).collect(),
+        ))
     }
 
     fn manager(monitor: &str, fields: Value, action: &str, trigger: Value) -> Value {
@@ -308,11 +344,11 @@ mod tests {
         assert_eq!(overload.interval, Duration::from_millis(250));
         assert_eq!(overload.actions[0].effect, Effect::StopRequests);
         assert_eq!(overload.actions[0].triggers, [(0, Trigger::Threshold(0.9))]);
-        assert_eq!(notices, 0);
-        let scaled = json!({ "scaled": { "scaling_threshold": 0.5, "saturation_threshold": 0.9 } });
-        let (overload, notices) =
-            compiled(manager(HEAP, bytes(), "reduce_timeouts", scaled)).unwrap();
-        assert_eq!((overload.actions.len(), notices), (0, 1));
+        assert!(notices.is_empty());
+        let action = "reset_high_memory_stream";
+        let (overload, notices) = compiled(manager(HEAP, bytes(), action, threshold())).unwrap();
+        assert_eq!(overload.actions.len(), 0);
+        assert!(notices[0].contains("memory is not counted by stream"));
         let wrong = json!({ "scaled": { "scaling_threshold": 0.9, "saturation_threshold": 0.9 } });
         for (value, reason) in [
             (
@@ -344,6 +380,96 @@ mod tests {
             let refused = compiled(value).unwrap_err();
             assert!(refused.contains(reason), "{refused}");
         }
+    }
+
+    fn reducing(factors: Value, trigger: Value) -> Value {
+        let mut value = manager(
+            HEAP,
+            json!({ "max_heap_size_bytes": 1000 }),
+            "reduce_timeouts",
+            trigger,
+        );
+        value["actions"][0]["typed_config"] = json!({
+            "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+            "timer_scale_factors": factors,
+        });
+        value
+    }
+
+    #[test]
+    fn timers_are_reduced_by_the_level() {
+        let scaled = json!({ "scaled": { "scaling_threshold": 0.5, "saturation_threshold": 0.9 } });
+        let factors = json!([
+            { "timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "2s" },
+            { "timer": "HTTP_DOWNSTREAM_CONNECTION_MAX", "min_scale": { "value": 10 } },
+        ]);
+        let (overload, notices) = compiled(reducing(factors, scaled)).unwrap();
+        assert!(notices.is_empty());
+        let levels = Levels::of(&overload);
+        let seconds = Duration::from_secs;
+        let at = |timer, limit| levels.reduced(timer, seconds(limit));
+        assert_eq!(at(Timer::ConnectionIdle, 600), seconds(600));
+        levels.set(Effect::ReduceTimeouts, 700);
+        // Envoy's own example.
+        let expected = Duration::from_millis(181_400);
+        assert_eq!(at(Timer::ConnectionIdle, 600), expected);
+        levels.set(Effect::ReduceTimeouts, 1000);
+        assert_eq!(at(Timer::ConnectionIdle, 600), seconds(2));
+        assert_eq!(at(Timer::ConnectionIdle, 1), seconds(1));
+        assert_eq!(at(Timer::ConnectionMax, 600), seconds(60));
+        assert_eq!(at(Timer::StreamIdle, 600), seconds(600));
+        for (factors, reason) in [
+            (json!([]), "timer_scale_factors: is required"),
+            (json!([{ "min_timeout": "2s" }]), "timer: is required"),
+            (
+                json!([{ "timer": "TRANSPORT_SOCKET_CONNECT" }]),
+                "min_timeout: is required",
+            ),
+            (
+                json!([{ "timer": "TRANSPORT_SOCKET_CONNECT", "min_scale": { "value": 101 } }]),
+                "must be from 0 to 100",
+            ),
+            (
+                json!([
+                    { "timer": "TRANSPORT_SOCKET_CONNECT", "min_timeout": "2s" },
+                    { "timer": "TRANSPORT_SOCKET_CONNECT", "min_timeout": "2s" },
+                ]),
+                "is there twice",
+            ),
+        ] {
+            let threshold = json!({ "threshold": { "value": 0.9 } });
+            let refused = compiled(reducing(factors, threshold)).unwrap_err();
+            assert!(refused.contains(reason), "{refused}");
+        }
+    }
+
+    #[test]
+    fn points_count_and_those_that_are_not_met_are_named() {
+        let threshold = json!({ "threshold": { "value": 0.9 } });
+        let mut value = manager(
+            HEAP,
+            json!({ "max_heap_size_bytes": 1000 }),
+            "shrink_heap",
+            threshold,
+        );
+        let triggers = value["actions"][0]["triggers"].clone();
+        let point = |name: &str| json!({ "name": format!("envoy.load_shed_points.{name}"), "triggers": triggers });
+        value["loadshed_points"] = json!([
+            point("hcm_ondata_creating_codec"),
+            point("http3_server_go_away_on_dispatch"),
+        ]);
+        let (overload, notices) = compiled(value).unwrap();
+        assert_eq!(overload.actions[1].effect, Effect::RefuseHttp);
+        let expected =
+            "no load is shed at `envoy.load_shed_points.http3_server_go_away_on_dispatch`";
+        assert_eq!(notices, [expected]);
+        let levels = Levels::of(&overload);
+        let name = "envoy.load_shed_points.hcm_ondata_creating_codec";
+        let counted = Counter::scoped("overload", name, "shed_load_count");
+        assert!(!levels.refuses_http());
+        levels.set(Effect::RefuseHttp, 1000);
+        assert!(levels.refuses_http());
+        assert_eq!(counted.value(), 1);
     }
 
     #[test]

@@ -140,6 +140,7 @@ mod tests {
         let action = |name: &str, effect, trigger| Action {
             name: name.into(),
             effect,
+            counted: false,
             triggers: vec![(0, trigger)],
         };
         let mut watched = Watched::new(
@@ -159,6 +160,7 @@ mod tests {
                         Trigger::Scaled { from: 0.4, to: 0.8 },
                     ),
                 ],
+                timers: Default::default(),
                 max_connections: None,
             },
             || {},

@@ -1,7 +1,7 @@
 //! The TCP proxy filter: one task from the downstream connection to the access log.
 
 use super::peer_exchange;
-use super::relay::{End, Relayed, relay};
+use super::relay::{End, Limits, Relayed, relay};
 use super::stats::TcpStats;
 use super::tunnel;
 use crate::dns::{CacheError, host_key};
@@ -91,6 +91,11 @@ async fn run(
     if let Some(tunneling) = &proxy.tunneling {
         return tunnel::serve(downstream, proxy, tunneling, info, worker, drain, stats).await;
     }
+    if worker.overload.refuses_tcp() {
+        stats.overload_close.inc();
+        info.flags.insert(Flags::OVERLOAD_MANAGER);
+        return;
+    }
     let Some(mut upstream) = connect(proxy, info, worker, stats).await else {
         // Nothing was relayed: an orderly end would look like an empty answer.
         downstream.reset_on_close();
@@ -123,11 +128,18 @@ async fn run(
         }
     };
     let mut moved = Relayed::default();
+    let limits = Limits {
+        received: chain.buffer_limit,
+        sent: info
+            .cluster
+            .as_ref()
+            .map_or(0, |cluster| cluster.buffer_limit),
+    };
     let end = {
         let relaying = relay(
             &mut downstream,
             &mut upstream.stream,
-            &worker.buffers,
+            limits,
             proxy.idle_timeout,
             &mut moved,
         );
@@ -195,11 +207,7 @@ async fn connect(
                 }
                 info.flags.insert(error.flags());
                 info.upstream_failure = error.transport_failure();
-                if !matches!(
-                    error,
-                    UpstreamError::Connect { .. } | UpstreamError::Tls { .. }
-                ) {
-                    // No endpoint, or a limit: another attempt finds the same.
+                if !error.may_pass() {
                     return None;
                 }
             }

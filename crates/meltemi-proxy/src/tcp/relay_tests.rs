@@ -33,12 +33,11 @@ async fn ends() -> Ends {
 #[tokio::test]
 async fn each_direction_ends_on_its_own() {
     let mut ends = ends().await;
-    let pool = BufferPool::default();
     let mut moved = Relayed::default();
     let relaying = relay(
         &mut ends.downstream,
         &mut ends.upstream,
-        &pool,
+        Limits::default(),
         None,
         &mut moved,
     );
@@ -71,12 +70,11 @@ async fn each_direction_ends_on_its_own() {
 async fn much_data_goes_both_ways_with_a_bounded_buffer() {
     const BYTES: usize = 8 * 1024 * 1024;
     let mut ends = ends().await;
-    let pool = BufferPool::default();
     let mut moved = Relayed::default();
     let relaying = relay(
         &mut ends.downstream,
         &mut ends.upstream,
-        &pool,
+        Limits::default(),
         None,
         &mut moved,
     );
@@ -109,7 +107,6 @@ async fn much_data_goes_both_ways_with_a_bounded_buffer() {
 #[tokio::test]
 async fn a_reset_and_idleness_end_it() {
     let mut broken = ends().await;
-    let pool = BufferPool::default();
     let mut moved = Relayed::default();
     socket2::SockRef::from(&broken.server)
         .set_linger(Some(Duration::ZERO))
@@ -118,7 +115,7 @@ async fn a_reset_and_idleness_end_it() {
     let end = relay(
         &mut broken.downstream,
         &mut broken.upstream,
-        &pool,
+        Limits::default(),
         None,
         &mut moved,
     )
@@ -130,10 +127,40 @@ async fn a_reset_and_idleness_end_it() {
     let end = relay(
         &mut idle.downstream,
         &mut idle.upstream,
-        &pool,
+        Limits::default(),
         time,
         &mut moved,
     )
     .await;
     assert!(matches!(end, End::Idle), "{end:?}");
+}
+
+#[tokio::test]
+async fn no_more_is_held_than_the_limit_says() {
+    let (mut client, downstream) = pair().await;
+    let (own, server) = tokio::net::UnixStream::pair().unwrap();
+    own.writable().await.unwrap();
+    while own.try_write(&[0; 4096]).is_ok() {}
+    let (mut downstream, mut upstream) = (Stream::from(downstream), Stream::from(own));
+    client.write_all(&[1; 10_000]).await.unwrap();
+    client.shutdown().await.unwrap();
+    let limits = Limits {
+        received: 1000,
+        ..Limits::default()
+    };
+    let mut moved = Relayed::default();
+    downstream.socket().readable().await.unwrap();
+    {
+        let relaying = relay(&mut downstream, &mut upstream, limits, None, &mut moved);
+        let mut relaying = std::pin::pin!(relaying);
+        poll_fn(|cx| {
+            assert!(relaying.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+    }
+    let mut left = Vec::new();
+    downstream.read_to_end(&mut left).await.unwrap();
+    assert_eq!(left.len(), 9000);
+    drop(server);
 }

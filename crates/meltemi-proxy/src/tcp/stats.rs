@@ -8,6 +8,7 @@ use std::collections::HashMap;
 pub(super) struct TcpStats {
     pub total: Counter,
     pub no_route: Counter,
+    pub overload_close: Counter,
     pub idle: Counter,
     pub max_duration: Counter,
     pub received: Counter,
@@ -30,6 +31,7 @@ impl TcpStats {
             let stats = Self {
                 total: counter("downstream_cx_total"),
                 no_route: counter("downstream_cx_no_route"),
+                overload_close: counter("downstream_cx_overload_close"),
                 idle: counter("idle_timeout"),
                 max_duration: counter("max_downstream_connection_duration"),
                 received: counter("downstream_cx_rx_bytes_total"),

@@ -99,10 +99,7 @@ async fn open(
                 }
                 info.flags.insert(error.flags());
                 info.upstream_failure = error.transport_failure();
-                if !matches!(
-                    error,
-                    UpstreamError::Connect { .. } | UpstreamError::Tls { .. }
-                ) {
+                if !error.may_pass() {
                     return None;
                 }
             }

@@ -36,6 +36,10 @@ pub struct ServerStatus {
     pub connected: Option<bool>,
     pub warming_clusters: u64,
     pub warming_listeners: u64,
+    /// Seconds since 1970, as the next one; `None` without a certificate.
+    pub first_certificate_end: Option<i64>,
+    /// `None` without an OCSP response.
+    pub first_staple_end: Option<i64>,
 }
 
 /// Statistics speak of these snapshots and this process from now on.
@@ -83,6 +87,15 @@ pub(super) fn samples() -> Vec<(Box<str>, Sample)> {
     if let Some(connected) = status.connected {
         plain("control_plane.connected_state", connected.into());
     }
+    let left = |end: i64| u64::try_from(end - crate::clock::unix_seconds()).unwrap_or_default();
+    // Envoy's number without a certificate.
+    let days = status.first_certificate_end;
+    let days = days.map_or(u32::MAX.into(), |end| left(end) / (24 * 3600));
+    plain("server.days_until_first_cert_expiring", days);
+    plain(
+        "server.seconds_until_first_ocsp_response_expiring",
+        status.first_staple_end.map_or(0, left),
+    );
     plain("server.live", (!draining).into());
     plain("server.state", state as u64);
     plain("server.uptime", millis_since_start() / 1000);

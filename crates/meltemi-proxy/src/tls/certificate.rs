@@ -1,6 +1,7 @@
 //! What is rarely asked of a certificate (DER), read out of it each time.
 
 use super::identity::{San, any_name};
+use aws_lc_rs::digest;
 use rustls_pki_types::CertificateDer;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,11 +21,20 @@ pub(crate) fn serial(der: &[u8]) -> Option<String> {
     let certificate = parse(der)?;
     let bytes = certificate.raw_serial();
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    Some(hex(&bytes[zeros..]))
+}
+
+/// SHA-1 in lower-case hex: a name for the certificate, no protection.
+pub(crate) fn fingerprint_1(der: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, der).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in &bytes[zeros..] {
+    for byte in bytes {
         let _ = write!(out, "{byte:02x}");
     }
-    Some(out)
+    out
 }
 
 /// From when until when it is valid.
@@ -116,4 +126,13 @@ pub(crate) fn pem(der: &[u8]) -> String {
     }
     out.push_str("%0A-----END%20CERTIFICATE-----%0A");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_old_fingerprint_is_sha_1() {
+        let of_abc = "a9993e364706816aba3e25717850c26c9cd0d89d";
+        assert_eq!(super::fingerprint_1(b"abc"), of_abc);
+    }
 }

@@ -14,7 +14,6 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Finds a secret by its name; `None` while it has not arrived.
@@ -45,7 +44,6 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
         );
     }
     let keys = server_keys(common, keys, tls.spec.staple_policy, lookup)?;
-    let withholds = keys.iter().any(ServerKey::may_be_withheld);
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(suites::versions(common)?)
         .map_err(|error| error.to_string())?;
@@ -102,7 +100,6 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
         config.ticketer =
             aws_lc_rs::Ticketer::new().map_err(|error| format!("session tickets: {error}"))?;
     }
-    tls.withholds.store(withholds, Relaxed);
     Ok(Arc::new(config))
 }
 
@@ -297,14 +294,6 @@ struct ServerKey {
 }
 
 impl ServerKey {
-    fn may_be_withheld(&self) -> bool {
-        match self.policy {
-            StaplePolicy::Lenient => false,
-            StaplePolicy::Strict => self.staple.is_some(),
-            StaplePolicy::Must => true,
-        }
-    }
-
     fn action(&self) -> Action {
         staple::action(self.policy, self.staple.as_ref())
     }
@@ -362,16 +351,24 @@ fn server_key(
     })
 }
 
-thread_local! {
-    static SHOWN: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
-    static ASKS: Cell<bool> = const { Cell::new(true) };
+/// What became of the choice of a server's certificate.
+pub(super) struct Choice {
+    /// The certificate's URI name.
+    pub uri: Option<Arc<str>>,
+    /// `None` for a client that does not ask for an OCSP response.
+    pub staple: Option<Action>,
 }
 
-/// The URI name of the certificate that the last handshake started on this thread chose.
-/// rustls does not tell which one it was, but it asks the resolver while it takes the
-/// ClientHello in, so reading this right after is exact.
-pub(super) fn take_shown_uri() -> Option<Arc<str>> {
-    SHOWN.take()
+thread_local! {
+    static CHOICE: RefCell<Option<Choice>> = const { RefCell::new(None) };
+    static ASKS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What the last handshake started on this thread chose. rustls does not tell which
+/// certificate it was, but it asks the resolver while it takes the ClientHello in, so reading
+/// this right after is exact.
+pub(super) fn take_choice() -> Option<Choice> {
+    CHOICE.take()
 }
 
 /// Whether the client whose ClientHello this thread takes in next asks for an OCSP response:
@@ -406,13 +403,15 @@ impl ResolvesServerCert for ServerKeys {
             let mut usable = self.0.iter().filter(fits).filter(shown);
             usable.find(|key| key.key.is_for(name))
         });
-        let key = named.or_else(|| {
-            let first = self.0.iter().find(fits).or(self.0.first());
-            first.filter(shown)
-        })?;
-        SHOWN.set(key.key.uri.clone());
-        match &key.stapled {
-            Some(stapled) if key.action() == Action::Staple => Some(stapled.clone()),
+        let key = named.or_else(|| self.0.iter().find(fits).or(self.0.first()))?;
+        let staple = ASKS.get().then(|| key.action());
+        CHOICE.set(Some(Choice {
+            uri: key.key.uri.clone(),
+            staple,
+        }));
+        match (staple, &key.stapled) {
+            (Some(Action::Refuse), _) => None,
+            (Some(Action::Staple), Some(stapled)) => Some(stapled.clone()),
             _ => Some(key.key.certified.clone()),
         }
     }

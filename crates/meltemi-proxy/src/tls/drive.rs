@@ -1,5 +1,7 @@
 //! A handshake over a socket: rustls says what to send and when it needs more.
 
+use super::client_hello::{TlsVerdict, client_hello};
+use super::config::{self, Choice};
 use crate::net::Socket;
 use crate::net::tls::{Side, TlsStream, record_length};
 use rustls::client::UnbufferedClientConnection;
@@ -49,20 +51,20 @@ impl End for UnbufferedClientConnection {
     }
 }
 
-/// A server, and what the certificate that it chose says of itself.
+/// A server, and the certificate that it chose.
 pub(super) struct Server {
     connection: UnbufferedServerConnection,
-    /// The client asks for an OCSP response.
-    asks_staple: bool,
-    pub shown_uri: Option<Arc<str>>,
+    /// Whether the client asks for an OCSP response; `None` until its ClientHello is there.
+    asks_staple: Option<bool>,
+    pub choice: Option<Choice>,
 }
 
 impl Server {
-    pub fn new(config: Arc<rustls::ServerConfig>, asks_staple: bool) -> Result<Self, Error> {
+    pub fn new(config: Arc<rustls::ServerConfig>) -> Result<Self, Error> {
         Ok(Self {
             connection: UnbufferedServerConnection::new(config)?,
-            asks_staple,
-            shown_uri: None,
+            asks_staple: None,
+            choice: None,
         })
     }
 }
@@ -74,11 +76,18 @@ impl End for Server {
         &'c mut self,
         received: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        super::config::take_shown_uri();
-        super::config::asks_for_staple(self.asks_staple);
+        if self.asks_staple.is_none() {
+            self.asks_staple = match client_hello(received) {
+                TlsVerdict::NeedMore => None,
+                TlsVerdict::NotTls | TlsVerdict::TooLarge => Some(false),
+                TlsVerdict::Tls { asks_staple, .. } => Some(asks_staple),
+            };
+        }
+        config::take_choice();
+        config::asks_for_staple(self.asks_staple.unwrap_or_default());
         let status = self.connection.process_tls_records(received);
-        if let Some(uri) = super::config::take_shown_uri() {
-            self.shown_uri = Some(uri);
+        if let Some(choice) = config::take_choice() {
+            self.choice = Some(choice);
         }
         status
     }

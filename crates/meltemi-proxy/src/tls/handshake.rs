@@ -2,7 +2,7 @@
 
 use super::drive::{End, Handshake, Server};
 use super::error::tls_error;
-use super::{TlsError, identity};
+use super::{StapleAction, TlsError, identity};
 use crate::model::{ClientTls, ServerTls};
 use crate::net::{Socket, Stream};
 use crate::telemetry::TlsInfo;
@@ -11,7 +11,7 @@ use rustls::{Error, HandshakeKind, ServerConfig};
 use rustls_pki_types::ServerName;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Bound on a server handshake of a chain without `transport_socket_connect_timeout` (Envoy has none):
 /// a silent peer must not hold a connection for ever.
@@ -35,19 +35,18 @@ pub enum AlpnChoice {
     IstioHttp2,
 }
 
-/// Terminates TLS. The configuration in force now serves the whole connection. `asks_staple`:
-/// whether the client asks for an OCSP response; only contexts that withhold certificates
-/// ([`ServerTls::withholds`]) look at it.
+/// Terminates TLS. The configuration in force now serves the whole connection. `staple` gets what
+/// was done for a client that asks for an OCSP response, however the handshake ends.
 pub async fn accept(
     socket: Socket,
     tls: &ServerTls,
     timeout: Duration,
-    asks_staple: bool,
+    staple: &mut Option<StapleAction>,
 ) -> Result<(Stream, TlsInfo), TlsError> {
     let Some(config) = tls.config.load_full() else {
         return Err(TlsError::NoSecret);
     };
-    match tokio::time::timeout(timeout, serve(socket, config, asks_staple)).await {
+    match tokio::time::timeout(timeout, serve(socket, config, staple)).await {
         Ok(result) => result,
         Err(_) => Err(TlsError::Timeout(timeout)),
     }
@@ -56,10 +55,10 @@ pub async fn accept(
 async fn serve(
     socket: Socket,
     config: Arc<ServerConfig>,
-    asks_staple: bool,
+    staple: &mut Option<StapleAction>,
 ) -> Result<(Stream, TlsInfo), TlsError> {
     let mut handshake = Handshake::new(socket);
-    let mut end = Server::new(config.clone(), asks_staple)?;
+    let mut end = Server::new(config.clone())?;
     let mut result = handshake.run(&mut end).await;
     if let Err(error) = &result
         && tls_error(error) == Some(&Error::NoApplicationProtocol)
@@ -69,15 +68,17 @@ async fn serve(
         // clients (`istio`) count on it.
         let mut without = (*config).clone();
         without.alpn_protocols.clear();
-        end = Server::new(Arc::new(without), asks_staple)?;
+        end = Server::new(Arc::new(without))?;
         result = handshake.run(&mut end).await;
     }
+    let choice = end.choice.take();
+    *staple = choice.as_ref().and_then(|choice| choice.staple);
     if let Err(error) = result {
         handshake.refuse(&mut end).await;
         return Err(error.into());
     }
     let mut info = established(&end)?;
-    info.local_uri = end.shown_uri.take();
+    info.local_uri = choice.and_then(|choice| choice.uri);
     let stream = handshake.finish(end)?;
     Ok((Stream::Tls(Box::new(stream)), info))
 }
@@ -94,11 +95,10 @@ fn established(end: &impl End) -> Result<TlsInfo, TlsError> {
 /// A resumed session skips the verification of the chain: a certificate that was good then
 /// may have ended since.
 fn refuse_expired(not_after: Option<i64>) -> Result<(), TlsError> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs() as i64);
     match not_after {
-        Some(end) if end < now => Err(TlsError::Untrusted("certificate expired".into())),
+        Some(end) if end < crate::clock::unix_seconds() => {
+            Err(TlsError::Untrusted("certificate expired".into()))
+        }
         _ => Ok(()),
     }
 }

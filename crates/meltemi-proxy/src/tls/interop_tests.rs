@@ -53,8 +53,9 @@ async fn pair(suite: SupportedCipherSuite) -> (Stream, Client<UnixStream>) {
     let connector = TlsConnector::from(oracle_client(&mesh, suite));
     let (left, right) = UnixStream::pair().unwrap();
     let name = ServerName::try_from("localhost").unwrap();
+    let mut staple = None;
     let (ours, theirs) = tokio::join!(
-        accept(Socket::Unix(left), &server, HANDSHAKE, true),
+        accept(Socket::Unix(left), &server, HANDSHAKE, &mut staple),
         connector.connect(name, right)
     );
     (ours.unwrap().0, theirs.unwrap())
@@ -190,6 +191,24 @@ async fn a_forged_record_is_refused_with_an_alert() {
         let error = theirs.read(&mut buffer).await.unwrap_err().to_string();
         assert!(error.contains(alert), "{error}");
         assert!(ours.write(b"more").await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_record_of_another_version_than_it_was_sealed_with_is_refused() {
+    for suite in [
+        aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+    ] {
+        let (mut ours, mut theirs) = pair(suite).await;
+        let (socket, connection) = theirs.get_mut();
+        io::Write::write_all(&mut connection.writer(), b"data").unwrap();
+        let mut record = Vec::new();
+        connection.write_tls(&mut record).unwrap();
+        record[2] = 1;
+        assert_eq!(socket.try_write(&record).unwrap(), record.len());
+        let error = ours.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
     }
 }
 

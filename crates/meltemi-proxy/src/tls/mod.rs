@@ -2,6 +2,7 @@
 //! verification of the peer's names as Envoy does it, and what the peer showed.
 
 pub(crate) mod certificate;
+mod client_hello;
 mod config;
 mod drive;
 mod error;
@@ -13,13 +14,14 @@ mod staple;
 mod suites;
 mod verify;
 
+pub use client_hello::{TlsVerdict, client_hello};
 pub(crate) use config::{ISTIO_HTTP2, ISTIO_HTTP11};
 pub use config::{Lookup, client_configs, server_config};
 pub use error::TlsError;
 pub(crate) use error::verdict;
 pub(crate) use handshake::HANDSHAKE;
 pub use handshake::{AlpnChoice, accept, connect};
-pub use staple::Staple;
+pub use staple::{Action as StapleAction, Staple};
 pub(crate) use suites::number as suite_number;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};

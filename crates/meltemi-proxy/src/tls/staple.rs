@@ -2,7 +2,6 @@
 //! is signed in them is the client's to verify.
 
 use crate::model::StaplePolicy;
-use std::time::{SystemTime, UNIX_EPOCH};
 use x509_parser::asn1_rs::{Any, Class, FromDer, Oid, Tag, oid};
 use x509_parser::prelude::X509Certificate;
 use x509_parser::time::ASN1Time;
@@ -80,10 +79,13 @@ impl Staple {
         self.serial == certificate.raw_serial()
     }
 
+    /// When it ends, in seconds since 1970.
+    pub fn next_update(&self) -> Option<i64> {
+        self.next_update
+    }
+
     fn is_valid(&self) -> bool {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs() as i64);
+        let now = crate::clock::unix_seconds();
         self.next_update.is_some_and(|next| next >= now)
     }
 }
@@ -109,8 +111,10 @@ pub(super) fn is_must_staple(certificate: &X509Certificate<'_>) -> bool {
 
 /// What is done about a certificate's response for a client that asks for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub enum Action {
+    /// It is sent.
     Staple,
+    /// The certificate is shown without one.
     Without,
     /// The certificate is not shown.
     Refuse,

@@ -137,7 +137,6 @@ pub(super) fn server(common: CommonTls, secrets: &Secrets) -> ServerTls {
     let tls = ServerTls {
         requires_client_cert: true,
         config: ArcSwapOption::empty(),
-        withholds: Default::default(),
         spec: ServerTlsSpec {
             common,
             stateless_resumption: true,
@@ -177,8 +176,9 @@ async fn the_name_that_auto_sni_sends_must_be_in_the_certificate() {
         let mut client = client(common(&[], None), &secrets);
         client.auto_san = auto_san;
         let (left, right) = UnixStream::pair().unwrap();
+        let mut staple = None;
         let (_, calling) = tokio::join!(
-            accept(Socket::Unix(left), &server, HANDSHAKE, true),
+            accept(Socket::Unix(left), &server, HANDSHAKE, &mut staple),
             connect(Stream::from(right), &client, Some(name), AlpnChoice::Own)
         );
         assert_eq!(calling.is_ok(), good, "{name}");
@@ -194,7 +194,7 @@ type Side = Result<TlsInfo, TlsError>;
 async fn shake(server: &ServerTls, client: &ClientTls, alpn: AlpnChoice) -> (Side, Side) {
     let (left, right) = UnixStream::pair().unwrap();
     let serving = async {
-        let (mut stream, info) = accept(Socket::Unix(left), server, HANDSHAKE, true).await?;
+        let (mut stream, info) = accept(Socket::Unix(left), server, HANDSHAKE, &mut None).await?;
         stream.write_all(b"s").await?;
         stream.read_u8().await?;
         Ok::<_, TlsError>(info)
@@ -345,19 +345,19 @@ async fn plaintext_silence_and_missing_secrets_are_told_apart() {
     let server = server(common(&[], None), &ours);
     let (left, mut right) = UnixStream::pair().unwrap();
     right.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let error = accept(Socket::Unix(left), &server, HANDSHAKE, true)
+    let error = accept(Socket::Unix(left), &server, HANDSHAKE, &mut None)
         .await
         .unwrap_err();
     assert!(matches!(error, TlsError::NotTls), "{error:?}");
     let (left, _right) = UnixStream::pair().unwrap();
     let time = std::time::Duration::from_millis(10);
-    let error = accept(Socket::Unix(left), &server, time, true)
+    let error = accept(Socket::Unix(left), &server, time, &mut None)
         .await
         .unwrap_err();
     assert!(matches!(error, TlsError::Timeout(_)), "{error:?}");
     server.config.store(None);
     let (left, _right) = UnixStream::pair().unwrap();
-    let error = accept(Socket::Unix(left), &server, time, true)
+    let error = accept(Socket::Unix(left), &server, time, &mut None)
         .await
         .unwrap_err();
     assert!(matches!(error, TlsError::NoSecret), "{error:?}");
@@ -464,7 +464,7 @@ async fn openssl_is_served_or_refused() {
             .stderr(std::process::Stdio::null());
         let mut child = command.kill_on_drop(true).spawn().unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let result = accept(Socket::Tcp(stream), &server, HANDSHAKE, true).await;
+        let result = accept(Socket::Tcp(stream), &server, HANDSHAKE, &mut None).await;
         assert_eq!(
             result.is_ok(),
             accepted,

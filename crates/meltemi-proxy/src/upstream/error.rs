@@ -40,6 +40,9 @@ pub enum UpstreamError {
     /// A circuit breaker is open. Nothing was sent.
     #[error("circuit breaker open: {0:?}")]
     Overflow(Limit),
+    /// The overload manager lets no connection be made. Nothing was sent.
+    #[error("overloaded: no new connection")]
+    Shed,
     /// Nothing was sent.
     #[error("{message}")]
     Connect { message: Arc<str>, timeout: bool },
@@ -49,12 +52,23 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// Response flag of this failure.
+    /// Flag of a connection that failed for it.
     pub fn flags(&self) -> Flags {
         match self {
             Self::Pick(PickError::Dropped) | Self::Overflow(_) => Flags::UPSTREAM_OVERFLOW,
+            // As Envoy: that the attempts came to nothing is all that is told.
+            Self::Shed => Flags::default(),
             Self::Pick(_) => Flags::NO_HEALTHY_UPSTREAM,
             Self::Connect { .. } | Self::Tls { .. } => Flags::UPSTREAM_CONNECTION_FAILURE,
+        }
+    }
+
+    /// Whether another attempt may find it otherwise, with no more said than this.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Tls { .. } | Self::Shed => true,
+            // No endpoint, or a limit: another attempt finds the same.
+            Self::Pick(_) | Self::Overflow(_) => false,
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) use stats::ClusterStats;
 
 use crate::model::{Address, CheckResult, Cluster, ClusterId, ClusterShared, Discovery, Endpoint};
 use crate::net::{Connector, Stream};
+use crate::overload::Levels;
 use crate::telemetry::TlsInfo;
 use crate::worker::millis_since_start;
 use state::ClusterState;
@@ -98,6 +99,14 @@ pub struct EndpointFailure {
 }
 
 impl EndpointFailure {
+    /// `None` where the cluster lets connections to such an endpoint go on.
+    fn of(cluster: &Cluster, picked: &Picked) -> Option<Self> {
+        cluster.config.close_on_failure.then(|| Self {
+            cluster: cluster.shared.clone(),
+            endpoint: picked.endpoint.clone(),
+        })
+    }
+
     /// Resolves when it has.
     pub async fn happened(&self) {
         let state = &self.endpoint.state;
@@ -123,6 +132,7 @@ pub struct Upstreams {
 
 struct Inner {
     connector: Connector,
+    overload: Arc<Levels>,
     /// Indexed by [`ClusterId`].
     clusters: RefCell<Vec<Option<Rc<ClusterState>>>>,
     sweeper: pool::Sweeper,
@@ -130,10 +140,11 @@ struct Inner {
 
 impl Upstreams {
     /// Must be used on the thread that makes it, inside a `LocalSet`.
-    pub fn new(connector: Connector) -> Self {
+    pub fn new(connector: Connector, overload: Arc<Levels>) -> Self {
         Self {
             inner: Rc::new(Inner {
                 connector,
+                overload,
                 clusters: RefCell::default(),
                 sweeper: pool::Sweeper::default(),
             }),
@@ -173,10 +184,7 @@ impl Upstreams {
         let (connected, guard) = self.connect_to(cluster, &picked, context.ends).await?;
         Ok(UpstreamTcp {
             stream: connected.stream,
-            failure: cluster.config.close_on_failure.then(|| EndpointFailure {
-                cluster: cluster.shared.clone(),
-                endpoint: picked.endpoint.clone(),
-            }),
+            failure: EndpointFailure::of(cluster, &picked),
             endpoint: picked.endpoint,
             tls: connected.tls,
             guard,
@@ -191,7 +199,8 @@ impl Upstreams {
         ends: Ends,
     ) -> Result<Lease, UpstreamError> {
         let (connected, guard) = self.connect_to(cluster, picked, Some(ends)).await?;
-        let lease = pool::TcpLease::new(connected, &cluster.config, guard);
+        let failure = EndpointFailure::of(cluster, picked);
+        let lease = pool::TcpLease::new(connected, &cluster.config, failure, guard);
         Ok(Lease::Tcp(Box::new(lease)))
     }
 
@@ -201,6 +210,9 @@ impl Upstreams {
         picked: &Picked,
         ends: Option<Ends>,
     ) -> Result<(connect::Connected, ConnectionGuard), UpstreamError> {
+        if self.inner.overload.refuses_upstream() {
+            return Err(UpstreamError::Shed);
+        }
         let stats = picked.pools.stats();
         let guard = ConnectionGuard::tcp(cluster, &picked.endpoint)
             .inspect_err(|_| stats.cx_overflow.inc())?;
@@ -226,15 +238,25 @@ impl Upstreams {
     /// A connection to the picked endpoint that is ready for one request.
     pub(crate) async fn acquire(
         &self,
-        cluster: &Cluster,
+        cluster: &Arc<Cluster>,
         picked: &Picked,
         wanted: &Wanted,
     ) -> Result<Lease, UpstreamError> {
         let pool = picked.pools.pool(wanted);
-        let lease = match pool.ready() {
+        let Inner {
+            connector,
+            overload,
+            ..
+        } = &*self.inner;
+        let ready = pool.ready();
+        if cluster.config.preconnect_ratio > 1.0 {
+            let coming = u32::from(ready.is_none());
+            pool.connect_ahead(connector, overload, cluster, &picked.endpoint, coming);
+        }
+        let lease = match ready {
             Some(lease) => Ok(lease),
             // Connecting is a large future, and seldom needed.
-            None => Box::pin(pool.acquire(&self.inner.connector, cluster, &picked.endpoint)).await,
+            None => Box::pin(pool.acquire(connector, overload, cluster, &picked.endpoint)).await,
         };
         if let Err(UpstreamError::Connect { .. } | UpstreamError::Tls { .. }) = &lease {
             self.report(cluster, &picked.endpoint, Outcome::LocalFailure);

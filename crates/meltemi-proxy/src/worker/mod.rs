@@ -34,33 +34,26 @@ pub struct Worker {
     snapshot: RefCell<Rc<Snapshot>>,
     pub upstreams: Upstreams,
     pub connector: Connector,
-    /// Bytes that belong to nobody at the moment, for relays.
-    pub buffers: crate::tcp::BufferPool,
     /// What it does without while resources run short.
     pub overload: Arc<Levels>,
 }
 
 impl Worker {
-    /// A worker of the calling thread. [`Workers`] makes them; tests and benches may.
+    /// A worker of the calling thread, which is inside a `LocalSet`. [`Workers`] makes them;
+    /// tests may.
     pub fn new(
         index: usize,
         snapshot: Snapshot,
-        upstreams: Upstreams,
         connector: Connector,
+        overload: Arc<Levels>,
     ) -> Self {
         Self {
             index,
             snapshot: RefCell::new(Rc::new(snapshot)),
-            upstreams,
+            upstreams: Upstreams::new(connector.clone(), overload.clone()),
             connector,
-            buffers: crate::tcp::BufferPool::default(),
-            overload: Arc::default(),
+            overload,
         }
-    }
-
-    /// The same, as the process's overload manager says.
-    pub fn under(self, overload: Arc<Levels>) -> Self {
-        Self { overload, ..self }
     }
 
     /// The configuration in force. Holding it pins it: take it once an exchange.

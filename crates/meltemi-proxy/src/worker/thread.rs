@@ -8,7 +8,7 @@ use crate::export;
 use crate::model::{IpPrefix, Snapshot};
 use crate::net::{Connector, HostSockets, netns};
 use crate::overload::Levels;
-use crate::upstream::{HealthChecker, OutlierWatch, Upstreams};
+use crate::upstream::{HealthChecker, OutlierWatch};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -72,9 +72,9 @@ pub(super) fn run(
     };
     started(Ok(()));
     runtime.block_on(async {
-        let upstreams = Upstreams::new(connector.clone());
-        let worker = Worker::new(plan.index, Snapshot::default(), upstreams, connector);
-        let worker = Rc::new(worker.under(plan.overload));
+        let (index, overload) = (plan.index, plan.overload);
+        let worker = Worker::new(index, Snapshot::default(), connector, overload);
+        let worker = Rc::new(worker);
         worker.spawn(export::run(worker.clone()));
         // One worker looks for all: what it finds is shared.
         let watch = (plan.index == 0).then(|| Watch {

@@ -61,6 +61,7 @@ pub fn cluster(id: u32, endpoint: Option<SocketAddr>) -> Arc<Cluster> {
             idle_timeout: None,
             max_connection_duration: None,
             max_requests_per_connection: None,
+            preconnect_ratio: 1.0,
             tcp_keepalive: None,
             bind_address: None,
             service: None,
@@ -97,6 +98,7 @@ pub fn chain(cluster: u32) -> Arc<FilterChain> {
         tls: None,
         handshake_timeout: None,
         peer_exchange: false,
+        buffer_limit: 1 << 20,
         istio_stats: None,
         filters: Box::default(),
         terminal: Terminal::Tcp(Arc::new(TcpProxy {
@@ -130,7 +132,6 @@ pub fn listener(name: &str, address: SocketAddr, chains: ChainTable) -> Arc<List
         inspect_timeout: None,
         continue_on_inspect_timeout: true,
         chains,
-        buffer_limit: 1 << 20,
         access_logs: [].into(),
         hash: 0,
     })

@@ -23,6 +23,8 @@ pub enum Input {
     Http2,
     /// A TLS handshake by `openssl s_client` with these arguments, which asks for an OCSP response.
     Handshake(&'static [&'static str]),
+    /// What the administration counts under these names, of all listeners together.
+    Statistics(&'static [&'static str]),
     /// A CONNECT by HTTP/2, extended to switch to a protocol.
     Tunnel(Option<&'static str>),
 }
@@ -94,6 +96,13 @@ impl Case {
     pub fn handshake(name: &'static str, arguments: &'static [&'static str]) -> Self {
         let mut case = Self::get(name, "").logs(0);
         case.input = Input::Handshake(arguments);
+        case
+    }
+
+    /// Numbers that the cases before have left behind.
+    pub fn statistics(name: &'static str, names: &'static [&'static str]) -> Self {
+        let mut case = Self::get(name, "").logs(0);
+        case.input = Input::Statistics(names);
         case
     }
 

@@ -277,6 +277,8 @@ pub const VALUES: &[Value] = &[
             "grpc-web::answered by the proxy, in text",
             "overload::POST",
             "overload shed::POST",
+            "overload shed router::POST",
+            "overload shed upstream::POST",
         ],
         aspect: "answer.header.connection",
         envoy: "close",

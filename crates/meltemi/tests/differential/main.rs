@@ -17,6 +17,7 @@ mod compare;
 mod known;
 mod name_server;
 mod proxy;
+mod statistics;
 mod upstream;
 mod upstream_als;
 mod upstream_h2;
@@ -197,6 +198,7 @@ impl Bench {
                 self.runtime.block_on(asked)?
             }
             Input::Handshake(arguments) => client_tls::handshake(port, arguments)?,
+            Input::Statistics(names) => statistics::read(proxy.place.admin, names)?,
             Input::Http1 | Input::Raw(_) => {
                 client::exchange(port, &case.exchange()).map_err(|error| error.to_string())?
             }

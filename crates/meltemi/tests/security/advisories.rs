@@ -144,6 +144,14 @@ const ADVISORIES: &[Advisory] = &[
             "unknown_and_malformed_credentials_are_refused_with_the_reason",
         )],
     },
+    Advisory {
+        ids: "CVE-2026-73546",
+        what: "a name with markup in it runs in the browser of who looks at statistics",
+        tests: &[Elsewhere(
+            "meltemi-proxy/src/admin/reply.rs",
+            "no_browser_takes_an_answer_for_a_page",
+        )],
+    },
 ];
 
 /// Every named test exists.

@@ -9,17 +9,25 @@ use super::{http1, http2};
 use crate::http::downstream::Downstream;
 use crate::model::CodecType;
 use crate::net::Stream;
+use crate::overload::Timer;
 use crate::worker::DrainSignal;
 use bytes::{Bytes, BytesMut};
 use std::rc::Rc;
-use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// How long a client may take to read its last answer and close (Envoy's
+/// `delayed_close_timeout`).
+pub(super) const CLOSING: Duration = Duration::from_secs(1);
 /// The client connection preface of HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(stream: Stream, downstream: Rc<Downstream>, drain: DrainSignal) {
+    if downstream.worker.overload.refuses_http() {
+        downstream.stats.rq_overload_close.inc();
+        return turn_away(stream).await;
+    }
     let alpn = stream.alpn().map(|name| name == b"h2");
     match (downstream.manager.codec, alpn) {
         (CodecType::Http1, _) => http1::serve(stream, Bytes::new(), downstream, drain).await,
@@ -39,6 +47,17 @@ pub(crate) async fn serve(stream: Stream, downstream: Rc<Downstream>, drain: Dra
     }
 }
 
+/// Closes a connection over bytes that nobody read, without a reset where the client closes too.
+async fn turn_away(mut stream: Stream) {
+    let closing = async {
+        if stream.shutdown().await.is_ok() {
+            // What comes is of no interest, nor how it ends.
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    };
+    let _ = tokio::time::timeout(CLOSING, closing).await;
+}
+
 /// Reads until the preface is there or cannot be any more.
 async fn detect(
     mut stream: Stream,
@@ -46,11 +65,6 @@ async fn detect(
     drain: &DrainSignal,
 ) -> Option<(Stream, Bytes, bool)> {
     let mut read = BytesMut::with_capacity(PREFACE.len());
-    let wait = downstream
-        .manager
-        .timeouts
-        .connection_idle
-        .unwrap_or(Duration::from_secs(3600));
     let detected = async {
         loop {
             let length = (&mut stream)
@@ -70,8 +84,23 @@ async fn detect(
         }
     };
     let is_http2 = tokio::select! {
-        detected = tokio::time::timeout(wait, detected) => detected.ok().flatten()?,
+        detected = detected => detected?,
+        () = idle(downstream) => return None,
         () = drain.expired() => return None,
     };
     Some((stream, read.freeze(), is_http2))
+}
+
+/// The end of the time that a connection may be silent.
+async fn idle(downstream: &Downstream) {
+    let overload = &downstream.worker.overload;
+    let limit = downstream.manager.timeouts.connection_idle;
+    let limit = limit.unwrap_or(Duration::from_secs(3600));
+    loop {
+        let due = downstream.opened + overload.reduced(Timer::ConnectionIdle, limit);
+        if Instant::now() >= due {
+            return;
+        }
+        tokio::time::sleep_until(overload.look_at(due).into()).await;
+    }
 }

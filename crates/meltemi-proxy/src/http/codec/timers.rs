@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::http::downstream::Downstream;
+use crate::overload::Timer;
 use crate::worker::DrainSignal;
 use std::cell::Cell;
 use std::pin::{Pin, pin};
@@ -113,16 +114,19 @@ impl Timers {
     fn arm(&mut self, clock: &HeadClock) {
         let now = Instant::now();
         let timeouts = &self.downstream.manager.timeouts;
+        let overload = &self.downstream.worker.overload;
         let mut next = now + Duration::from_secs(3600);
         if let Some(idle) = timeouts.connection_idle.filter(|_| !self.closing) {
             let since = match self.downstream.active.get() {
                 0 => self.downstream.idle_since.get(),
                 _ => now,
             };
-            next = next.min(since + idle);
+            let idle = overload.reduced(Timer::ConnectionIdle, idle);
+            next = next.min(overload.look_at(since + idle));
         }
         if let Some(limit) = timeouts.max_connection_duration.filter(|_| !self.closing) {
-            next = next.min(self.downstream.opened + limit);
+            let limit = overload.reduced(Timer::ConnectionMax, limit);
+            next = next.min(overload.look_at(self.downstream.opened + limit));
         }
         if let Some(ends) = self.drain_ends {
             next = next.min(ends);
@@ -157,13 +161,16 @@ impl Timers {
     /// Whether the connection should finish what runs and close. True once.
     pub fn connection_is_over(&mut self) -> bool {
         let timeouts = &self.downstream.manager.timeouts;
+        let overload = &self.downstream.worker.overload;
         let idle = self.downstream.active.get() == 0
-            && timeouts
-                .connection_idle
-                .is_some_and(|limit| self.downstream.idle_since.get().elapsed() >= limit);
-        let old = timeouts
-            .max_connection_duration
-            .is_some_and(|limit| self.downstream.opened.elapsed() >= limit);
+            && timeouts.connection_idle.is_some_and(|limit| {
+                let limit = overload.reduced(Timer::ConnectionIdle, limit);
+                self.downstream.idle_since.get().elapsed() >= limit
+            });
+        let old = timeouts.max_connection_duration.is_some_and(|limit| {
+            let limit = overload.reduced(Timer::ConnectionMax, limit);
+            self.downstream.opened.elapsed() >= limit
+        });
         let drained = self.drain_ends.is_some_and(|ends| Instant::now() >= ends);
         if drained {
             self.drain_ends = None;

@@ -161,7 +161,7 @@ mod tests {
             let decompressor = filter("d", "decompressor.v3.Decompressor", decompressor);
             // Answers meet the last filter first.
             let bench = Bench::new(json!([decompressor, compressor]), json!({})).unwrap();
-            let text = "one two three ".repeat(5000);
+            let text: String = (0..5000).map(|n| format!("{n} ")).collect();
             let mut answer = http::Response::new(&*text);
             let kind = "text/plain".parse().unwrap();
             answer.headers_mut().insert("content-type", kind);

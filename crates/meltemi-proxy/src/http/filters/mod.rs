@@ -43,6 +43,7 @@ pub use dynamic_forward_proxy::{DynamicForwardProxy, DynamicHost};
 pub use fault::{AbortKind, Fault, FaultAbort, FaultDelay};
 #[cfg(fuzzing)]
 pub(crate) use grpc_web::{Decoder as GrpcWebDecoder, Encoder as GrpcWebEncoder};
+pub(crate) use header_mutation::Trailing;
 pub use header_mutation::{HeaderMutation, RouteMutations};
 pub use local_ratelimit::Limits;
 pub use rbac::{Policies, Rbac, RbacAction, RbacPolicy, RbacRule, RouteRbac};

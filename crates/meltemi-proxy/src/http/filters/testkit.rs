@@ -11,7 +11,6 @@ use crate::http::source::RequestSource;
 use crate::model::{Action, Direction, Snapshot, Terminal, Transport};
 use crate::net::Connector;
 use crate::telemetry::{ConnectionInfo, Flags, Protocol};
-use crate::upstream::Upstreams;
 use crate::worker::{DrainSignal, Worker};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -49,6 +48,8 @@ pub struct Bench {
 pub struct Outcome {
     /// As the router gets it; `None`: a filter answered.
     pub passed: Option<Head>,
+    /// Trailers of a request that no filter recoded.
+    pub passed_trailers: Option<http::HeaderMap>,
     /// The answer, as the client gets it.
     pub status: u16,
     pub headers: HeaderMap,
@@ -108,8 +109,7 @@ impl Bench {
             unreachable!("it is a connection manager");
         };
         let connector = Connector::own();
-        let upstreams = Upstreams::new(connector.clone());
-        let worker = Worker::new(0, Snapshot::default(), upstreams, connector);
+        let worker = Worker::new(0, Snapshot::default(), connector, Arc::default());
         let address = "127.0.0.1:80".parse().unwrap();
         let info = ConnectionInfo {
             id: 1,
@@ -135,24 +135,35 @@ impl Bench {
 
     /// The upstream says `answer`.
     pub async fn call(&self, request: http::request::Builder, answer: Response<&str>) -> Outcome {
-        self.exchange(request, "", answer).await
+        self.exchange(request, "", None, answer).await
     }
 
     /// As [`Self::ask`], with a body.
     pub async fn send(&self, request: http::request::Builder, body: &str) -> Outcome {
-        self.exchange(request, body, Response::new("")).await
+        self.exchange(request, body, None, Response::new("")).await
+    }
+
+    /// As [`Self::send`], with trailers.
+    pub async fn send_trailing(
+        &self,
+        request: http::request::Builder,
+        trailers: http::HeaderMap,
+    ) -> Outcome {
+        let answer = Response::new("");
+        self.exchange(request, "body", Some(trailers), answer).await
     }
 
     async fn exchange(
         &self,
         request: http::request::Builder,
         body: &str,
+        trailers: Option<http::HeaderMap>,
         answer: Response<&str>,
     ) -> Outcome {
         let chunks = body.as_bytes().chunks(3).map(Bytes::copy_from_slice);
         let mut body = RequestSource::Read {
             chunks: chunks.collect(),
-            trailers: None,
+            trailers,
         };
         let request = request.body(()).unwrap();
         let mut exchange = Exchange::new(self.downstream.clone(), Protocol::Http11, &request);
@@ -180,14 +191,22 @@ impl Bench {
             Err(reply) => exchange.answer(reply),
         };
         exchange.filter_answer(&mut response);
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the body is whole").to_bytes();
+        let (parts, answered) = response.into_parts();
+        let text = answered
+            .collect()
+            .await
+            .expect("the body is whole")
+            .to_bytes();
         let info = exchange.record.info.borrow();
         Outcome {
             passed: passed.then_some(head),
+            passed_trailers: match body {
+                RequestSource::Read { trailers, .. } => trailers,
+                _ => None,
+            },
             status: parts.status.as_u16(),
             headers: parts.headers,
-            body: String::from_utf8_lossy(&body).into_owned(),
+            body: String::from_utf8_lossy(&text).into_owned(),
             details: info.details.to_string(),
             flags: info.flags,
         }

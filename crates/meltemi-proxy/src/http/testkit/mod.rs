@@ -6,8 +6,8 @@ pub use model::*;
 
 use crate::model::*;
 use crate::net::{Connector, Stream};
+use crate::overload::Levels;
 use crate::telemetry::ConnectionInfo;
-use crate::upstream::Upstreams;
 use crate::worker::{DrainSignal, Worker};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -170,6 +170,16 @@ impl Proxy {
         clusters: Vec<Arc<Cluster>>,
         tls: Option<ServerTls>,
     ) -> Self {
+        Self::under(manager, clusters, tls, Arc::default()).await
+    }
+
+    /// As an overload manager says.
+    pub async fn under(
+        manager: HttpManager,
+        clusters: Vec<Arc<Cluster>>,
+        tls: Option<ServerTls>,
+        overload: Arc<Levels>,
+    ) -> Self {
         let tls = tls.map(Arc::new);
         let clusters: Vec<_> = clusters
             .into_iter()
@@ -188,8 +198,7 @@ impl Proxy {
             ..Snapshot::default()
         };
         let connector = Connector::own();
-        let upstreams = Upstreams::new(connector.clone());
-        let worker = Rc::new(Worker::new(0, snapshot, upstreams, connector));
+        let worker = Rc::new(Worker::new(0, snapshot, connector, overload));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let drain = DrainSignal::new();
@@ -227,9 +236,13 @@ impl Proxy {
                             None => Stream::from(stream),
                             Some(tls) => {
                                 let socket = crate::net::Socket::Tcp(stream);
-                                let accepted =
-                                    crate::tls::accept(socket, tls, crate::tls::HANDSHAKE, true)
-                                        .await;
+                                let accepted = crate::tls::accept(
+                                    socket,
+                                    tls,
+                                    crate::tls::HANDSHAKE,
+                                    &mut None,
+                                )
+                                .await;
                                 let Ok((stream, shown)) = accepted else {
                                     open.set(open.get() - 1);
                                     return;

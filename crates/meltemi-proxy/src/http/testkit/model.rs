@@ -87,6 +87,7 @@ pub fn cluster_config(name: &str) -> ClusterConfig {
         idle_timeout: Some(Duration::from_secs(60)),
         max_connection_duration: None,
         max_requests_per_connection: None,
+        preconnect_ratio: 1.0,
         tcp_keepalive: None,
         bind_address: None,
         service: None,

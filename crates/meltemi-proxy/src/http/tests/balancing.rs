@@ -196,3 +196,45 @@ fn original_destination_clusters_connect_where_the_client_was_going() {
         assert_eq!(answer.body, "there");
     });
 }
+
+#[test]
+fn connections_are_made_ahead_of_requests_within_the_limits() {
+    run(async {
+        let upstream = Upstream::http1(|_| std::future::pending()).await;
+        let mut config = cluster_config("b");
+        config.preconnect_ratio = 2.0;
+        config.circuit_breakers[0].max_connections = 5;
+        let backend = cluster(config, &[&upstream]);
+        let open = backend.shared.clone();
+        let proxy = Proxy::start(manager(routes(vec![any(to(0))])), vec![backend]).await;
+        let mut hold = Vec::new();
+        for connections in [2, 4, 5] {
+            let mut client = proxy.connect().await;
+            hold.push(tokio::task::spawn_local(async move {
+                client.get("/").await;
+            }));
+            until(|| upstream.seen() == hold.len()).await;
+            until(|| open.connections.load(Relaxed) == connections).await;
+            until(|| upstream.connections.get() == connections).await;
+        }
+    });
+}
+
+#[test]
+fn what_was_connected_ahead_serves_the_next_request() {
+    run(async {
+        let upstream = Upstream::named("b").await;
+        let mut config = cluster_config("b");
+        config.preconnect_ratio = 1.5;
+        let proxy = Proxy::start(
+            manager(routes(vec![any(to(0))])),
+            vec![cluster(config, &[&upstream])],
+        )
+        .await;
+        let mut client = proxy.connect().await;
+        for _ in 0..5 {
+            assert_eq!(client.get("/").await.status, 200);
+            until(|| upstream.connections.get() == 2).await;
+        }
+    });
+}

@@ -69,7 +69,6 @@ async fn pair(upstream: &Upstream, protocol: UpstreamProtocol, expected: &str) -
     let server = ServerTls {
         requires_client_cert: true,
         config: ArcSwapOption::empty(),
-        withholds: Default::default(),
         spec: ServerTlsSpec {
             common: common(&["h2", "http/1.1"], None),
             stateless_resumption: true,

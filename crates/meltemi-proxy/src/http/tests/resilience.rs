@@ -2,6 +2,7 @@
 
 use crate::http::testkit::*;
 use crate::model::*;
+use crate::overload::{Levels, Timer};
 use http::StatusCode;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -340,5 +341,45 @@ fn a_client_that_leaves_cancels_the_upstream_request() {
             until(|| shared.requests.load(Relaxed) == 0 && shared.connections.load(Relaxed) == 0)
                 .await;
         }
+    });
+}
+
+#[test]
+fn timers_that_run_are_shortened_when_resources_run_short() {
+    run(async {
+        let hour = Some(Duration::from_secs(3600));
+        let start = async |timer, upstream: &Upstream| {
+            let mut manager = manager(routes(vec![any(to(0))]));
+            manager.timeouts.stream_idle = hour;
+            manager.timeouts.connection_idle = hour;
+            manager.timeouts.max_connection_duration = hour;
+            let backend = cluster(cluster_config("b"), &[upstream]);
+            let levels = Arc::new(Levels::reducing(timer, Duration::from_millis(50)));
+            let proxy = Proxy::under(manager, vec![backend], None, levels.clone()).await;
+            (proxy, levels)
+        };
+        let named = Upstream::named("b").await;
+        for (timer, asks) in [
+            (Timer::ConnectionIdle, false),
+            (Timer::ConnectionIdle, true),
+            (Timer::ConnectionMax, true),
+        ] {
+            let (proxy, levels) = start(timer, &named).await;
+            let mut client = proxy.connect().await;
+            if asks {
+                assert_eq!(client.get("/").await.status, 200);
+            }
+            until(|| proxy.open.get() == 1).await;
+            levels.reduce_fully();
+            until(|| proxy.open.get() == 0).await;
+        }
+        let silent = silent().await;
+        let (proxy, levels) = start(Timer::StreamIdle, &silent).await;
+        let mut client = proxy.connect().await;
+        let answering = tokio::task::spawn_local(async move { client.get("/").await });
+        until(|| silent.seen() == 1).await;
+        levels.reduce_fully();
+        let answer = answering.await.unwrap();
+        assert_eq!((answer.status, &*answer.body), (504, "stream timeout"));
     });
 }

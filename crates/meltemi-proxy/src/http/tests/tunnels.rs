@@ -83,10 +83,17 @@ async fn http2_echo(offers: bool) -> SocketAddr {
 async fn proxy(upstream: SocketAddr, protocol: UpstreamProtocol, ends_connect: bool) -> Proxy {
     let mut config = cluster_config("b");
     config.protocol = protocol;
-    let cluster = Cluster {
+    to_cluster(to_one(upstream, config), ends_connect).await
+}
+
+fn to_one(upstream: SocketAddr, config: ClusterConfig) -> Arc<Cluster> {
+    Arc::new(Cluster {
         endpoints: Arc::new(endpoints(vec![endpoint(upstream)])),
         ..Arc::into_inner(cluster(config, &[])).unwrap()
-    };
+    })
+}
+
+async fn to_cluster(cluster: Arc<Cluster>, ends_connect: bool) -> Proxy {
     let connect = route(
         PathMatch::Connect,
         Action::Forward(Box::new(Forward {
@@ -97,7 +104,7 @@ async fn proxy(upstream: SocketAddr, protocol: UpstreamProtocol, ends_connect: b
     );
     let mut manager = manager(routes(vec![connect, any(to(0))]));
     manager.http2.allow_connect = true;
-    Proxy::start(manager, vec![Arc::new(cluster)]).await
+    Proxy::start(manager, vec![cluster]).await
 }
 
 /// Asks over HTTP/1.1 and reads until the answer contains a text.
@@ -275,6 +282,35 @@ fn connect_ends_here_and_both_sides_may_end_first() {
         out.send_data("data".into(), true).unwrap();
         assert_eq!(receive(&mut body, "over").await, "data and over");
         assert!(has_ended(&mut body).await);
+    });
+}
+
+#[test]
+fn a_connect_that_ends_here_ends_with_an_endpoint_that_fails_where_that_is_configured() {
+    run(async {
+        let service = tcp_echo().await;
+        for closes in [true, false] {
+            let mut config = cluster_config("b");
+            config.close_on_failure = closes;
+            let cluster = to_one(service, config);
+            let proxy = to_cluster(cluster.clone(), true).await;
+            let (mut stream, _) = ask(&proxy, &format!("{CONNECT}early"), "early").await;
+            let (_, mut out, mut body) = ask_http2(&proxy, "there:7", None).await;
+            out.send_data("early".into(), false).unwrap();
+            receive(&mut body, "early").await;
+            let endpoint = cluster.endpoints.endpoints().next().unwrap();
+            endpoint.state.set_checked(CheckResult::Failed);
+            cluster.shared.health_changed();
+            if closes {
+                assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)));
+                assert!(body.data().await.unwrap().is_err());
+            } else {
+                stream.write_all(b" late").await.unwrap();
+                read_until(&mut stream, "late").await;
+                out.send_data(" late".into(), false).unwrap();
+                receive(&mut body, "late").await;
+            }
+        }
     });
 }
 

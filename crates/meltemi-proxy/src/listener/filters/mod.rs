@@ -71,6 +71,15 @@ macro_rules! network_filters {
     };
 }
 
+impl NetworkFilter {
+    /// Whether a policy closes a connection, and what Envoy says then. What other connections
+    /// there are is nothing to it.
+    pub(crate) fn denies(&self, connection: &ConnectionInfo) -> Option<Cow<'static, str>> {
+        let Self::Rbac(rbac) = self else { return None };
+        rbac.admit(connection).err().map(|closed| closed.details)
+    }
+}
+
 network_filters! {
     ConnectionLimit(connection_limit::ConnectionLimit);
     Rbac(rbac::Rbac);

@@ -4,8 +4,7 @@
 mod http;
 mod peek;
 pub mod proxy_protocol;
-mod tls;
 
 pub use self::http::{HttpVerdict, http};
-pub use self::tls::{TlsVerdict, tls};
-pub(super) use peek::{Outcome, Wanted, asks_staple, give_up, inspect, take_proxy_header};
+pub use crate::tls::{TlsVerdict, client_hello as tls};
+pub(super) use peek::{Outcome, Wanted, give_up, inspect, take_proxy_header};

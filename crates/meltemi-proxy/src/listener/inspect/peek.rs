@@ -4,12 +4,15 @@
 use super::proxy_protocol::{self, Ends, Start};
 use super::{HttpVerdict, TlsVerdict, http, tls};
 use crate::model::{ProxyProtocol, Transport};
-use crate::tcp::BufferPool;
+use crate::net::buffers;
 use nix::sys::socket::{MsgFlags, recv};
 use std::io;
 use std::os::fd::AsRawFd;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
+
+/// Bytes looked at, at most: more than any inspector needs.
+const WINDOW: usize = 64 * 1024;
 
 /// Which inspectors run on the connection.
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +46,10 @@ impl Default for Outcome {
 pub(in crate::listener) async fn inspect(
     stream: &TcpStream,
     mut wanted: Wanted,
-    pool: &BufferPool,
 ) -> io::Result<Outcome> {
     let mut outcome = Outcome::default();
     if wanted.tls || wanted.http {
-        look(stream, pool, |bytes| {
+        look(stream, |bytes| {
             judge(bytes, &mut wanted, &mut outcome)?;
             Ok((!wanted.tls && !wanted.http).then_some(()))
         })
@@ -64,10 +66,9 @@ pub(in crate::listener) async fn inspect(
 pub(in crate::listener) async fn take_proxy_header(
     stream: &mut TcpStream,
     filter: ProxyProtocol,
-    pool: &BufferPool,
 ) -> io::Result<Option<Ends>> {
     let wrong = |why: &'static str| io::Error::new(io::ErrorKind::InvalidData, why);
-    let length = look(stream, pool, |bytes| match proxy_protocol::start(bytes) {
+    let length = look(stream, |bytes| match proxy_protocol::start(bytes) {
         Start::NeedMore => Ok(None),
         Start::Header(length) => Ok(Some(length)),
         Start::Other if filter.optional => Ok(Some(0)),
@@ -85,36 +86,18 @@ pub(in crate::listener) async fn take_proxy_header(
     proxy_protocol::ends(&header).map_err(wrong)
 }
 
-/// Whether a client's ClientHello asks for an OCSP response. What is no TLS asks for nothing.
-///
-/// # Errors
-/// The peer went away before it sent anything.
-pub(in crate::listener) async fn asks_staple(
-    stream: &TcpStream,
-    pool: &BufferPool,
-) -> io::Result<bool> {
-    let asks = look(stream, pool, |bytes| {
-        Ok(match tls(bytes) {
-            TlsVerdict::NeedMore => None,
-            TlsVerdict::NotTls | TlsVerdict::TooLarge => Some(false),
-            TlsVerdict::Tls { asks_staple, .. } => Some(asks_staple),
-        })
-    });
-    Ok(asks.await?.unwrap_or(false))
-}
-
 /// Shows `judge` all bytes that have arrived, each time there are more, until it has an
 /// answer; `None` when the peer sends no more.
 async fn look<T>(
     stream: &TcpStream,
-    pool: &BufferPool,
     mut judge: impl FnMut(&[u8]) -> io::Result<Option<T>>,
 ) -> io::Result<Option<T>> {
     loop {
         let ready = stream.ready(Interest::READABLE).await?;
-        let mut buffer = pool.take();
+        let mut buffer = buffers::take();
         let peeked = stream.try_io(Interest::READABLE, || {
-            let length = recv(stream.as_raw_fd(), &mut buffer, MsgFlags::MSG_PEEK)?;
+            let window = &mut buffer[..WINDOW];
+            let length = recv(stream.as_raw_fd(), window, MsgFlags::MSG_PEEK)?;
             Ok(length)
         });
         let seen = match peeked {
@@ -122,7 +105,7 @@ async fn look<T>(
             Ok(length) => judge(&buffer[..length]),
             Err(error) => Err(error),
         };
-        pool.give(buffer);
+        buffers::give(buffer);
         match seen {
             // Whoever reads next finds the socket readable, as it is.
             Ok(Some(answer)) => return Ok(Some(answer)),
@@ -214,14 +197,13 @@ mod tests {
     async fn bytes_may_come_one_at_a_time_and_stay() {
         let (mut client, server) = pair().await;
         let request = b"GET /reviews HTTP/1.1\r\n";
-        let pool = BufferPool::default();
         let writer = async {
             for byte in request {
                 client.write_all(&[*byte]).await.unwrap();
                 tokio::task::yield_now().await;
             }
         };
-        let (outcome, ()) = tokio::join!(inspect(&server, BOTH, &pool), writer);
+        let (outcome, ()) = tokio::join!(inspect(&server, BOTH), writer);
         let outcome = outcome.unwrap();
         assert_eq!(
             outcome.protocols,
@@ -235,9 +217,8 @@ mod tests {
     async fn waiting_for_more_does_not_spin() {
         let (mut client, server) = pair().await;
         client.write_all(b"GE").await.unwrap();
-        let pool = BufferPool::default();
         let mut polls = 0;
-        let mut inspection = std::pin::pin!(inspect(&server, BOTH, &pool));
+        let mut inspection = std::pin::pin!(inspect(&server, BOTH));
         let counted = std::future::poll_fn(|cx| {
             polls += 1;
             inspection.as_mut().poll(cx)
@@ -252,9 +233,7 @@ mod tests {
         use tokio::io::AsyncReadExt;
         let (mut client, mut server) = pair().await;
         client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-        inspect(&server, BOTH, &BufferPool::default())
-            .await
-            .unwrap();
+        inspect(&server, BOTH).await.unwrap();
         let mut seen = [0; 64];
         let limit = std::time::Duration::from_secs(10);
         let read = tokio::time::timeout(limit, server.read(&mut seen)).await;
@@ -263,7 +242,6 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_seen_is_read_afterwards_whatever_the_end() {
-        let pool = BufferPool::default();
         for (sent, finished) in [
             (b"GET / HTTP/1.1\r\n".as_slice(), true),
             (b"GET /unf", false),
@@ -271,7 +249,7 @@ mod tests {
             let (mut client, server) = pair().await;
             client.write_all(sent).await.unwrap();
             let time = std::time::Duration::from_millis(50);
-            let inspection = tokio::time::timeout(time, inspect(&server, BOTH, &pool)).await;
+            let inspection = tokio::time::timeout(time, inspect(&server, BOTH)).await;
             assert_eq!(inspection.is_ok(), finished);
             let mut server = if finished {
                 server
@@ -290,14 +268,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_in_the_middle_decides_and_an_empty_end_is_an_error() {
-        let pool = BufferPool::default();
         let (mut client, server) = pair().await;
         client.write_all(b"GET /unfin").await.unwrap();
         client.shutdown().await.unwrap();
-        let outcome = inspect(&server, BOTH, &pool).await.unwrap();
+        let outcome = inspect(&server, BOTH).await.unwrap();
         assert!(outcome.protocols.is_empty());
         let (mut client, server) = pair().await;
         client.shutdown().await.unwrap();
-        assert!(inspect(&server, BOTH, &pool).await.is_err());
+        assert!(inspect(&server, BOTH).await.is_err());
     }
 }

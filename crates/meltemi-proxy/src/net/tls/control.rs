@@ -12,7 +12,7 @@ use rustls::{
 /// Records without data in a row before the peer is told off.
 const MAX_IDLE_RECORDS: u8 = 32;
 /// Bytes of a handshake message; only tickets are of any size.
-const MAX_MESSAGE: usize = 64 * 1024;
+const MAX_MESSAGE: usize = 64 * 1024 - 1;
 
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
@@ -132,6 +132,9 @@ impl Control {
         let [level, description] = *content else {
             return Err(InvalidMessage::MissingData("AlertDescription").into());
         };
+        if !(WARNING..=FATAL).contains(&level) {
+            return Err(Error::General(format!("an alert of level {level}")));
+        }
         match AlertDescription::from(description) {
             AlertDescription::CloseNotify => Ok(Notice::End),
             // TLS 1.3 has no other warnings, whatever their level says.

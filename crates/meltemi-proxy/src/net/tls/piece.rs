@@ -1,22 +1,15 @@
 //! Memory of connections while bytes are under way.
 
-use super::record::MAX_RECORD;
-use std::cell::RefCell;
+use super::record::{FULL_RECORD, MAX_RECORD};
+use crate::net::buffers;
 
-/// Bytes that one read may bring: four full records of TLS 1.3, so that reads of a bulk transfer
-/// end where a record ends.
-pub const READ: usize = 4 * (5 + 16 * 1024 + 1 + 16);
-/// Bytes of a large piece: room for what is left of one record before a read, or for a notice
-/// behind sealed records.
-const LARGE: usize = READ + MAX_RECORD;
+/// Full records that one read may bring.
+pub const RECORDS: usize = 16;
+/// Bytes of them.
+const READ: usize = RECORDS * FULL_RECORD;
+const _: () = assert!(buffers::SIZE >= READ + MAX_RECORD);
 /// What waits in a large piece and is less than this is moved to memory of its size.
 const SMALL: usize = 8 * 1024;
-/// Large pieces a thread keeps for reuse.
-const KEPT: usize = 8;
-
-thread_local! {
-    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Bytes that wait, `start..end` of `bytes`. An empty one holds no memory.
 #[derive(Default)]
@@ -53,12 +46,11 @@ impl Piece {
         debug_assert!(self.start <= self.end);
     }
 
-    /// Free memory behind what waits; at least [`READ`] bytes where at most [`MAX_RECORD`] wait.
+    /// Free memory behind what waits; at least [`RECORDS`] full records where at most
+    /// [`MAX_RECORD`] bytes wait.
     pub fn room(&mut self) -> &mut [u8] {
-        if self.bytes.len() < LARGE {
-            let mut large = SPARE
-                .with_borrow_mut(Vec::pop)
-                .unwrap_or_else(|| vec![0; LARGE].into_boxed_slice());
+        if self.bytes.len() < buffers::SIZE {
+            let mut large = buffers::take();
             let waiting = self.end - self.start;
             large[..waiting].copy_from_slice(self.bytes());
             (self.bytes, self.start, self.end) = (large, 0, waiting);
@@ -88,14 +80,7 @@ impl Piece {
             return;
         }
         let exact = Self::from_bytes(self.bytes());
-        let given = std::mem::replace(self, exact).bytes;
-        if given.len() == LARGE {
-            SPARE.with_borrow_mut(|spare| {
-                if spare.len() < KEPT {
-                    spare.push(given);
-                }
-            });
-        }
+        buffers::give(std::mem::replace(self, exact).bytes);
     }
 }
 
@@ -124,7 +109,7 @@ mod tests {
         piece.room()[..SMALL].fill(7);
         piece.extend(SMALL);
         piece.settle();
-        assert_eq!(piece.bytes.len(), LARGE);
+        assert_eq!(piece.bytes.len(), buffers::SIZE);
         piece.consume(1);
         piece.settle();
         assert_eq!(piece.bytes.len(), SMALL - 1);

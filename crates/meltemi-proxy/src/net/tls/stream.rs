@@ -1,8 +1,11 @@
 //! A TLS connection as a stream of bytes.
 
 use super::control::{Control, KEY_UPDATE_MESSAGE, Notice, Side, alert_of, close_notify};
-use super::piece::{Piece, READ};
-use super::record::{ALERT, APPLICATION_DATA, HANDSHAKE, Keys, MAX_CONTENT, OVERHEAD, length};
+use super::piece::{Piece, RECORDS};
+use super::record::{
+    ALERT, APPLICATION_DATA, FULL_RECORD, HANDSHAKE, Keys, MAX_CONTENT, MAX_RECORD, OVERHEAD,
+    length,
+};
 use crate::net::Socket;
 use rustls::{Error, ExtractedSecrets};
 use std::fmt;
@@ -300,8 +303,11 @@ impl AsyncRead for TlsStream {
                 End::Closed => return Poll::Ready(Ok(())),
                 End::Broken(error) => return Poll::Ready(Err(failed(error.clone()))),
             }
-            // Up to where a record of a bulk transfer ends.
-            let room = READ.saturating_sub(this.sealed.bytes().len());
+            // As many full records as the reader has room for, so that reads of a bulk transfer
+            // end where a record ends.
+            let records = (buf.remaining() / MAX_CONTENT).clamp(1, RECORDS);
+            let wanted = MAX_RECORD.max(records * FULL_RECORD);
+            let room = wanted.saturating_sub(this.sealed.bytes().len());
             let mut read = ReadBuf::new(&mut this.sealed.room()[..room]);
             let result = Pin::new(&mut this.socket).poll_read(cx, &mut read);
             let received = read.filled().len();

@@ -44,6 +44,7 @@ pub(super) fn tls(name: &str, argument: &str) -> Option<LogOperator> {
         "PEER_ISSUER" => TlsPart::PeerIssuer,
         "PEER_SERIAL" => TlsPart::PeerSerial,
         "PEER_FINGERPRINT_256" => TlsPart::PeerFingerprint,
+        "PEER_FINGERPRINT_1" => TlsPart::PeerFingerprint1,
         "PEER_CERT" => TlsPart::PeerCertificate,
         "PEER_CERT_V_START" => TlsPart::PeerStart(argument.into()),
         "PEER_CERT_V_END" => TlsPart::PeerEnd(argument.into()),

@@ -24,6 +24,7 @@ pub(super) fn write(out: &mut String, side: Side, part: &TlsPart, info: &StreamI
         TlsPart::PeerUriSan => return text(out, tls.peer_uri.as_deref()),
         TlsPart::PeerSubject => return text(out, tls.peer_subject.as_deref()),
         TlsPart::PeerFingerprint => return text(out, tls.peer_hash.as_deref()),
+        TlsPart::PeerFingerprint1 => leaf.map(read::fingerprint_1),
         TlsPart::PeerDnsSan => Some(tls.peer_dns.join(",")),
         TlsPart::PeerIpSan => leaf.map(read::ip_names),
         TlsPart::PeerEmailSan => leaf.map(read::email_names),

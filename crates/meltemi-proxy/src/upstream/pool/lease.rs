@@ -8,11 +8,14 @@ use crate::http::codec::{Http1Client, Http2Client, Incoming};
 use crate::model::ClusterConfig;
 use crate::net::Stream;
 use crate::telemetry::TlsInfo;
+use crate::upstream::EndpointFailure;
 use http::{Request, Response};
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// What is known of an upstream connection.
@@ -108,6 +111,8 @@ impl Http1Lease {
 pub(crate) struct TcpLease {
     client: Http1Client,
     facts: ConnectionFacts,
+    /// Resolves when the endpoint has failed, where that ends the connection.
+    failure: Option<Pin<Box<dyn Future<Output = ()>>>>,
     _guard: ConnectionGuard,
 }
 
@@ -115,12 +120,26 @@ impl TcpLease {
     pub(in crate::upstream) fn new(
         connected: Connected,
         config: &ClusterConfig,
+        failure: Option<EndpointFailure>,
         guard: ConnectionGuard,
     ) -> Self {
         Self {
             facts: ConnectionFacts::of(&connected.stream, connected.tls),
             client: Http1Client::new(connected.stream, config),
+            failure: failure.map(|failure| {
+                let happened: Pin<Box<dyn Future<Output = ()>>> =
+                    Box::pin(async move { failure.happened().await });
+                happened
+            }),
             _guard: guard,
+        }
+    }
+
+    /// Whether the connection ends because its endpoint has failed.
+    pub fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.failure {
+            None => Poll::Pending,
+            Some(failure) => failure.as_mut().poll(cx),
         }
     }
 

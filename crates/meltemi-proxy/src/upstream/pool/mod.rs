@@ -5,6 +5,7 @@
 //! limit. A request for which there is neither room nor the right to connect waits in the
 //! pool's queue, which `max_pending_requests` bounds.
 
+mod ahead;
 mod lease;
 
 pub(crate) use lease::{ConnectionFacts, Http1Lease, Http2Lease, Lease, TcpLease};
@@ -19,6 +20,7 @@ use crate::clock;
 use crate::http::codec::{Http1Client, Http2Client};
 use crate::model::{Cluster, ClusterConfig, Endpoint};
 use crate::net::Connector;
+use crate::overload::Levels;
 use crate::tls::AlpnChoice;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
@@ -134,6 +136,8 @@ pub(super) struct Pool {
     open: Cell<u32>,
     /// HTTP/2 connections being made.
     connecting: Cell<u32>,
+    /// Connections being made before anybody needs them.
+    ahead: Cell<u32>,
     /// Learned from ALPN when the protocol was not fixed.
     speaks_http2: Cell<Option<bool>>,
     closed: Cell<bool>,
@@ -160,6 +164,7 @@ impl Pool {
             shared: RefCell::default(),
             open: Cell::new(0),
             connecting: Cell::new(0),
+            ahead: Cell::new(0),
             speaks_http2: Cell::new(speaks_http2),
             closed: Cell::new(false),
             waiters: Cell::new(0),
@@ -180,6 +185,7 @@ impl Pool {
     pub(super) async fn acquire(
         self: &Rc<Self>,
         connector: &Connector,
+        overload: &Levels,
         cluster: &Cluster,
         endpoint: &Arc<Endpoint>,
     ) -> Result<Lease, UpstreamError> {
@@ -190,6 +196,9 @@ impl Pool {
         loop {
             let alone = self.open.get() == 0;
             let single_flight = self.speaks_http2.get() != Some(false) && self.connecting.get() > 0;
+            if !single_flight && overload.refuses_upstream() {
+                return Err(UpstreamError::Shed);
+            }
             if !single_flight && let Some(guard) = ConnectionGuard::new(cluster, endpoint, alone) {
                 return self.open_connection(connector, endpoint, guard).await;
             }
@@ -265,18 +274,8 @@ impl Pool {
     ) -> Result<Lease, UpstreamError> {
         let open = Open::new(self.clone(), guard);
         let _connecting = Connecting::new(self);
-        let connected = connect::connect(
-            connector,
-            &self.stats,
-            &self.config,
-            endpoint,
-            connect::Way {
-                offer: self.wanted.offer,
-                sni: self.wanted.sni.as_deref(),
-                ends: self.wanted.ends,
-            },
-        )
-        .await;
+        let connected =
+            connect::connect(connector, &self.stats, &self.config, endpoint, self.way()).await;
         let result = connected.map(|connected| self.lease(connected, open));
         if let Err(error) = &result {
             self.failures.set(self.failures.get() + 1);
@@ -285,8 +284,40 @@ impl Pool {
         result
     }
 
+    fn way(&self) -> connect::Way<'_> {
+        connect::Way {
+            offer: self.wanted.offer,
+            sni: self.wanted.sni.as_deref(),
+            ends: self.wanted.ends,
+        }
+    }
+
     /// The first lease of a new connection.
     fn lease(self: &Rc<Self>, connected: Connected, open: Open) -> Lease {
+        match self.begin(connected, open) {
+            Begun::Http1(mut connection) => {
+                connection.requests = 1;
+                Lease::Http1(Http1Lease::new(connection, self.clone()))
+            }
+            Begun::Http2(shared) => {
+                let lease = Http2Lease::new(shared.clone(), self.clone());
+                if self.exhausted(shared.requests.get()) {
+                    shared.retired.set(true);
+                }
+                Lease::Http2(lease)
+            }
+        }
+    }
+
+    /// A new connection that nobody uses yet.
+    fn keep(&self, connected: Connected, open: Open) {
+        match self.begin(connected, open) {
+            Begun::Http1(connection) => self.put_back(connection),
+            Begun::Http2(_) => self.wake_one(),
+        }
+    }
+
+    fn begin(&self, connected: Connected, open: Open) -> Begun {
         let Connected { stream, tls } = connected;
         let http2 = self.speaks_http2.get().unwrap_or_else(|| {
             let http2 = matches!(stream.alpn(), Some(b"h2" | b"istio-h2"));
@@ -294,43 +325,33 @@ impl Pool {
             http2
         });
         let facts = Rc::new(ConnectionFacts::of(&stream, tls));
-        if http2 {
-            self.stats.cx_http2_total.inc();
-        } else {
-            self.stats.cx_http1_total.inc();
-        }
+        let opened = Instant::now();
         if !http2 {
-            let client = Http1Client::new(stream, &self.config);
-            let opened = Instant::now();
-            let connection = Http1 {
-                client,
+            self.stats.cx_http1_total.inc();
+            return Begun::Http1(Box::new(Http1 {
+                client: Http1Client::new(stream, &self.config),
                 facts,
-                requests: 1,
+                requests: 0,
                 opened,
                 idle_since: opened,
                 open,
-            };
-            return Lease::Http1(Http1Lease::new(Box::new(connection), self.clone()));
+            }));
         }
-        let client = Http2Client::new(stream, &self.config);
+        self.stats.cx_http2_total.inc();
         let shared = Rc::new(Shared {
-            client,
+            client: Http2Client::new(stream, &self.config),
             facts,
             active: Cell::new(0),
             requests: Cell::new(0),
-            opened: Instant::now(),
-            idle_since: Cell::new(Instant::now()),
+            opened,
+            idle_since: Cell::new(opened),
             retired: Cell::new(self.closed.get()),
             open,
         });
         if !self.closed.get() {
             self.shared.borrow_mut().push(shared.clone());
         }
-        let lease = Http2Lease::new(shared.clone(), self.clone());
-        if self.exhausted(shared.requests.get()) {
-            shared.retired.set(true);
-        }
-        Lease::Http2(lease)
+        Begun::Http2(shared)
     }
 
     /// An HTTP/1 connection whose exchange is over, if it may carry another one.
@@ -408,6 +429,12 @@ impl Pool {
             (_, timeout) => Some(timeout.unwrap_or(SWEEP_MAX).min(SWEEP_MAX)),
         }
     }
+}
+
+/// A connection, as pools hold it.
+enum Begun {
+    Http1(Box<Http1>),
+    Http2(Rc<Shared>),
 }
 
 struct Waiting<'a>(&'a Cell<u32>);

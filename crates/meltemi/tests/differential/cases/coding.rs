@@ -34,6 +34,16 @@ fn config(upstreams: &Upstreams) -> Config {
         "filters.http.decompressor.v3.Decompressor",
         json!({ "decompressor_library": library("gzip.decompressor.v3.Gzip") }),
     ) });
+    let decoder = json!({ "name": "decompressor", "typed_config": typed(
+        "filters.http.decompressor.v3.Decompressor",
+        json!({ "decompressor_library": library("zstd.decompressor.v3.Zstd") }),
+    ) });
+    let requests = || {
+        json!({ "request_direction_config": {
+        "common_config": { "min_content_length": 20, "content_type": ["text/plain"] },
+    } })
+    };
+    let zstd_requests = compressor("zstd", "zstd.compressor.v3.Zstd", requests());
     let direction = json!({ "response_direction_config": {
         "common_config": { "min_content_length": 500, "content_type": ["text/plain"] },
         "weaken_etag_on_compress": true,
@@ -50,6 +60,8 @@ fn config(upstreams: &Upstreams) -> Config {
             listener(json!([gzip(direction)])),
             listener(json!([gzip(keep)])),
             listener(json!([decompressor, gzip(json!({}))])),
+            listener(json!([gzip(requests())])),
+            listener(json!([zstd_requests, decoder])),
         ],
         clusters: clusters(&upstreams.ports),
         ..Config::default()
@@ -76,8 +88,18 @@ fn routes() -> Value {
         json!({ "disabled": true }),
     );
     off["typed_per_filter_config"] = json!({ "gzip": disabled });
+    let mut other = json!({ "match": { "prefix": "/up/other" }, "route": { "cluster": "a" } });
+    let overrides =
+        json!({ "overrides": { "compressor_library": library("brotli.compressor.v3.Brotli") } });
+    other["typed_per_filter_config"] = json!({
+        "gzip": typed("filters.http.compressor.v3.CompressorPerRoute", overrides),
+    });
+    let mut up_off = json!({ "match": { "prefix": "/up/off" }, "route": { "cluster": "a" } });
+    up_off["typed_per_filter_config"] = off["typed_per_filter_config"].clone();
     json!([
         off,
+        other,
+        up_off,
         route("/short", 200, 2, &[]),
         route("/middle", 200, 20, &[]),
         route("/image", 200, 100, &[("content-type", "image/png")]),
@@ -101,7 +123,24 @@ fn cases() -> Vec<Case> {
         let case = Case::get(name, path).header("accept-encoding", accept);
         case.loose(BYTES)
     };
+    let post = |name: &'static str, path: &str, kind: &str, body: &str| {
+        let case = Case::get(name, path).method("POST").body(body);
+        case.header("content-type", kind)
+            .on(5)
+            .loose(&["seen.body"])
+    };
+    let (text, long) = ("text/plain", "a body that is long enough");
     vec![
+        post("a request", "/up", text, long),
+        post("a request by HTTP/2", "/up", text, long).http2(),
+        post("a short request", "/up", text, "short"),
+        post("a request of another type", "/up", "image/png", long),
+        post("a request, off on a route", "/up/off", text, long),
+        post("a request, otherwise on a route", "/up/other", text, long),
+        post("a request that is coded", "/up", text, long).header("content-encoding", "br"),
+        post("a request and back", "/up", text, long)
+            .on(6)
+            .loose(&[]),
         Case::get("no accept-encoding", "/"),
         get("gzip", "/", "gzip"),
         get("gzip by HTTP/2", "/", "gzip").http2(),

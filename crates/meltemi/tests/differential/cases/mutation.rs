@@ -1,6 +1,6 @@
 //! Filters that change headers and hold bodies back.
 
-use crate::bootstrap::{Config, clusters, http_listener_with, typed};
+use crate::bootstrap::{Config, cluster, clusters, http_listener_with, http2_upstream, typed};
 use crate::case::{Case, Group};
 use crate::upstream::Upstreams;
 use serde_json::{Value, json};
@@ -29,9 +29,18 @@ fn filter(name: &str, config: Value) -> Value {
 }
 
 fn config(upstreams: &Upstreams) -> Config {
+    let mut all = clusters(&upstreams.ports);
+    all.push(cluster("two", &[upstreams.ports["h2"]], http2_upstream()));
     Config {
-        listeners: vec![steps(), levels(false), levels(true), buffer()],
-        clusters: clusters(&upstreams.ports),
+        listeners: vec![
+            steps(),
+            levels(false),
+            levels(true),
+            buffer(),
+            late(false),
+            late(true),
+        ],
+        clusters: all,
         ..Config::default()
     }
 }
@@ -85,6 +94,43 @@ fn levels(most_specific_wins: bool) -> Value {
     http_listener_with(filters, hosts, json!({}))
 }
 
+/// Parameters of queries, and trailers of answers.
+fn late(levels: bool) -> Value {
+    let parameter = |name: &str, value: &str, action: &str| json!({ "append": { "record": { "key": name, "value": value }, "action": action } });
+    // Envoy sorts parameters by their names, and decodes what levels before have escaped.
+    let odd = if levels { "plain" } else { "n w&%%=/~" };
+    let query = json!([
+        { "remove": "gone" },
+        parameter("one", "new", "OVERWRITE_IF_EXISTS"),
+        parameter("y", "%REQ(X-SET)%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+        parameter("z", "z", "ADD_IF_ABSENT"),
+        parameter("zz", odd, "APPEND_IF_EXISTS_OR_ADD"),
+    ]);
+    let trailers = json!([
+        put("x-trailer", "%REQ(:METHOD)% %RESPONSE_CODE%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+        put("x-told", "%RESP(X-UPSTREAM)%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+        { "remove": "x-gone" },
+    ]);
+    let own = json!({ "mutations": {
+        "request_mutations": [put("x-set", "set", "OVERWRITE_IF_EXISTS_OR_ADD")],
+        "query_parameter_mutations": query,
+        "response_trailers_mutations": trailers,
+    } });
+    let more = match levels {
+        false => json!({}),
+        true => json!({ "mutations": {
+            "query_parameter_mutations": [parameter("zzz", "route", "APPEND_IF_EXISTS_OR_ADD")],
+            "response_trailers_mutations": [put("x-trailer", "route", "APPEND_IF_EXISTS_OR_ADD")],
+        } }),
+    };
+    let said = json!({ "m": typed(OF_ROUTE, more) });
+    let hosts = json!([{ "name": "any", "domains": ["*"], "routes": [
+        { "match": { "prefix": "/two" }, "route": { "cluster": "two" }, "typed_per_filter_config": said },
+        { "match": { "prefix": "/" }, "route": { "cluster": "a" }, "typed_per_filter_config": said },
+    ] }]);
+    http_listener_with(json!([filter("m", typed(MUTATION, own))]), hosts, json!({}))
+}
+
 fn buffer() -> Value {
     let bytes = |bytes: u32| json!({ "max_request_bytes": bytes });
     let own = |fields| json!({ "b": typed("filters.http.buffer.v3.BufferPerRoute", fields) });
@@ -134,6 +180,12 @@ fn cases() -> Vec<Case> {
         chunked("buffer: chunked", "/", "short"),
         chunked("buffer: long chunks", "/", long),
         post("buffer: HTTP/2", "/", "short").http2(),
+        Case::get("parameters: none", "/p").on(4),
+        Case::get("parameters: others", "/p?a=1&b=2").on(4),
+        Case::get("parameters: all", "/p?gone=1&one=1&one=2&y=q&z=1&zz=1").on(4),
+        Case::get("parameters: of a route", "/p").on(5),
+        Case::grpc("trailers", "/two").on(4),
+        Case::grpc("trailers: of a route", "/two").on(5),
         post("buffer: a wider route", "/wide", long),
         chunked("buffer: none on a route", "/off", long),
     ]

@@ -2,7 +2,7 @@
 //! which of one byte it always does.
 
 use crate::bootstrap::{Config, any_host, clusters, http_listener, typed};
-use crate::case::{Case, Group};
+use crate::case::{Case, Group, Input};
 use crate::upstream::Upstreams;
 use serde_json::{Value, json};
 
@@ -22,7 +22,67 @@ pub fn groups() -> Vec<Group> {
         group("overload rejected", rejected, || {
             vec![Case::opaque("a connection", "").logs(0)]
         }),
-        group("overload shed", shed, requests),
+        group("overload shed", shed, || counted(requests())),
+        group(
+            "overload shed http1",
+            |upstreams| point(upstreams, "http1_server_abort_dispatch"),
+            || counted(requests()),
+        ),
+        group(
+            "overload shed goaway",
+            |upstreams| point(upstreams, "http2_server_go_away_on_dispatch"),
+            // A client by HTTP/2 may read GOAWAY before it asks.
+            || {
+                let mut cases = requests();
+                cases.retain(|case| matches!(case.input, Input::Http1));
+                counted(cases)
+            },
+        ),
+        group(
+            "overload shed goaway and close",
+            |upstreams| point(upstreams, "http2_server_go_away_and_close_on_dispatch"),
+            || counted(unheard()),
+        ),
+        group(
+            "overload shed codec",
+            |upstreams| point(upstreams, "hcm_ondata_creating_codec"),
+            // Whether a client writes or reads first decides what it meets.
+            || {
+                let mut cases = unheard();
+                cases.iter_mut().for_each(|case| case.loose = &["end"]);
+                counted(cases)
+            },
+        ),
+        group(
+            "overload shed router",
+            |upstreams| point(upstreams, "http_downstream_filter_check"),
+            || counted(requests()),
+        ),
+        group(
+            "overload shed upstream",
+            |upstreams| point(upstreams, "connection_pool_new_connection"),
+            || {
+                let mut cases = requests();
+                let mut tcp = Case::opaque("TCP", "text").on(1);
+                // We reset: an orderly end would look like an empty answer.
+                tcp.loose = &["end"];
+                cases.push(tcp);
+                counted(cases)
+            },
+        ),
+        group(
+            "overload shed tcp",
+            |upstreams| point(upstreams, "tcp_proxy_upstream_connect"),
+            || counted(vec![Case::opaque("TCP", "text").on(1)]),
+        ),
+        group("overload reduced", reduced, || {
+            vec![
+                Case::get("a slow answer", "/").header("x-do", "delay=3000"),
+                Case::get("a slow answer by HTTP/2", "/")
+                    .header("x-do", "delay=3000")
+                    .http2(),
+            ]
+        }),
         group("overload below", below, requests),
     ]
 }
@@ -34,6 +94,20 @@ fn requests() -> Vec<Case> {
         Case::get("POST", "/").method("POST").body("body"),
         Case::get("CONNECT", "/").host("a:1").tunnel(None),
     ]
+}
+
+/// These, and how often load was shed for them.
+fn counted(mut cases: Vec<Case>) -> Vec<Case> {
+    cases.push(Case::statistics("what was shed", &["shed_load_count"]));
+    cases
+}
+
+/// Connections that end before anything is logged; a client that wants a tunnel may meet the end
+/// before it asks.
+fn unheard() -> Vec<Case> {
+    let mut cases = requests();
+    cases.retain(|case| !matches!(case.input, Input::Tunnel(_)));
+    cases.into_iter().map(|case| case.logs(0)).collect()
 }
 
 fn stopped(upstreams: &Upstreams) -> Config {
@@ -67,6 +141,24 @@ fn shed(upstreams: &Upstreams) -> Config {
         1,
         json!({ "loadshed_points": [{ "name": name, "triggers": [trigger()] }] }),
     )
+}
+
+fn point(upstreams: &Upstreams, name: &str) -> Config {
+    let name = format!("envoy.load_shed_points.{name}");
+    manager(
+        upstreams,
+        1,
+        json!({ "loadshed_points": [{ "name": name, "triggers": [trigger()] }] }),
+    )
+}
+
+fn reduced(upstreams: &Upstreams) -> Config {
+    let mut action = action("reduce_timeouts");
+    action["typed_config"] = json!({
+        "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+        "timer_scale_factors": [{ "timer": "HTTP_DOWNSTREAM_STREAM_IDLE", "min_timeout": "0.2s" }],
+    });
+    manager(upstreams, 1, json!({ "actions": [action] }))
 }
 
 fn below(upstreams: &Upstreams) -> Config {
@@ -104,10 +196,16 @@ fn manager(upstreams: &Upstreams, bytes: u64, more: Value) -> Config {
     let more = more.as_object().expect("an object").clone();
     overload.as_object_mut().expect("an object").extend(more);
     Config {
-        listeners: vec![http_listener(
-            any_host(routes),
-            json!({ "append_local_overload": true }),
-        )],
+        listeners: vec![
+            http_listener(any_host(routes), json!({ "append_local_overload": true })),
+            json!({ "filter_chains": [{ "filters": [{
+                "name": "envoy.filters.network.tcp_proxy",
+                "typed_config": typed(
+                    "filters.network.tcp_proxy.v3.TcpProxy",
+                    json!({ "stat_prefix": "tcp", "cluster": "tcp" }),
+                ),
+            }] }] }),
+        ],
         clusters: clusters(&upstreams.ports),
         overload: Some(overload),
     }

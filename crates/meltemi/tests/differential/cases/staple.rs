@@ -183,5 +183,16 @@ fn cases() -> Vec<Case> {
         silent("a must-staple certificate, over, nobody asks", 8),
         asking("another certificate", 9),
         silent("another certificate, nobody asks", 9),
+        Case::statistics(
+            "what was counted",
+            &[
+                "ssl.ocsp_staple_requests",
+                "ssl.ocsp_staple_responses",
+                "ssl.ocsp_staple_omitted",
+                "ssl.ocsp_staple_failed",
+                "server.days_until_first_cert_expiring",
+                "ssl.handshake",
+            ],
+        ),
     ]
 }

@@ -204,7 +204,8 @@ impl Http1Client {
                 Some(fault) => return Poll::Ready(Err(fault)),
                 None => {}
             }
-            let head = ready!(connection.poll_head(partial, LIMITS, cx))?.ok_or(Fault::Cut)?;
+            ready!(connection.poll_head(partial, LIMITS, cx))?;
+            let head = partial.take().ok_or(Fault::Cut)?;
             let status = head.start.status;
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Poll::Ready(Ok(head));

@@ -4,7 +4,8 @@
 //! channel and no second waker. Reads arrive in a buffer of the thread and are kept in
 //! allocations of their own size, so that an idle connection holds none.
 
-use super::head::{Head, Limits, Partial, Start};
+use super::due;
+use super::head::{Limits, Partial, Start};
 use super::output::Output;
 use super::{Decoded, Decoder, Fault, Incoming, Input};
 use crate::net::Stream;
@@ -14,7 +15,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// Bytes of one read.
@@ -45,6 +46,10 @@ pub(super) struct Connection {
     failed: bool,
     /// The last read was a large one.
     bulk: bool,
+    /// The output is written at the end of this turn.
+    due: bool,
+    /// Why that failed, for who runs the connection.
+    lost: Option<io::Error>,
 }
 
 impl Connection {
@@ -58,6 +63,8 @@ impl Connection {
             owes_continue: false,
             failed: false,
             bulk: false,
+            due: false,
+            lost: None,
         }
     }
 
@@ -118,21 +125,25 @@ impl Connection {
         }))
     }
 
-    /// Lines of a head, until `take_in` has it. `None` when the stream ended before it began.
+    /// Lines of a head, until it is complete in `partial`; where the stream ends before it begins,
+    /// nothing is.
     pub fn poll_head<S: Start>(
         &mut self,
         partial: &mut Partial<S>,
         limits: Limits,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Head<S>>, Fault>> {
+    ) -> Poll<Result<(), Fault>> {
+        if let Poll::Ready(Err(error)) = self.poll_rest(cx) {
+            return Poll::Ready(Err(error.into()));
+        }
         loop {
-            if let Some(head) = partial.take_in(&mut self.input, limits)? {
-                return Poll::Ready(Ok(Some(head)));
+            if partial.take_in(&mut self.input, limits)? {
+                return Poll::Ready(Ok(()));
             }
             if ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(match partial.has_begun() || !self.input.is_empty() {
                     true => Err(Fault::Cut),
-                    false => Ok(None),
+                    false => Ok(()),
                 });
             }
         }
@@ -196,7 +207,54 @@ impl Connection {
     }
 
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.lost.take() {
+            return Poll::Ready(Err(error));
+        }
         self.output.poll_flush(&mut self.stream, cx)
+    }
+
+    /// Leaves the output to the end of this turn, if it is small. Whether it is left: then the
+    /// task of `cx` is woken only if it cannot be written at once, and meets that in
+    /// [`Self::poll_flush`].
+    pub fn defer(this: &Rc<RefCell<Self>>, cx: &Context<'_>) -> bool {
+        let mut connection = this.borrow_mut();
+        let output = &connection.output;
+        if !connection.due && connection.lost.is_none() && output.has_room() && !output.is_empty() {
+            connection.due = true;
+            drop(connection);
+            due::add(this, cx.waker());
+            connection = this.borrow_mut();
+        }
+        connection.due
+    }
+
+    pub fn is_due(&self) -> bool {
+        self.due
+    }
+
+    /// Ready when another head may be put out behind what is there.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.output.has_room() {
+            true => Poll::Ready(Ok(())),
+            false => self.poll_flush(cx),
+        }
+    }
+
+    /// Writes what the end of a turn left over.
+    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.due {
+            true => Poll::Pending,
+            false => self.poll_flush(cx),
+        }
+    }
+
+    /// Writes what was left to the end of a turn by the task of `waker`.
+    pub fn flush_due(&mut self, waker: &Waker) {
+        self.due = false;
+        if let Poll::Ready(Err(error)) = self.poll_flush(&mut Context::from_waker(waker)) {
+            self.lost = Some(error);
+            waker.wake_by_ref();
+        }
     }
 
     /// While the peer is expected to say nothing: notices that it goes away. What it says

@@ -70,9 +70,8 @@ impl<S: Start> Partial<S> {
         self.start.is_some()
     }
 
-    /// Takes the lines in that are there; the head once it is complete, and the next one
-    /// begins.
-    pub fn take_in(&mut self, input: &mut Input, limits: Limits) -> Result<Option<Head<S>>, Fault> {
+    /// Takes the lines in that are there. True when the head is complete, for [`Self::take`].
+    pub fn take_in(&mut self, input: &mut Input, limits: Limits) -> Result<bool, Fault> {
         loop {
             let Some(length) = input.line(limits.bytes.saturating_sub(self.size))? else {
                 let begins = input
@@ -81,36 +80,38 @@ impl<S: Start> Partial<S> {
                 if begins.is_some_and(|byte| byte != b'\r' && !is_token(byte)) {
                     return Err(Fault::Syntax("no HTTP"));
                 }
-                return Ok(None);
+                return Ok(false);
             };
             self.size += length;
             let bytes = input.bytes();
             let line = without_end(&bytes[..length], S::REQUEST)?;
-            match self.start.take() {
+            match (self.start.is_some(), line.is_empty()) {
                 // An empty line may come before a request (RFC 9112 2.2).
-                None if line.is_empty() => {}
-                None => {
+                (false, true) => {}
+                (false, false) => {
                     self.start = Some(S::parse(bytes.slice_ref(line))?);
                     self.headers = HeaderMap::with_capacity(USUAL.min(limits.lines));
                 }
-                Some(start) if line.is_empty() => {
+                (true, false) => self.header(bytes, line, limits.lines)?,
+                (true, true) => {
                     input.consume(length);
-                    let next = Self::new(self.spelling.is_some());
-                    let done = std::mem::replace(self, next);
-                    return Ok(Some(Head {
-                        start,
-                        headers: done.headers,
-                        framing: done.framing,
-                        spelling: done.spelling,
-                    }));
-                }
-                start => {
-                    self.start = start;
-                    self.header(bytes, line, limits.lines)?;
+                    return Ok(true);
                 }
             }
             input.consume(length);
         }
+    }
+
+    /// The head, in whose place the next one begins; `None` when nothing has begun.
+    pub fn take(&mut self) -> Option<Head<S>> {
+        let start = self.start.take()?;
+        self.size = 0;
+        Some(Head {
+            start,
+            headers: std::mem::take(&mut self.headers),
+            framing: std::mem::take(&mut self.framing),
+            spelling: self.spelling.as_mut().map(std::mem::take),
+        })
     }
 
     fn header(&mut self, bytes: &Bytes, line: &[u8], most: usize) -> Result<(), Fault> {

@@ -8,6 +8,7 @@
 mod client;
 mod connection;
 mod decode;
+mod due;
 mod encode;
 mod fault;
 mod framing;

@@ -2,6 +2,7 @@
 
 use crate::net::Stream;
 use bytes::{Buf, Bytes};
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,6 +14,27 @@ const SMALL: usize = 4 * 1024;
 const GATHERED: usize = 16 * 1024;
 /// Room made at first: most heads.
 const FIRST: usize = 1024;
+/// Buffers that a thread keeps for reuse, none of more than twice [`GATHERED`] (1 MiB in all).
+const KEPT: usize = 32;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take() -> Vec<u8> {
+    SPARE
+        .with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| Vec::with_capacity(FIRST))
+}
+
+fn give(mut buffer: Vec<u8>) {
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < KEPT && (FIRST..=2 * GATHERED).contains(&buffer.capacity()) {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    });
+}
 
 /// A head and small parts in one buffer, and at most one large part behind it. Nothing is
 /// held when all is written.
@@ -44,7 +66,7 @@ impl Output {
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.has_room(), "parts would change places");
         if self.buffer.capacity() == 0 {
-            self.buffer.reserve(FIRST);
+            self.buffer = take();
         }
         &mut self.buffer
     }
@@ -98,7 +120,7 @@ impl Output {
         let of_buffer = length.min(self.buffer.len() - self.sent);
         self.sent += of_buffer;
         if self.sent == self.buffer.len() {
-            self.buffer = Vec::new();
+            give(std::mem::take(&mut self.buffer));
             self.sent = 0;
         }
         let length = length - of_buffer;

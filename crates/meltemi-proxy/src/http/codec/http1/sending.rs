@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 pub(super) struct Sending<B> {
@@ -39,14 +40,22 @@ impl<B: Outgoing> Sending<B> {
         }
     }
 
-    /// Sends what there is. Ready when the whole message is written.
+    /// Sends what there is. Ready when the whole message is written; where it is small, that is
+    /// at the end of this turn, without a wake-up.
     pub fn poll(
         &mut self,
-        connection: &RefCell<Connection>,
+        connection: &Rc<RefCell<Connection>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Fault>> {
         loop {
             let filled = self.fill(connection, cx)?;
+            // A message without a length ends with what follows its last bytes.
+            if matches!(filled, Filled::All)
+                && !self.encoder.is_until_close()
+                && Connection::defer(connection, cx)
+            {
+                return Poll::Pending;
+            }
             let mut connection = connection.borrow_mut();
             let flushed = connection.poll_flush(cx)?;
             if connection.output.wrote {
@@ -62,6 +71,11 @@ impl<B: Outgoing> Sending<B> {
                 Filled::ForNow => {}
             }
         }
+    }
+
+    /// Whether nothing but the end of this turn is waited for.
+    pub fn is_due(&self, connection: &Connection) -> bool {
+        self.ended && connection.is_due()
     }
 
     pub fn body(&mut self) -> &mut B {

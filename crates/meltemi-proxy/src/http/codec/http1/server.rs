@@ -5,6 +5,7 @@ use super::head::{Head, Limits, Partial, RequestLine};
 use super::sending::Sending;
 use super::{Connection, Fault, Incoming as IncomingBody};
 use crate::http::body::ResponseBody;
+use crate::http::codec::server::CLOSING;
 use crate::http::codec::timers::{Event, HeadClock, Timers};
 use crate::http::codec::{Incoming, SwitchTo};
 use crate::http::downstream::Downstream;
@@ -21,11 +22,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
-
-/// How long a client may take to read its last answer and close (Envoy's
-/// `delayed_close_timeout`).
-const CLOSING: Duration = Duration::from_secs(1);
 
 struct Server {
     connection: Rc<RefCell<Connection>>,
@@ -61,6 +57,7 @@ pub(crate) async fn serve(
     } = server;
     let refusal = match ended {
         Ok(Ended::HeadLate) => Some(refused::head_timeout(&downstream)),
+        Ok(Ended::Aborted) => Some(refused::aborted(&downstream)),
         Ok(Ended::Done) => None,
         Err(fault) => {
             // Who went away, or must see that its answer is incomplete, gets no orderly end.
@@ -104,6 +101,8 @@ async fn close(connection: &RefCell<Connection>, last: Option<Vec<u8>>) {
 enum Ended {
     Done,
     HeadLate,
+    /// The overload manager says so.
+    Aborted,
 }
 
 impl Server {
@@ -134,10 +133,17 @@ impl Server {
         let keeps_spelling = self.downstream.manager.http1.preserve_case;
         let mut partial = Partial::new(keeps_spelling);
         loop {
-            let head = poll_fn(|cx| self.poll_head(&mut partial, cx)).await?;
-            let Some(head) = head else {
+            poll_fn(|cx| self.poll_head(&mut partial, cx)).await?;
+            let Some(head) = partial.take() else {
                 return Ok(Ended::Done);
             };
+            let overload = &self.downstream.worker.overload;
+            if overload.closes_connection() {
+                return Ok(Ended::Done);
+            }
+            if overload.aborts_http1() {
+                return Ok(Ended::Aborted);
+            }
             let (request, asked) = self.begin(head)?;
             let response = self.exchange(request).await?;
             if !self.answer(response, asked).await? {
@@ -150,10 +156,10 @@ impl Server {
         &self,
         partial: &mut Partial<RequestLine>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Head<RequestLine>>, Fault>> {
+    ) -> Poll<Result<(), Fault>> {
         let mut connection = self.connection.borrow_mut();
         if self.closing.get() && !partial.has_begun() && connection.input.is_empty() {
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(Ok(()));
         }
         let polled = connection.poll_head(partial, self.limits, cx);
         let incomplete = partial.has_begun() || !connection.input.is_empty();
@@ -222,7 +228,7 @@ impl Server {
     /// Notices that the client went away; sends what is left of a 100 (Continue).
     fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Fault> {
         let mut connection = self.connection.borrow_mut();
-        match connection.poll_flush(cx) {
+        match connection.poll_rest(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(error.into()),
             _ => connection.poll_gone(cx),
         }
@@ -242,6 +248,7 @@ impl Server {
         if keeps && Rc::strong_count(&self.connection) == 1 {
             keeps = poll_fn(|cx| Poll::Ready(self.connection.borrow_mut().discard_body(cx))).await;
         }
+        poll_fn(|cx| self.connection.borrow_mut().poll_room(cx)).await?;
         let encoder = {
             let output = &mut self.connection.borrow_mut().output;
             let proper = self.downstream.manager.http1.proper_case;
@@ -251,6 +258,8 @@ impl Server {
         let until_close = encoder.is_until_close();
         let mut sending = Sending::new(body, encoder);
         let sent = poll_fn(|cx| match sending.poll(&self.connection, cx) {
+            // What happens to it at the end of this turn is met with the next request.
+            Poll::Pending if sending.is_due(&self.connection.borrow()) => Poll::Ready(Ok(())),
             // A client that has sent all through a tunnel may still read.
             Poll::Pending if switches => Poll::Pending,
             Poll::Pending => self.poll_gone(cx).map(Err),

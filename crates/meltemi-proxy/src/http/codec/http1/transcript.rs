@@ -94,7 +94,9 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<Message>, Fault> {
         let mut partial = Partial::<S>::new(false);
         let head = loop {
-            if let Some(head) = partial.take_in(&mut self.input, limits)? {
+            if partial.take_in(&mut self.input, limits)?
+                && let Some(head) = partial.take()
+            {
                 break head;
             }
             if !self.fill() {

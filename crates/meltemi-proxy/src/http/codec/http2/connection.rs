@@ -235,6 +235,16 @@ impl Connection {
         self.end(Failure::Ended(broken.why));
     }
 
+    /// Ends the connection at once, which is not the peer's fault: it may ask again elsewhere
+    /// for what came no earlier than this.
+    pub fn leave_before(&mut self, accepted: &Accepted) {
+        let id = self.streams.get(accepted.key).map(|stream| stream.id);
+        // The peer's streams have odd numbers.
+        let before = id.unwrap_or(self.last_peer_id).saturating_sub(2);
+        frame::goaway(before, Reason::NO_ERROR, self.output.bytes());
+        self.end(Failure::Ended("the process is overloaded"));
+    }
+
     /// The connection has ended: all who wait learn of it.
     pub fn end(&mut self, failure: Failure) {
         if self.ended.is_some() {

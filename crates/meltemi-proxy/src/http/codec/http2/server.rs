@@ -60,6 +60,10 @@ pub(crate) async fn serve(
                 loop {
                     downstream.abandoned_unseen(connection.borrow_mut().take_unseen_resets());
                     while let Some(accepted) = next_request(&connection) {
+                        if downstream.worker.overload.closes_connection() {
+                            connection.borrow_mut().leave_before(&accepted);
+                            break;
+                        }
                         exchanges.push(serve_request(&connection, accepted, &downstream));
                         goaway_owed |= downstream.is_ended_by_overload();
                     }

@@ -1,6 +1,7 @@
 //! Compression libraries as Envoy's filters name them. What only tunes a library's memory is not
 //! honoured, and changes no byte that a reader sees decoded.
 
+use super::bounded::{Bounded, RATIO};
 use super::{Coder, brotli, zstd_raw};
 use crate::compile::basic::u32_or;
 use crate::compile::pb::core::TypedExtensionConfig;
@@ -21,7 +22,14 @@ pub enum Encoding {
 
 /// How bodies are decoded.
 #[derive(Clone, Copy, Debug)]
-pub enum Decoding {
+pub struct Decoding {
+    kind: Kind,
+    /// How many times as long as its input a body may become.
+    ratio: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
     Gzip,
     Brotli,
     Zstd,
@@ -84,16 +92,23 @@ impl Decoding {
                 chunk_size,
                 max_inflate_ratio,
             } = typed.decode()?;
-            // Output is taken in pieces, however much becomes of a little.
-            harmless!(window_bits, chunk_size, max_inflate_ratio);
-            Ok(Self::Gzip)
+            harmless!(window_bits, chunk_size);
+            Ok(Self {
+                kind: Kind::Gzip,
+                ratio: within(
+                    u32_or(max_inflate_ratio, RATIO),
+                    1,
+                    u32::MAX,
+                    "typed_config.max_inflate_ratio",
+                )?,
+            })
         } else if kind == proto::brotli::decompressor::v3::Brotli::full_name() {
             let proto::brotli::decompressor::v3::Brotli {
                 disable_ring_buffer_reallocation,
                 chunk_size,
             } = typed.decode()?;
             harmless!(disable_ring_buffer_reallocation, chunk_size);
-            Ok(Self::Brotli)
+            Ok(Kind::Brotli.usual())
         } else if kind == proto::zstd::decompressor::v3::Zstd::full_name() {
             let proto::zstd::decompressor::v3::Zstd {
                 dictionaries,
@@ -101,7 +116,7 @@ impl Decoding {
             } = typed.decode()?;
             refuse!(dictionaries);
             harmless!(chunk_size);
-            Ok(Self::Zstd)
+            Ok(Kind::Zstd.usual())
         } else {
             Err(Error::new(format!("{kind} is not supported")).at_field("typed_config"))
         }
@@ -109,18 +124,28 @@ impl Decoding {
 
     /// As in `content-encoding`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Brotli => "br",
-            Self::Zstd => "zstd",
+        match self.kind {
+            Kind::Gzip => "gzip",
+            Kind::Brotli => "br",
+            Kind::Zstd => "zstd",
         }
     }
 
     pub(crate) fn start(self) -> Coder {
-        match self {
-            Self::Gzip => Coder::GzipDecode(Box::new(flate2::Decompress::new_gzip(15))),
-            Self::Brotli => Coder::BrotliDecode(Box::new(brotli::Decoder::new())),
-            Self::Zstd => Coder::ZstdDecode(zstd_raw::Decoder::new().map(Box::new)),
+        let coder = match self.kind {
+            Kind::Gzip => Coder::GzipDecode(Box::new(flate2::Decompress::new_gzip(15))),
+            Kind::Brotli => Coder::BrotliDecode(Box::new(brotli::Decoder::new())),
+            Kind::Zstd => Coder::ZstdDecode(zstd_raw::Decoder::new().map(Box::new)),
+        };
+        Coder::Bounded(Box::new(Bounded::new(coder, self.ratio)))
+    }
+}
+
+impl Kind {
+    fn usual(self) -> Decoding {
+        Decoding {
+            kind: self,
+            ratio: RATIO,
         }
     }
 }
@@ -207,9 +232,10 @@ impl Encoding {
 impl Decoding {
     pub fn usual(name: &str) -> Self {
         match name {
-            "gzip" => Self::Gzip,
-            "br" => Self::Brotli,
-            _ => Self::Zstd,
+            "gzip" => Kind::Gzip,
+            "br" => Kind::Brotli,
+            _ => Kind::Zstd,
         }
+        .usual()
     }
 }

@@ -1,6 +1,7 @@
 //! Content codings, both ways, as streams whose output is taken in pieces: a small input that
 //! becomes very much never stands in memory as a whole.
 
+mod bounded;
 mod brotli;
 mod gzip;
 mod library;
@@ -9,6 +10,7 @@ mod zstd;
 pub use library::{Decoding, Encoding};
 
 use super::grpc_web;
+use super::header_mutation::Trailing;
 use ::zstd::stream::raw as zstd_raw;
 use http::HeaderMap;
 
@@ -21,8 +23,11 @@ pub(crate) enum Coder {
     /// The library may have no memory for it.
     ZstdEncode(std::io::Result<Box<zstd_raw::Encoder<'static>>>),
     ZstdDecode(std::io::Result<Box<zstd_raw::Decoder<'static>>>),
+    Bounded(Box<bounded::Bounded>),
     Base64Decode(grpc_web::Decoder),
     GrpcWebEncode(Box<grpc_web::Encoder>),
+    /// Only what follows the body is changed.
+    Trailers(Trailing),
 }
 
 /// What is to come of the input given so far.
@@ -42,9 +47,9 @@ pub(crate) struct Step {
     pub done: bool,
 }
 
-/// The input is not in this coding.
+/// The input is not in this coding, or becomes more than it may.
 #[derive(Debug, thiserror::Error)]
-#[error("the body is not coded as it says")]
+#[error("the body is not coded as it says, or becomes too much of too little")]
 pub(crate) struct Malformed;
 
 impl Coder {
@@ -55,8 +60,18 @@ impl Coder {
                 coder.keep(trailers);
                 None
             }
+            Self::Trailers(trailing) => {
+                let mut trailers = trailers;
+                trailing.change(&mut trailers);
+                Some(trailers)
+            }
             _ => Some(trailers),
         }
+    }
+
+    /// Data passes as it is, without a [`step`](Self::step).
+    pub fn passes_data(&self) -> bool {
+        matches!(self, Self::Trailers(_))
     }
 
     /// Makes output of input, as much as there is room for. Called again with what is left of the
@@ -74,8 +89,14 @@ impl Coder {
             Self::BrotliDecode(coder) => coder.step(input, output),
             Self::ZstdEncode(Ok(coder)) => zstd::encode(coder, input, output, until),
             Self::ZstdDecode(Ok(coder)) => zstd::decode(coder, input, output),
+            Self::Bounded(coder) => coder.step(input, output, until),
             Self::Base64Decode(coder) => coder.step(input, output, until),
             Self::GrpcWebEncode(coder) => Ok(coder.step(input, output, until)),
+            Self::Trailers(_) => Ok(Step {
+                read: 0,
+                written: 0,
+                done: true,
+            }),
             Self::ZstdEncode(Err(_)) | Self::ZstdDecode(Err(_)) => Err(Malformed),
         }
     }
@@ -126,6 +147,17 @@ mod tests {
                 b"",
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn little_may_not_become_very_much() {
+        let much = vec![0; 1 << 20];
+        for name in ["gzip", "br", "zstd"] {
+            let mut encoder = Encoding::usual(name).start();
+            let bomb = run(&mut encoder, &much, Until::Ended).unwrap();
+            let mut decoder = Decoding::usual(name).start();
+            assert!(run(&mut decoder, &bomb, Until::Ended).is_err(), "{name}");
         }
     }
 

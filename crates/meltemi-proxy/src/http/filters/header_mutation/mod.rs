@@ -1,19 +1,29 @@
-//! Header mutation (`envoy.filters.http.header_mutation`): headers of requests and answers, by
-//! the chain first, then by each level of the route.
+//! Header mutation (`envoy.filters.http.header_mutation`): headers and trailers of requests and
+//! answers, and parameters of queries, by the chain first, then by each level of the route.
 
-use super::{Answer, Call, Filter, RouteFilter};
+mod query;
+mod trailers;
+
+use super::{Answer, Call, Coder, Filter, RouteFilter};
 use crate::compile::any::Typed;
 use crate::compile::pb::filters::http::header_mutation::v3 as proto;
-use crate::compile::{At, Cx, Error, Result as Compiled, headers, matching, refuse};
+use crate::compile::{At, Cx, Error, Result as Compiled, headers, matching};
 use crate::http::header_ops;
+use crate::http::record::Record;
 use crate::http::reply::Reply;
 use crate::model::{HeaderOps, StringMatch};
+use crate::telemetry::Protocol;
 use envoy_types::pb::envoy::config::common::mutation_rules::v3 as rules;
 use http::HeaderMap;
+use http_body::Body;
+use query::Parameter;
+use std::rc::Rc;
 use std::sync::Arc;
+use trailers::Of;
+pub(crate) use trailers::Trailing;
 
 pub struct HeaderMutation {
-    own: Mutations,
+    own: Arc<Mutations>,
     /// The route's mutations come after those of its virtual host and table, not before.
     most_specific_wins: bool,
 }
@@ -23,7 +33,23 @@ pub struct RouteMutations(Vec<Arc<Mutations>>);
 
 struct Mutations {
     request: Box<[Step]>,
+    query: Box<[Parameter]>,
+    request_trailers: Box<[Step]>,
     response: Box<[Step]>,
+    response_trailers: Box<[Step]>,
+}
+
+impl Mutations {
+    /// Whether something that comes after the request's head depends on it.
+    fn has_late_formats(&self) -> bool {
+        let late = [
+            &self.request_trailers,
+            &self.response,
+            &self.response_trailers,
+        ];
+        late.into_iter()
+            .any(|steps| steps.iter().any(Step::is_format))
+    }
 }
 
 /// In the configured order.
@@ -36,7 +62,7 @@ impl HeaderMutation {
     fn levels<'a>(
         &'a self,
         route: Option<&'a RouteMutations>,
-    ) -> impl Iterator<Item = &'a Mutations> {
+    ) -> impl Iterator<Item = &'a Arc<Mutations>> {
         let levels = route.map_or(&[][..], |route| &route.0);
         let (first, last) = match self.most_specific_wins {
             true => (None, Some(levels.iter().rev())),
@@ -46,7 +72,19 @@ impl HeaderMutation {
             .into_iter()
             .flatten()
             .chain(last.into_iter().flatten());
-        std::iter::once(&self.own).chain(levels.map(|level| &**level))
+        std::iter::once(&self.own).chain(levels)
+    }
+
+    /// What is to be done with trailers, when they come.
+    fn trailing(
+        &self,
+        route: Option<&RouteMutations>,
+        record: &Rc<Record>,
+        of: Of,
+    ) -> Option<Trailing> {
+        let levels = self.levels(route);
+        let levels = levels.filter(|level| !of.steps(level).is_empty());
+        Trailing::new(levels.cloned().collect(), record, of)
     }
 }
 
@@ -77,7 +115,7 @@ impl Filter for HeaderMutation {
             most_specific_header_mutations_wins,
         } = typed.decode()?;
         Ok(Self {
-            own: compile(mutations.unwrap_or_default()).at("mutations")?,
+            own: Arc::new(compile(mutations.unwrap_or_default()).at("mutations")?),
             most_specific_wins: most_specific_header_mutations_wins,
         })
     }
@@ -100,7 +138,15 @@ impl Filter for HeaderMutation {
     }
 
     fn acts(&self) -> bool {
-        !self.own.request.is_empty() || !self.own.response.is_empty()
+        let Mutations {
+            request,
+            query,
+            request_trailers,
+            response,
+            response_trailers,
+        } = &*self.own;
+        let steps = [request, request_trailers, response, response_trailers];
+        !query.is_empty() || steps.iter().any(|steps| !steps.is_empty())
     }
 
     async fn request(
@@ -120,10 +166,14 @@ impl Filter for HeaderMutation {
                     }
                 }
             }
-            formats |= mutations.response.iter().any(Step::is_format);
+            query::change(&mutations.query, call.head, &call.exchange.record.info);
+            formats |= mutations.has_late_formats();
         }
         if formats {
             call.exchange.note_head(call.head, true);
+        }
+        if let Some(trailing) = self.trailing(route, &call.exchange.record, Of::Request) {
+            call.body.trail(trailing);
         }
         Ok(())
     }
@@ -134,13 +184,29 @@ impl Filter for HeaderMutation {
         _state: Option<()>,
         answer: &mut Answer<'_>,
     ) {
-        let info = &answer.exchange.record.info;
+        let record = &answer.exchange.record;
         let headers = answer.response.headers_mut();
         for step in self.levels(route).flat_map(|level| &level.response) {
             match step {
-                Step::Change(ops) => header_ops::response(ops, headers, info),
+                Step::Change(ops) => header_ops::response(ops, headers, &record.info),
                 Step::RemoveMatching(pattern) => remove_matching(pattern, headers),
             }
+        }
+        let body = answer.response.body();
+        // Nothing follows what HTTP/1 tells the length of.
+        let may_follow =
+            record.info.borrow().protocol == Protocol::Http2 || body.size_hint().exact().is_none();
+        if may_follow
+            && !body.is_end_stream()
+            && !body.is_tunnel()
+            && let Some(trailing) = self.trailing(route, record, Of::Response)
+        {
+            if trailing.has_formats() {
+                let headers = answer.response.headers().clone();
+                record.info.borrow_mut().response_headers = headers;
+            }
+            let body = answer.response.body_mut();
+            body.recode(Coder::Trailers(trailing));
         }
     }
 }
@@ -153,11 +219,6 @@ fn compile(value: proto::Mutations) -> Compiled<Mutations> {
         response_trailers_mutations,
         request_trailers_mutations,
     } = value;
-    refuse!(
-        query_parameter_mutations,
-        response_trailers_mutations,
-        request_trailers_mutations
-    );
     let steps = |values: Vec<rules::HeaderMutation>, field: &str| -> Compiled<Box<[Step]>> {
         let values = values.into_iter().enumerate();
         values
@@ -166,7 +227,14 @@ fn compile(value: proto::Mutations) -> Compiled<Mutations> {
     };
     Ok(Mutations {
         request: steps(request_mutations, "request_mutations")?,
+        query: query_parameter_mutations
+            .into_iter()
+            .enumerate()
+            .map(|(index, value)| query::compile(value).nth("query_parameter_mutations", index))
+            .collect::<Compiled<_>>()?,
+        request_trailers: steps(request_trailers_mutations, "request_trailers_mutations")?,
         response: steps(response_mutations, "response_mutations")?,
+        response_trailers: steps(response_trailers_mutations, "response_trailers_mutations")?,
     })
 }
 
@@ -186,67 +254,4 @@ fn step(value: rules::HeaderMutation) -> Compiled<Step> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::http::filters::testkit::{Bench, filter, typed};
-    use crate::http::testkit::{request, run};
-    use http::Response;
-    use serde_json::{Value, json};
-
-    fn mutations(name: &str, value: &str) -> Value {
-        let put = json!({ "append": {
-            "header": { "key": name, "value": value },
-            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-        } });
-        json!({ "mutations": { "request_mutations": [put], "response_mutations": [put] } })
-    }
-
-    #[test]
-    fn each_level_has_its_turn() {
-        run(async {
-            for (wins, expected) in [(false, "host"), (true, "route")] {
-                let mut own = mutations("x-level", "chain");
-                own["most_specific_header_mutations_wins"] = json!(wins);
-                let filters = json!([filter("m", "header_mutation.v3.HeaderMutation", own)]);
-                let said = |level| {
-                    let config = mutations("x-level", level);
-                    let typed = typed("header_mutation.v3.HeaderMutationPerRoute", config);
-                    json!({ "typed_per_filter_config": { "m": typed } })
-                };
-                let bench = Bench::with_host(filters, said("route"), said("host")).unwrap();
-                let outcome = bench.ask(request("GET", "/")).await;
-                assert_eq!(outcome.passed_header("x-level"), Some(expected));
-                assert_eq!(outcome.header("x-level"), Some(expected));
-            }
-        });
-    }
-
-    #[test]
-    fn steps_are_taken_in_their_order() {
-        run(async {
-            let put =
-                |value: &str| json!({ "append": { "header": { "key": "x-a", "value": value } } });
-            let steps = json!([
-                put("first"),
-                { "remove": "x-a" },
-                put("%REQ(X-B)%"),
-                { "remove_on_match": { "key_matcher": { "prefix": "x-secret" } } },
-            ]);
-            let own =
-                json!({ "mutations": { "request_mutations": steps, "response_mutations": steps } });
-            let filters = json!([filter("m", "header_mutation.v3.HeaderMutation", own)]);
-            let bench = Bench::new(filters, json!({})).unwrap();
-            let asked = request("GET", "/")
-                .header("x-b", "b")
-                .header("x-secret-1", "s");
-            let mut answer = Response::new("");
-            answer
-                .headers_mut()
-                .insert("x-secret-2", "s".parse().unwrap());
-            let outcome = bench.call(asked, answer).await;
-            assert_eq!(outcome.passed_header("x-a"), Some("b"));
-            assert_eq!(outcome.passed_header("x-secret-1"), None);
-            assert_eq!(outcome.header("x-a"), Some("b"));
-            assert_eq!(outcome.header("x-secret-2"), None);
-        });
-    }
-}
+mod tests;

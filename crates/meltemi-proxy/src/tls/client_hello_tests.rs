@@ -46,21 +46,28 @@ fn names_and_protocols_are_found_at_every_split() {
     let name = "outbound_.9080_._.Reviews.default.svc.cluster.local";
     let bytes = hello(name, protocols);
     let wanted = expected(Some(&name.to_ascii_lowercase()), protocols);
-    assert_eq!(tls(&bytes), wanted);
+    assert_eq!(client_hello(&bytes), wanted);
     for split in 0..bytes.len() {
-        assert_eq!(tls(&bytes[..split]), TlsVerdict::NeedMore, "{split}");
+        assert_eq!(
+            client_hello(&bytes[..split]),
+            TlsVerdict::NeedMore,
+            "{split}"
+        );
     }
     for size in [1, 3, 50, 200] {
         let parts = fragmented(&bytes, size);
-        assert_eq!(tls(&parts), wanted, "records of {size}");
-        assert_eq!(tls(&parts[..parts.len() - 1]), TlsVerdict::NeedMore);
+        assert_eq!(client_hello(&parts), wanted, "records of {size}");
+        assert_eq!(
+            client_hello(&parts[..parts.len() - 1]),
+            TlsVerdict::NeedMore
+        );
     }
     // What follows the ClientHello is nobody's business here.
     assert_eq!(
-        tls(&[bytes.as_slice(), b"\x14\x03\x03\x00\x01\x01"].concat()),
+        client_hello(&[bytes.as_slice(), b"\x14\x03\x03\x00\x01\x01"].concat()),
         wanted
     );
-    assert_eq!(tls(&hello("10.0.0.1", &[])), expected(None, &[]));
+    assert_eq!(client_hello(&hello("10.0.0.1", &[])), expected(None, &[]));
 }
 
 #[test]
@@ -75,18 +82,18 @@ fn what_is_no_client_hello_is_not_tls() {
         // a hello whose vectors go beyond it
         b"\x16\x03\x01\x00\x08\x01\x00\x00\x04\x03\x03\x00\x00",
     ] {
-        assert_eq!(tls(bytes), TlsVerdict::NotTls, "{bytes:x?}");
+        assert_eq!(client_hello(bytes), TlsVerdict::NotTls, "{bytes:x?}");
     }
-    assert_eq!(tls(b""), TlsVerdict::NeedMore);
+    assert_eq!(client_hello(b""), TlsVerdict::NeedMore);
 }
 
 #[test]
 fn a_hello_beyond_the_bound_is_too_large() {
     let mut bytes = vec![22, 3, 1, 0x40, 0, 1, 0, 0x40, 1];
-    assert_eq!(tls(&bytes), TlsVerdict::TooLarge);
+    assert_eq!(client_hello(&bytes), TlsVerdict::TooLarge);
     bytes = vec![22, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xff];
     bytes.resize(MAX_CLIENT_HELLO, 0);
-    assert_eq!(tls(&bytes), TlsVerdict::TooLarge);
+    assert_eq!(client_hello(&bytes), TlsVerdict::TooLarge);
 }
 
 proptest! {
@@ -97,11 +104,11 @@ proptest! {
         let at = at % bytes.len();
         bytes[at] = value;
         bytes.extend(&tail);
-        let whole = tls(&bytes);
+        let whole = client_hello(&bytes);
         for split in 0..bytes.len() {
-            let early = tls(&bytes[..split]);
+            let early = client_hello(&bytes[..split]);
             prop_assert!(early == whole || early == TlsVerdict::NeedMore, "{split}: {early:?}, {whole:?}");
         }
-        tls(&tail);
+        client_hello(&tail);
     }
 }

@@ -28,7 +28,7 @@ pub enum TlsVerdict {
 
 /// Judges the beginning of a stream. The verdict on a longer beginning is the same once it
 /// is not `NeedMore`.
-pub fn tls(bytes: &[u8]) -> TlsVerdict {
+pub fn client_hello(bytes: &[u8]) -> TlsVerdict {
     let mut hello = Vec::new();
     let mut rest = bytes;
     loop {
@@ -236,5 +236,5 @@ fn protocols(data: &mut Reader<'_>) -> Option<Vec<Box<[u8]>>> {
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
+#[path = "client_hello_tests.rs"]
 mod tests;
