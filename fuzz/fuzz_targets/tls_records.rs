@@ -154,7 +154,7 @@ fn theirs_stricter(error: &Error) -> bool {
 /// What only ours refuses: floods of records of any type without data, requests for another
 /// handshake in TLS 1.2, which rustls declines, and records of a handshake with nothing in them
 /// (RFC 8446 §5.1); what it refuses by its header already, and headers with another version than
-/// they were sealed with, which rustls does not look at.
+/// they were sealed with, which rustls does not look at, or with SSL 2's or one of DTLS'.
 fn stricter(error: &Error, damaged: bool) -> bool {
     match error {
         Error::General(reason) => {
@@ -162,7 +162,9 @@ fn stricter(error: &Error, damaged: bool) -> bool {
         }
         Error::PeerSentOversizedRecord
         | Error::InvalidMessage(InvalidMessage::InvalidEmptyPayload) => true,
-        Error::DecryptError => damaged,
+        Error::DecryptError | Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => {
+            damaged
+        }
         _ => false,
     }
 }
