@@ -5,7 +5,7 @@ use super::service::Service;
 use crate::common::envoy;
 use crate::common::ports::free_port;
 use crate::common::process::Killed;
-use crate::common::tools::on_path;
+use crate::common::tools::from_debian;
 use crate::common::wait::attempt;
 use serde_json::{Value, json};
 use std::net::TcpStream;
@@ -39,11 +39,9 @@ pub fn start(dir: &Path) -> Result<Vec<(Proxy, Killed)>, String> {
         }
         Err(reason) => println!("skipped: Envoy's answers: {reason}"),
     }
-    match on_path("haproxy")
-        .or_else(|| Some("/usr/sbin/haproxy".into()).filter(|p: &PathBuf| p.is_file()))
-    {
-        Some(path) => proxies.push(haproxy(&path, dir, &pem)?),
-        None => println!("skipped: haproxy's answers: haproxy is not installed"),
+    match from_debian("haproxy", "haproxy") {
+        Ok(path) => proxies.push(haproxy(&path, dir, &pem)?),
+        Err(reason) => println!("skipped: haproxy's answers: {reason}"),
     }
     Ok(proxies)
 }

@@ -16,6 +16,7 @@ use crate::common::http::Request;
 use crate::common::namespace::{end_with_parent, within};
 use crate::common::process::{Killed, signal, spawn};
 use crate::common::runner::{Arguments, Report};
+use crate::common::tools::from_debian;
 use crate::common::wait::attempt;
 use crate::compare::{View, differences, view};
 use crate::name_server;
@@ -109,6 +110,8 @@ pub fn run(report: &mut Report, arguments: &Arguments) {
 
 /// Whether one can be made, with the rules that are needed.
 fn namespaces() -> Result<(), String> {
+    from_debian("ip", "iproute2")?;
+    from_debian("nft", "nftables")?;
     let script = "ip link set lo up && nft 'table inet t { chain c { \
                   type nat hook output priority -100; \
                   meta l4proto tcp meta mark 1 redirect to :1; }; }'";
