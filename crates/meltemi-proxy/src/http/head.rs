@@ -65,7 +65,7 @@ impl Head {
     }
 
     pub fn authority_str(&self) -> &str {
-        self.authority.to_str().unwrap_or_default()
+        std::str::from_utf8(self.authority.as_bytes()).unwrap_or_default()
     }
 
     /// Whom the request is for.

@@ -12,7 +12,7 @@ const MAX_EXTENSIONS: usize = 16 * 1024;
 /// Bytes of a body's trailers.
 const MAX_TRAILER_BYTES: usize = 16 * 1024;
 /// Lines of a body's trailers.
-const MAX_TRAILERS: usize = 128;
+const MAX_TRAILERS: usize = 100;
 /// What follows the last data of most chunked bodies.
 const USUAL_END: &[u8] = b"\r\n0\r\n\r\n";
 

@@ -35,7 +35,7 @@ struct Open {
 /// connection.
 ///
 /// # Errors
-/// What the peer did wrong.
+/// What the peer did wrong; that a header block has no end is among it.
 pub fn requests(frames: &[u8], own: Own) -> Result<Vec<Whole>, &'static str> {
     let shared: Shared = Rc::new(RefCell::new(Connection::new(Role::Server, own)));
     let mut input = frame::PREFACE.to_vec();
@@ -64,6 +64,9 @@ pub fn requests(frames: &[u8], own: Own) -> Result<Vec<Whole>, &'static str> {
         });
     }
     result?;
+    if shared.borrow().block.is_some() {
+        return Err("a header block without its end");
+    }
     for open in &mut open {
         open.read();
     }
