@@ -288,3 +288,35 @@ fn behind(proxy: &Proxy) -> String {
         None => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_were_not_renewed_are_told_apart() {
+        let trouble = |seconds_left| {
+            let certificate = Certificate {
+                spiffe: String::new(),
+                serial: String::new(),
+                not_after: String::new(),
+                seconds_left,
+                seconds_in_all: 3600,
+            };
+            certificate.trouble()
+        };
+        assert_eq!(trouble(1800), None);
+        assert_eq!(trouble(900), None);
+        let late = trouble(600).expect("a note");
+        assert!(
+            late.starts_with("ends in 10m and should have been renewed"),
+            "{late}"
+        );
+        let over = trouble(-120).expect("a note");
+        assert!(
+            over.starts_with("ended 2m ago: mutual TLS with it fails"),
+            "{over}"
+        );
+        assert!(trouble(0).is_some());
+    }
+}

@@ -8,6 +8,8 @@ use crate::common::wait::until;
 use crate::tests;
 use crate::world::World;
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 pub const TESTS: &[Test<World>] = tests![
@@ -61,9 +63,55 @@ fn certificates_rotate_under_load_without_a_failure(world: &World) {
         });
         before = now;
     }
+    metrics_tell_of_certificates(world, &mesh, before.len());
     let count = load.expect_no_failure("rotation under load");
     println!("  {count} requests over two renewals");
     mesh.down();
+}
+
+/// What the proxies' agent and the CA say of `workloads`' certificates after two renewals.
+fn metrics_tell_of_certificates(world: &World, mesh: &Mesh, workloads: usize) {
+    let scraped = world
+        .tool_in(mesh, "client", &["http", "http://127.0.0.1:15020/metrics"])
+        .stdout;
+    let left = sample(
+        &scraped,
+        "istio_agent_cert_expiry_seconds{resource_name=\"default\"}",
+    );
+    assert!((0.0..=10.0).contains(&left), "{left}");
+    let scraped = api_metrics(mesh);
+    let said = |name: &str| sample(&scraped, &format!("citadel_server_{name}"));
+    assert!(
+        said("success_cert_issuance_count") >= 3.0 * workloads as f64,
+        "{scraped}"
+    );
+    assert!(said("csr_count") >= said("success_cert_issuance_count"));
+    for failure in ["authentication_failure", "csr_parsing_err", "csr_sign_err"] {
+        assert_eq!(said(&format!("{failure}_count")), 0.0, "{scraped}");
+    }
+    // Nine years of ten at least.
+    assert!(said("root_cert_expiry_seconds") > 9.0 * 365.0 * 86_400.0);
+    assert!(said("cert_chain_expiry_seconds") > 0.0);
+}
+
+fn sample(scraped: &str, name: &str) -> f64 {
+    let value = scraped
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.and_then(|value| value.parse().ok());
+    value.unwrap_or_else(|| panic!("{name} in {scraped}"))
+}
+
+/// `/metrics` of the control plane.
+fn api_metrics(mesh: &Mesh) -> String {
+    let name = text(&mesh.status()["mesh"], "name").to_owned();
+    let socket = mesh.home.join("r").join(name).join("api.sock");
+    let mut stream = UnixStream::connect(&socket).expect("the control plane's socket");
+    let ask = b"GET /metrics HTTP/1.1\r\nhost: mesh\r\nconnection: close\r\n\r\n";
+    stream.write_all(ask).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
 }
 
 /// No call goes over a connection that is open already.
