@@ -5,7 +5,7 @@ use crate::function::{self, Function};
 use crate::lexer::{Lexer, Token};
 use crate::value::Value;
 use crate::{Error, Options};
-use regex::Regex;
+use meltemi_re2::Regex;
 use std::cmp::Ordering;
 
 /// Deepest nesting, and the longest chain of one operator; CEL demands 12 and 24 to 32 of an
@@ -424,7 +424,7 @@ impl<'t> Parser<'t> {
         if name == "matches" {
             return match <[Expression; 2]>::try_from(arguments) {
                 Ok([text, Expression::Constant(Value::Text(pattern))]) => {
-                    let pattern = Regex::new(&pattern).or_else(|error| {
+                    let pattern = meltemi_re2::partial(&pattern).or_else(|error| {
                         self.fail(at, format!("matches() has no regular expression: {error}"))
                     })?;
                     Ok(Expression::Matches(Box::new(text), pattern))

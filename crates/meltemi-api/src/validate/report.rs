@@ -116,9 +116,7 @@ impl Report {
     }
 
     pub fn regex(&mut self, path: &FieldPath, expression: &str) {
-        if let Err(error) = regex::Regex::new(expression) {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim();
+        if let Err(reason) = meltemi_re2::partial(expression) {
             self.error(
                 path,
                 format!("{expression:?} is not a regular expression: {reason}"),

@@ -213,7 +213,7 @@ fn server_info(admin: &Admin) -> serde_json::Value {
 }
 
 fn stats(query: &Query) -> Reply {
-    let filter = match query.get("filter").map(regex::Regex::new).transpose() {
+    let filter = match query.get("filter").map(meltemi_re2::partial).transpose() {
         Ok(filter) => filter,
         Err(error) => return Reply::bad_request(format!("Invalid regex: {error}\n")),
     };

@@ -5,18 +5,7 @@ use super::pb::{matcher, route, types};
 use super::{At, Error, Result};
 use crate::model::{HeaderMatch, HeaderTest, MatchName, QueryMatch, StringMatch};
 use http::HeaderName;
-use regex::Regex;
-
-/// Bound on the compiled size of one expression in bytes (Envoy bounds RE2 programs alike).
-const REGEX_SIZE: usize = 1 << 20;
-
-fn build(pattern: &str) -> Result<Regex> {
-    regex::RegexBuilder::new(pattern)
-        .size_limit(REGEX_SIZE)
-        .build()
-        .map_err(|error| Error::new(format!("not a valid regular expression: {error}")))
-        .at("regex")
-}
+use meltemi_re2::Regex;
 
 /// An expression that must match the whole value, as RE2's `FullMatch`.
 pub fn full_regex(value: matcher::RegexMatcher) -> Result<Regex> {
@@ -24,8 +13,13 @@ pub fn full_regex(value: matcher::RegexMatcher) -> Result<Regex> {
         regex,
         engine_type: _,
     } = value;
-    build(&regex)?;
-    build(&format!(r"\A(?:{regex})\z"))
+    built(meltemi_re2::full(&regex))
+}
+
+fn built(regex: std::result::Result<Regex, meltemi_re2::Error>) -> Result<Regex> {
+    regex
+        .map_err(|error| Error::new(format!("not a valid regular expression: {error}")))
+        .at("regex")
 }
 
 /// A pattern and its replacement, the latter in the `regex` crate's syntax (`${1}`).
@@ -38,7 +32,7 @@ pub fn substitution(value: matcher::RegexMatchAndSubstitute) -> Result<(Regex, B
         regex,
         engine_type: _,
     } = pattern.ok_or_else(|| Error::missing("pattern"))?;
-    let regex = build(&regex).at("pattern")?;
+    let regex = built(meltemi_re2::partial(&regex)).at("pattern")?;
     let replacement = replacement(&substitution, regex.captures_len()).at("substitution")?;
     Ok((regex, replacement))
 }

@@ -5,9 +5,9 @@ use super::record::{Kind, Record, Records, State};
 use crate::compile::Notice;
 use crate::tls::Secret;
 use bytes::BytesMut;
+use meltemi_re2::Regex;
 use meltemi_schema::decode;
 use meltemi_xds::namespace;
-use regex::Regex;
 use serde_json::{Map, Value, json};
 use std::sync::PoisonError;
 use std::time::SystemTime;
@@ -32,7 +32,7 @@ pub(super) fn config_dump(shared: &Shared, query: &Query) -> Result<Value, Strin
     let name = query
         .name
         .as_deref()
-        .map(|pattern| Regex::new(&format!(r"\A(?:{pattern})\z")))
+        .map(meltemi_re2::full)
         .transpose()
         .map_err(|error| format!("name_regex: {error}"))?;
     let dump = Dump { name };

@@ -78,7 +78,7 @@ pub(crate) fn of_request(
 fn header(
     head: &Head,
     name: &http::HeaderName,
-    rewrite: Option<&(regex::Regex, Box<str>)>,
+    rewrite: Option<&(meltemi_re2::Regex, Box<str>)>,
 ) -> Option<u64> {
     let rewritten = |value: &HeaderValue| match rewrite {
         None => Some(Bytes::copy_from_slice(value.as_bytes())),

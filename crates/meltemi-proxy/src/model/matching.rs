@@ -1,7 +1,7 @@
 //! Small matchers and header operations shared by routes, faults and policies.
 
 use http::{HeaderName, HeaderValue};
-use regex::Regex;
+use meltemi_re2::Regex;
 
 /// Envoy's `StringMatcher`. `ignore_case` holds for all but the expression.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use super::{
     ClusterId, Decorator, HeaderMatch, HeaderOps, Overrides, PathMatch, QueryMatch, RateLimit,
     Routes, TraceRule,
 };
-use regex::Regex;
+use meltemi_re2::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use super::stats::{BUCKETS, SEPARATOR, Sample, snapshot};
 use std::fmt::Write;
 
 /// Envoy's `name: value` lines; `filter` keeps names that it matches.
-pub fn stats_text(filter: Option<&regex::Regex>) -> String {
+pub fn stats_text(filter: Option<&meltemi_re2::Regex>) -> String {
     let mut out = String::new();
     for (name, sample) in plain(filter) {
         let _ = match sample {
@@ -19,7 +19,7 @@ pub fn stats_text(filter: Option<&regex::Regex>) -> String {
 }
 
 /// Envoy's `/stats?format=json`: `{"stats":[{"name":..,"value":..}]}`.
-pub fn stats_json(filter: Option<&regex::Regex>) -> serde_json::Value {
+pub fn stats_json(filter: Option<&meltemi_re2::Regex>) -> serde_json::Value {
     let stats: Vec<_> = plain(filter)
         .filter_map(|(name, sample)| match sample {
             Sample::Counter(value) | Sample::Gauge(value) => {
@@ -31,7 +31,7 @@ pub fn stats_json(filter: Option<&regex::Regex>) -> serde_json::Value {
     serde_json::json!({ "stats": stats })
 }
 
-fn plain(filter: Option<&regex::Regex>) -> impl Iterator<Item = (String, Sample)> {
+fn plain(filter: Option<&meltemi_re2::Regex>) -> impl Iterator<Item = (String, Sample)> {
     let filter = filter.cloned();
     snapshot()
         .into_iter()
@@ -155,9 +155,10 @@ mod tests {
     /// A strict reading of the text format: every line is a comment of a family that was not
     /// named before, or a sample of the family named last.
     fn check(text: &str) {
-        let name = regex::Regex::new("^[a-zA-Z_:][a-zA-Z0-9_:]*").unwrap();
+        let name = meltemi_re2::partial("^[a-zA-Z_:][a-zA-Z0-9_:]*").unwrap();
         let label =
-            regex::Regex::new(r#"^([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)",?"#).unwrap();
+            meltemi_re2::partial(r#"^([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)",?"#)
+                .unwrap();
         let mut families = std::collections::HashSet::new();
         let mut samples = std::collections::HashSet::new();
         let mut family = String::new();

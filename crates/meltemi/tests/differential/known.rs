@@ -419,6 +419,21 @@ pub const VALUES: &[Value] = &[
         meltemi: "websocket",
         reason: "the name means the same in any case",
     },
+    Value {
+        cases: &[
+            r"expressions::[\D] and ٣",
+            r"expressions::a\b. and aé",
+            "expressions::(?i)k\\w and \u{212A}S",
+            "expressions::a.b and aéb",
+            "expressions::a.b and a\u{FF}b",
+            r"expressions::\p{Greek}\PN\pL and α-a",
+        ],
+        aspect: "answer.status",
+        envoy: "404",
+        meltemi: "200",
+        reason: "a character is one of UTF-8, as RE2 and Go's regexp have it unless told otherwise; \
+                 Envoy's expressions see bytes",
+    },
 ];
 
 const LENGTH: &str = "the length of a body that passes as it is is known, and told";

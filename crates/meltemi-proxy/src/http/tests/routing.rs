@@ -61,7 +61,7 @@ fn hosts_match_exactly_then_by_longest_wildcard() {
 #[test]
 fn paths_headers_methods_and_queries_choose_the_route() {
     run(async {
-        let regex = regex::Regex::new(r"\A(?:/r/[0-9]+)\z").unwrap();
+        let regex = meltemi_re2::partial(r"\A(?:/r/[0-9]+)\z").unwrap();
         let mut by_header = any(direct("jason"));
         by_header.matches.headers = Box::new([header_match("end-user", "jason")]);
         let mut without = route(PathMatch::Exact("/w".into()), direct("without"));
@@ -144,7 +144,7 @@ fn rewrites_keep_the_original_path_and_host() {
                 ..forward()
             }))
         };
-        let regex = regex::Regex::new("^/api/v([0-9])/(.*)$").unwrap();
+        let regex = meltemi_re2::partial("^/api/v([0-9])/(.*)$").unwrap();
         let table = routes(vec![
             route(
                 PathMatch::Prefix("/old".into()),

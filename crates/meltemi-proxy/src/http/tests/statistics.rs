@@ -32,7 +32,7 @@ fn requests_are_counted_by_prefix_cluster_and_code() {
             route(PathMatch::Exact("/direct".into()), direct(204)),
             route(PathMatch::Exact("/gone".into()), to(9)),
             route(
-                PathMatch::Regex(regex::Regex::new("^/[0-9]+$").unwrap()),
+                PathMatch::Regex(meltemi_re2::partial("^/[0-9]+$").unwrap()),
                 to(0),
             ),
         ]));

@@ -5,6 +5,7 @@ mod addresses;
 mod announced;
 mod clusters;
 mod coding;
+mod expressions;
 mod filters;
 mod framing;
 mod grpc_web;
@@ -40,6 +41,7 @@ pub fn groups() -> Vec<Group> {
         announced::group(),
         paths::group(),
         resilience::group(),
+        expressions::group(),
         filters::group(),
         upgrade::group(),
         http2::group(),
