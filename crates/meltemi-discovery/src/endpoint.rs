@@ -32,6 +32,27 @@ pub fn of_service(
     service: &Service,
     rule: Option<&Rule>,
 ) -> Vec<eds::ClusterLoadAssignment> {
+    assignments(world, proxy, service, rule, false)
+}
+
+/// The endpoints of [`cluster::passed_on`]: those that take mesh mTLS, as others would take the
+/// bytes of a stranger for their protocol's.
+pub fn passed_on(
+    world: &World,
+    proxy: &Proxy,
+    service: &Service,
+    rule: Option<&Rule>,
+) -> Vec<eds::ClusterLoadAssignment> {
+    assignments(world, proxy, service, rule, true)
+}
+
+fn assignments(
+    world: &World,
+    proxy: &Proxy,
+    service: &Service,
+    rule: Option<&Rule>,
+    passed_on: bool,
+) -> Vec<eds::ClusterLoadAssignment> {
     let mut assignments = Vec::new();
     if cluster::discovery(service, proxy.kind) != Discovery::Eds {
         return assignments;
@@ -54,9 +75,14 @@ pub fn of_service(
                 .endpoints(port.number)
                 .iter()
                 .map(|endpoint| &**endpoint)
-                .filter(|endpoint| matches(labels, &endpoint.workload.labels));
+                .filter(|endpoint| matches(labels, &endpoint.workload.labels))
+                .filter(|endpoint| !passed_on || takes_mesh_tls(world, endpoint));
+            let cluster_name = match passed_on {
+                true => names::outbound_sni,
+                false => names::outbound,
+            };
             assignments.push(eds::ClusterLoadAssignment {
-                cluster_name: names::outbound(port.number, name, &service.hostname),
+                cluster_name: cluster_name(port.number, name, &service.hostname),
                 endpoints: localities(world, proxy, service, &policy, endpoints),
                 ..Default::default()
             });

@@ -12,7 +12,8 @@ pub fn outbound_parts(cluster: &str) -> Option<(u16, &str)> {
     Some((port, parts.nth(1)?))
 }
 
-/// The SNI of mesh mTLS to an outbound cluster.
+/// The SNI of mesh mTLS to an outbound cluster, and the name of the cluster of a gateway that
+/// passes such connections on (AUTO_PASSTHROUGH).
 pub fn outbound_sni(port: u16, subset: &str, host: &str) -> String {
     format!("outbound_.{port}_.{subset}_.{host}")
 }

@@ -7,7 +7,7 @@ mod tls;
 mod traffic_policy;
 
 pub use load_balancer::{consistent_hash, locality_setting};
-pub use outbound::{Discovery, discovery, of_service};
+pub use outbound::{Discovery, discovery, of_service, passed_on};
 
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 

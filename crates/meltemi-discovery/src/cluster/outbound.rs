@@ -43,6 +43,24 @@ pub fn discovery(service: &Service, kind: ProxyKind) -> Discovery {
     }
 }
 
+/// The clusters by which a gateway passes connections on to a service's sidecars, whatever they
+/// hold (AUTO_PASSTHROUGH); what is wrong with the rule is said of its other clusters.
+pub fn passed_on(
+    scope: &Scope<'_>,
+    proxy: &Proxy,
+    service: &Service,
+    rule: Option<&Rule>,
+) -> Vec<cluster::Cluster> {
+    let issues = &mut Issues::default();
+    let ports = service
+        .ports
+        .iter()
+        .filter(|port| port.protocol != Protocol::Udp);
+    ports
+        .flat_map(|port| of_port(scope, proxy, service, port, rule, true, issues))
+        .collect()
+}
+
 /// The clusters of a service in scope, under the DestinationRule in force for it. Of the World
 /// they depend on what is common to all services alone.
 pub fn of_service(
@@ -55,7 +73,7 @@ pub fn of_service(
     let mut clusters = Vec::new();
     for port in &service.ports {
         if port.protocol != Protocol::Udp {
-            clusters.extend(of_port(scope, proxy, service, port, rule, issues));
+            clusters.extend(of_port(scope, proxy, service, port, rule, false, issues));
         }
     }
     clusters
@@ -67,6 +85,7 @@ fn of_port(
     service: &Service,
     port: &Port,
     rule: Option<&Rule>,
+    passed_on: bool,
     issues: &mut Issues,
 ) -> Vec<cluster::Cluster> {
     let mesh_default = scope.world.mesh.config.default_traffic_policy.as_ref();
@@ -81,6 +100,7 @@ fn of_port(
             rule,
             policy,
             subset,
+            passed_on,
         };
         cluster(&input, issues)
     };
@@ -100,6 +120,8 @@ struct Input<'a> {
     rule: Option<&'a Rule>,
     policy: &'a TrafficPolicy,
     subset: Option<&'a Subset>,
+    /// Connections bring TLS, whose SNI chose the cluster.
+    passed_on: bool,
 }
 
 fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
@@ -111,12 +133,17 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
         rule,
         policy,
         subset,
+        passed_on,
     } = *input;
     let subset_name = subset.map_or("", |subset| subset.name.as_str());
-    let name = names::outbound(port.number, subset_name, &service.hostname);
+    let name = match passed_on {
+        true => names::outbound_sni,
+        false => names::outbound,
+    };
+    let name = name(port.number, subset_name, &service.hostname);
     let mut discovery = discovery(service, proxy.kind);
     let passthrough_lb = load_balancer::is_passthrough(policy);
-    if passthrough_lb && discovery == Discovery::Eds {
+    if passthrough_lb && discovery == Discovery::Eds && !passed_on {
         discovery = Discovery::OriginalDestination;
     }
     let field = policy_field(subset);
@@ -124,7 +151,10 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
         discovery = Discovery::Static;
     }
     let mut cluster = cluster::Cluster {
-        filters: peer_metadata(proxy),
+        filters: match passed_on {
+            true => Vec::new(),
+            false => peer_metadata(proxy),
+        },
         ..named(&name, scope)
     };
     discover(&mut cluster, discovery, input);
@@ -170,6 +200,9 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
         traffic_policy::report(policy, rule, &field, issues);
     }
 
+    if passed_on {
+        return cluster;
+    }
     let tls = tls::Input {
         scope,
         proxy,

@@ -1,6 +1,5 @@
 //! A gateway's listeners: filter chains for its servers.
 
-use meltemi_api::networking::ServerTlsMode;
 use meltemi_registry::Protocol;
 
 use super::filters::{self, Side};
@@ -8,7 +7,7 @@ use super::gateway_servers::{GatewayListener, GatewayServer};
 use super::hcm::{self, Routes};
 use super::l4::{self, Chain};
 use super::server_tls::terminate;
-use super::{access_log, tcp};
+use super::{access_log, auto_passthrough, tcp};
 use crate::hosts;
 use crate::issue::Issues;
 use crate::names;
@@ -69,13 +68,13 @@ fn write(
         .filter(|server| !server.protocol.is_http() && !server.is_https())
     {
         match server.tls() {
-            Some(settings) if settings.mode == ServerTlsMode::AutoPassthrough => issues.add(
-                &server.gateway.object,
-                server.field("tls.mode"),
-                "AUTO_PASSTHROUGH (multi-cluster) is not supported; use PASSTHROUGH with a VirtualService. The server is not opened",
-            ),
+            Some(_) if server.is_auto_passthrough() => {
+                chains.extend(auto_passthrough::chains(scope, proxy, server));
+            }
             Some(settings) if terminates(settings.mode) && !settings.https_redirect => {
-                let Some(socket) = terminate(scope, proxy, &server.tls_place(), settings, false, issues) else {
+                let Some(socket) =
+                    terminate(scope, proxy, &server.tls_place(), settings, false, issues)
+                else {
                     continue;
                 };
                 let mut routed = Vec::new();
@@ -93,9 +92,14 @@ fn write(
             _ => tcp_routes(scope, proxy, server, &mut plain, issues),
         }
     }
-    let needs_sni = plain.iter().any(|chain| !chain.sni.is_empty())
-        || chains.iter().any(|chain| chain.transport_socket.is_some());
     chains.extend(plain.into_iter().map(Chain::build));
+    let by_sni = |chain: &listener::FilterChain| {
+        let matching = chain.filter_chain_match.as_ref();
+        matching.is_some_and(|matching| !matching.server_names.is_empty())
+    };
+    let needs_sni = chains
+        .iter()
+        .any(|chain| chain.transport_socket.is_some() || by_sni(chain));
     unique(&mut chains, gateway, issues);
     if chains.is_empty() {
         return None;

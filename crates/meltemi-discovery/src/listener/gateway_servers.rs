@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use meltemi_api::networking::{Server, ServerTlsSettings};
-use meltemi_registry::{Protocol, ServiceTarget};
+use meltemi_api::networking::{Server, ServerTlsMode, ServerTlsSettings};
+use meltemi_registry::{Protocol, Service, ServiceTarget};
 
 use super::server_tls::Place;
+use crate::cluster::{self, Discovery};
+use crate::hosts;
 use crate::issue::Issues;
 use crate::names;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, ProxyKind};
 use crate::world::gateway::{ResolvedGateway, Served};
 use crate::world::peer_authentication::terminates;
 use crate::world::scope::Scope;
@@ -85,6 +87,22 @@ impl GatewayServer<'_> {
         }
     }
 
+    /// Connections are passed on to the service that their SNI names.
+    pub(super) fn is_auto_passthrough(&self) -> bool {
+        self.tls()
+            .is_some_and(|tls| tls.mode == ServerTlsMode::AutoPassthrough)
+    }
+
+    /// Whether that may be this service: one of the mesh, with endpoints that are known.
+    pub(super) fn passes_on_to(&self, service: &Service) -> bool {
+        let hosts = self.hosts_for(&service.namespace);
+        !service.external
+            && cluster::discovery(service, ProxyKind::Gateway) == Discovery::Eds
+            && hosts
+                .iter()
+                .any(|host| hosts::covers(host, &service.hostname))
+    }
+
     pub fn field(&self, name: &str) -> String {
         self.gateway.field(self.index, name)
     }
@@ -99,6 +117,29 @@ pub struct GatewayListener<'w> {
     /// Route configurations, in the servers' order, with the servers (positions) whose hosts
     /// each holds.
     pub routes: Vec<(String, Vec<usize>)>,
+}
+
+/// The services that a proxy's AUTO_PASSTHROUGH servers pass connections on to.
+pub fn passed_on<'a>(
+    scope: &'a Scope<'_>,
+    proxy: &Proxy,
+    targets: &[ServiceTarget],
+) -> Vec<&'a Service> {
+    if proxy.kind != ProxyKind::Gateway {
+        return Vec::new();
+    }
+    let listeners = listeners(scope, proxy, targets, &mut Issues::default());
+    let servers = listeners.iter().flat_map(|listener| &listener.servers);
+    let servers: Vec<_> = servers
+        .filter(|server| server.is_auto_passthrough())
+        .collect();
+    let services = scope
+        .services
+        .values()
+        .map(|service| -> &Service { service });
+    services
+        .filter(|service| servers.iter().any(|server| server.passes_on_to(service)))
+        .collect()
 }
 
 /// Groups the servers of the selected Gateways by the port that the proxy listens on.

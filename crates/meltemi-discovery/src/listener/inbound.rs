@@ -20,7 +20,7 @@ use crate::world::scope::Scope;
 const MESH_HTTP: [&str; 3] = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
 /// ALPN of sidecars in front of anything else.
 const MESH_TCP: [&str; 2] = ["istio-peer-exchange", "istio"];
-const MESH_ANY: [&str; 5] = [
+pub(super) const MESH_ANY: [&str; 5] = [
     "istio",
     "istio-peer-exchange",
     "istio-http/1.0",

@@ -1,6 +1,7 @@
 //! LDS: where a proxy takes connections, and what it does with them.
 
 pub mod access_log;
+mod auto_passthrough;
 mod collector;
 pub mod filters;
 mod gateway;
@@ -17,7 +18,7 @@ mod tcp;
 mod tracing;
 
 pub use gateway::virtual_services as gateway_virtual_services;
-pub use gateway_servers::{GatewayListener, GatewayServer};
+pub use gateway_servers::{GatewayListener, GatewayServer, passed_on};
 pub use outbound::HttpListener;
 
 use crate::issue::Issues;

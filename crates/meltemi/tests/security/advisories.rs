@@ -137,6 +137,14 @@ const ADVISORIES: &[Advisory] = &[
         ],
     },
     Advisory {
+        ids: "CVE-2021-31921",
+        what: "a gateway with AUTO_PASSTHROUGH leads strangers to services without a sidecar",
+        tests: &[Elsewhere(
+            "meltemi/tests/e2e/mtls/passed_on.rs",
+            "a_gateway_passes_mutual_tls_on_by_its_sni",
+        )],
+    },
+    Advisory {
         ids: "CVE-2022-23635",
         what: "a control plane ends on bytes of somebody unknown",
         tests: &[Elsewhere(

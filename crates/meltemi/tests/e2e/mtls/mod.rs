@@ -1,11 +1,13 @@
 //! Who gets in: PERMISSIVE, STRICT, a client without a certificate, one of a foreign CA.
 
 pub mod foreign;
+mod passed_on;
 
 use crate::common::runner::Test;
 use crate::common::wait::until;
 use crate::tests;
 use crate::world::{EFFECT, World};
+use passed_on::a_gateway_passes_mutual_tls_on_by_its_sni;
 
 pub const TESTS: &[Test<World>] = tests![
     traffic_between_sidecars_is_mutual_tls,
@@ -14,6 +16,7 @@ pub const TESTS: &[Test<World>] = tests![
     one_port_can_be_exempt,
     one_workload_can_be_strict,
     disable_means_plaintext,
+    a_gateway_passes_mutual_tls_on_by_its_sni,
 ];
 
 fn policy(name: &str, spec: &str) -> String {
