@@ -24,7 +24,7 @@ use pb::route::route_match::{GrpcRouteMatchOptions, PathSpecifier};
 use pb::route::{
     HeaderMatcher, QueryParameterMatcher, RouteConfiguration, RouteMatch, VirtualHost,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 
 const MAX_HOSTS: usize = 16;
@@ -275,14 +275,20 @@ impl<'a> Route<'a> {
 
 /// A pattern's pieces between its stars, each of which stands for visible characters of ASCII.
 fn glob(pieces: &[&str], text: &str) -> bool {
-    match pieces {
-        [] => false,
-        [only] => *only == text,
-        [first, rest @ ..] => text.strip_prefix(first).is_some_and(|after| {
-            let visible = after.bytes().take_while(u8::is_ascii_graphic).count();
-            (0..=visible).any(|at| glob(rest, &after[at..]))
-        }),
+    // Where a piece may begin.
+    let mut starts = BTreeSet::from([0]);
+    let mut ends = BTreeSet::new();
+    for piece in pieces {
+        let here = starts.iter().filter(|at| text[**at..].starts_with(piece));
+        ends = here.map(|at| at + piece.len()).collect();
+        starts = BTreeSet::new();
+        for end in &ends {
+            let after = text[*end..].bytes();
+            let visible = after.take_while(u8::is_ascii_graphic).count();
+            starts.extend(*end..=end + visible);
+        }
     }
+    ends.contains(&text.len())
 }
 
 /// An expression that is this text.
