@@ -7,7 +7,6 @@ use crate::config::OWN_CERTIFICATE;
 use crate::options::ApplicationMetrics;
 use crate::telemetry;
 use http::{Method, StatusCode};
-use std::fmt::Write;
 use std::os::fd::OwnedFd;
 
 /// 15020.
@@ -45,15 +44,20 @@ pub(super) fn own_metrics(request: &Incoming) -> Reply {
 /// The proxy's metrics and the application's, where there is one.
 async fn merged(admin: &Admin) -> Reply {
     let mut own = telemetry::prometheus();
-    if let Some(left) = admin.config.own_certificate_left() {
-        let _ = writeln!(
-            own,
-            "# TYPE istio_agent_cert_expiry_seconds gauge\n\
-             istio_agent_cert_expiry_seconds{{resource_name=\"{OWN_CERTIFICATE}\"}} {left}"
-        );
-    }
+    own.push_str(&expiry(admin.config.own_certificate_left()));
     let target = admin.application_metrics.as_ref();
     Reply::prometheus(with_application(own, target, admin.namespace.as_ref()).await)
+}
+
+/// What Istio's agent tells of the workload's certificate, by the seconds left of it.
+pub(crate) fn expiry(left: Option<i64>) -> String {
+    let Some(left) = left else {
+        return String::new();
+    };
+    format!(
+        "# TYPE istio_agent_cert_expiry_seconds gauge\n\
+         istio_agent_cert_expiry_seconds{{resource_name=\"{OWN_CERTIFICATE}\"}} {left}\n"
+    )
 }
 
 /// A proxy's metrics and those of the application at `target`, which is asked in `namespace`.

@@ -13,7 +13,7 @@ mod reply;
 mod scrape;
 mod server;
 
-pub(crate) use agent::with_application;
+pub(crate) use agent::{expiry, with_application};
 pub use reply::Reply;
 pub use server::{Incoming, ServerError, serve_tcp, serve_unix};
 

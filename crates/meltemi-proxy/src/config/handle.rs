@@ -183,11 +183,7 @@ impl Handle {
     /// How long the workload's own certificate is still good, in seconds; negative when it is
     /// over. `None` while there is none.
     pub fn own_certificate_left(&self) -> Option<i64> {
-        let secret = self.secret(super::OWN_CERTIFICATE)?;
-        let crate::tls::Secret::Certificate { chain, .. } = &*secret else {
-            return None;
-        };
-        Some(status::not_after(chain.first()?)? - crate::clock::unix_seconds())
+        status::seconds_left(&*self.secret(super::OWN_CERTIFICATE)?)
     }
 
     /// The secret in force under that name.

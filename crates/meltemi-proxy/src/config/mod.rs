@@ -30,6 +30,7 @@ pub use handle::{Handle, Readiness};
 pub use manager::{Manager, name_of};
 pub use record::{Failure, Kind, Record, State};
 pub use secrets::OWN_CERTIFICATE;
+pub(crate) use status::seconds_left;
 pub use unbound::Probe;
 
 use crate::model::Snapshot;

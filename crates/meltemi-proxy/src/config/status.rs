@@ -345,6 +345,14 @@ pub fn not_after(der: &[u8]) -> Option<i64> {
     Some(certificate.validity().not_after.timestamp())
 }
 
+/// Seconds until a certificate ends; negative afterwards, `None` for what is none.
+pub fn seconds_left(secret: &Secret) -> Option<i64> {
+    let Secret::Certificate { chain, .. } = secret else {
+        return None;
+    };
+    Some(not_after(chain.first()?)? - crate::clock::unix_seconds())
+}
+
 /// Envoy's `CertificateDetails`.
 fn certificate(der: &[u8]) -> Value {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {

@@ -75,6 +75,7 @@ pub(crate) async fn serve(program: &Path, options: Options) -> Result<(), RunErr
 
     let front = Rc::new(Front::new(
         home.admin.clone(),
+        own_secrets,
         options.servers.application_metrics.clone(),
         duplicate(options.netns.as_ref())?,
     ));

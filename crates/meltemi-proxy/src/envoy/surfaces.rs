@@ -1,6 +1,7 @@
 //! Our servers before Envoy's admin API: readiness, metrics, and the API itself.
 
-use crate::admin::{Answers, Incoming, Reply, Surface, with_application};
+use crate::admin::{Answers, Incoming, Reply, Surface, expiry, with_application};
+use crate::config::{OwnSecrets, seconds_left};
 use crate::options::ApplicationMetrics;
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 
 /// Bound on an answer of Envoy's.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,6 +26,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub struct Front {
     /// Unix socket of Envoy's admin API.
     admin: PathBuf,
+    own_secrets: Option<watch::Receiver<OwnSecrets>>,
     application_metrics: Option<ApplicationMetrics>,
     namespace: Option<OwnedFd>,
     draining: Cell<bool>,
@@ -32,11 +35,13 @@ pub struct Front {
 impl Front {
     pub fn new(
         admin: PathBuf,
+        own_secrets: Option<watch::Receiver<OwnSecrets>>,
         application_metrics: Option<ApplicationMetrics>,
         namespace: Option<OwnedFd>,
     ) -> Self {
         Self {
             admin,
+            own_secrets,
             application_metrics,
             namespace,
             draining: Cell::new(false),
@@ -139,15 +144,21 @@ impl Front {
         }
     }
 
-    /// Envoy's metrics and the application's.
+    fn certificate_left(&self) -> Option<i64> {
+        let own = self.own_secrets.as_ref()?.borrow();
+        seconds_left(own.certificate.as_deref()?)
+    }
+
+    /// Envoy's metrics, ours and the application's.
     async fn merged(&self) -> Reply {
-        let own = match self.ask(Method::GET, "/stats/prometheus?usedonly").await {
+        let mut own = match self.ask(Method::GET, "/stats/prometheus?usedonly").await {
             Ok(answer) => String::from_utf8_lossy(&answer.into_body()).into_owned(),
             Err(error) => {
                 tracing::warn!(%error, "Envoy's metrics cannot be read");
                 String::new()
             }
         };
+        own.push_str(&expiry(self.certificate_left()));
         let target = self.application_metrics.as_ref();
         Reply::prometheus(with_application(own, target, self.namespace.as_ref()).await)
     }
