@@ -77,12 +77,8 @@ fn assignments(
                 .map(|endpoint| &**endpoint)
                 .filter(|endpoint| matches(labels, &endpoint.workload.labels))
                 .filter(|endpoint| !passed_on || takes_mesh_tls(world, endpoint));
-            let cluster_name = match passed_on {
-                true => names::outbound_sni,
-                false => names::outbound,
-            };
             assignments.push(eds::ClusterLoadAssignment {
-                cluster_name: cluster_name(port.number, name, &service.hostname),
+                cluster_name: names::of_service(passed_on, port.number, name, &service.hostname),
                 endpoints: localities(world, proxy, service, &policy, endpoints),
                 ..Default::default()
             });

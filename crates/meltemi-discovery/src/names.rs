@@ -12,8 +12,16 @@ pub fn outbound_parts(cluster: &str) -> Option<(u16, &str)> {
     Some((port, parts.nth(1)?))
 }
 
-/// The SNI of mesh mTLS to an outbound cluster, and the name of the cluster of a gateway that
-/// passes such connections on (AUTO_PASSTHROUGH).
+/// A cluster of a service: one for calls, or one by which a gateway passes connections on
+/// (AUTO_PASSTHROUGH), which has the name of their SNI.
+pub fn of_service(passed_on: bool, port: u16, subset: &str, host: &str) -> String {
+    match passed_on {
+        true => outbound_sni(port, subset, host),
+        false => outbound(port, subset, host),
+    }
+}
+
+/// The SNI of mesh mTLS to an outbound cluster.
 pub fn outbound_sni(port: u16, subset: &str, host: &str) -> String {
     format!("outbound_.{port}_.{subset}_.{host}")
 }

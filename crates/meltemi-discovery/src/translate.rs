@@ -42,12 +42,12 @@ pub fn translate(world: &World, proxy: &Proxy) -> Resources {
     let mut issues = Issues::default();
     let mut clusters = clusters::translate(&scope, proxy, &targets, &mut issues);
     let mut endpoints = endpoints::translate(&scope, proxy);
-    for service in listeners::passed_on(&scope, proxy, &targets) {
+    let listeners = listeners::translate(&scope, proxy, &targets, &mut issues);
+    for service in listeners::passed_on(&scope, &listeners.gateway) {
         let rule = scope.rule(service).map(|rule| &**rule);
         clusters.extend(clusters::passed_on(&scope, proxy, service, rule));
         endpoints.extend(endpoints::passed_on(world, proxy, service, rule));
     }
-    let listeners = listeners::translate(&scope, proxy, &targets, &mut issues);
     let mut routes = routes::translate(&scope, proxy, &listeners, &mut issues);
     let virtual_hosts = routes::discovered(proxy, &mut routes);
     let secrets = secret::translate(&scope, proxy, &listeners.gateway, &mut issues);

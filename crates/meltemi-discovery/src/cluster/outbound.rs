@@ -136,18 +136,15 @@ fn cluster(input: &Input<'_>, issues: &mut Issues) -> cluster::Cluster {
         passed_on,
     } = *input;
     let subset_name = subset.map_or("", |subset| subset.name.as_str());
-    let name = match passed_on {
-        true => names::outbound_sni,
-        false => names::outbound,
-    };
-    let name = name(port.number, subset_name, &service.hostname);
+    let name = names::of_service(passed_on, port.number, subset_name, &service.hostname);
     let mut discovery = discovery(service, proxy.kind);
     let passthrough_lb = load_balancer::is_passthrough(policy);
     if passthrough_lb && discovery == Discovery::Eds && !passed_on {
         discovery = Discovery::OriginalDestination;
     }
     let field = policy_field(subset);
-    if proxy.flavor == Flavor::Meltemi && unsupported(policy, rule, &field, issues) {
+    let ends_tls = proxy.flavor == Flavor::Meltemi && !passed_on;
+    if ends_tls && unsupported(policy, rule, &field, issues) {
         discovery = Discovery::Static;
     }
     let mut cluster = cluster::Cluster {

@@ -69,7 +69,15 @@ fn write(
     {
         match server.tls() {
             Some(_) if server.is_auto_passthrough() => {
-                chains.extend(auto_passthrough::chains(scope, proxy, server));
+                let passed_on = auto_passthrough::chains(scope, proxy, server);
+                if passed_on.is_empty() {
+                    issues.add(
+                        &server.gateway.object,
+                        server.field("hosts"),
+                        "no service of the mesh has such a host, so connections are closed; name hosts of services, for example *.local",
+                    );
+                }
+                chains.extend(passed_on);
             }
             Some(settings) if terminates(settings.mode) && !settings.https_redirect => {
                 let Some(socket) =

@@ -119,16 +119,8 @@ pub struct GatewayListener<'w> {
     pub routes: Vec<(String, Vec<usize>)>,
 }
 
-/// The services that a proxy's AUTO_PASSTHROUGH servers pass connections on to.
-pub fn passed_on<'a>(
-    scope: &'a Scope<'_>,
-    proxy: &Proxy,
-    targets: &[ServiceTarget],
-) -> Vec<&'a Service> {
-    if proxy.kind != ProxyKind::Gateway {
-        return Vec::new();
-    }
-    let listeners = listeners(scope, proxy, targets, &mut Issues::default());
+/// The services that a gateway's AUTO_PASSTHROUGH servers pass connections on to.
+pub fn passed_on<'a>(scope: &'a Scope<'_>, listeners: &[GatewayListener<'_>]) -> Vec<&'a Service> {
     let servers = listeners.iter().flat_map(|listener| &listener.servers);
     let servers: Vec<_> = servers
         .filter(|server| server.is_auto_passthrough())

@@ -10,11 +10,12 @@ use super::coding::Encoding;
 use super::{Answer, Call, Filter, HttpFilter};
 use crate::compile::any::Typed;
 use crate::compile::{Cx, Result as Compiled};
+use crate::http::head::has_token;
 use crate::http::reply::Reply;
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
 pub struct Compressor {
@@ -96,7 +97,7 @@ impl Compressor {
         let known = response.body().size_hint().exact();
         self.answers.takes(headers, known)
             && !self.uncompressible.contains(&response.status())
-            && !has_token(headers, &CACHE_CONTROL, "no-transform")
+            && !has_token(headers, CACHE_CONTROL, b"no-transform")
             && (self.etag != Etag::Keep || !headers.contains_key(ETAG))
     }
 
@@ -178,16 +179,9 @@ fn choose(accept: &HeaderValue, offered: &[&'static str]) -> Option<&'static str
     }
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    headers.get_all(name).iter().any(|value| {
-        let mut tokens = value.as_bytes().split(|byte| *byte == b',');
-        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
-    })
-}
-
 /// Caches learn that others may get another coding.
 fn vary(headers: &mut HeaderMap) {
-    if has_token(headers, &VARY, "accept-encoding") {
+    if has_token(headers, VARY, b"accept-encoding") {
         return;
     }
     let joined = headers.get(VARY).and_then(|value| {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::http::filters::testkit::{Bench, Outcome, filter, typed};
 use crate::http::testkit::{request, run};
+use http::HeaderName;
 use serde_json::{Value, json};
 
 #[test]
