@@ -23,6 +23,7 @@ pub mod route;
 mod rule;
 mod sds;
 mod secret;
+mod tls_params;
 mod translate;
 mod view;
 pub mod world;

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::pb::{self, core, tls};
+use crate::tls_params;
 
 /// SDS name of the workload's certificate.
 const WORKLOAD: &str = "default";
@@ -18,16 +19,6 @@ pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 pub const TLS_SOCKET: &str = "envoy.transport_sockets.tls";
 pub const RAW_SOCKET: &str = "envoy.transport_sockets.raw_buffer";
-
-/// Istio's cipher suites between sidecars, for TLS 1.2; TLS 1.3 has its own.
-const MESH_CIPHERS: [&str; 6] = [
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "AES256-GCM-SHA384",
-    "AES128-GCM-SHA256",
-];
 
 fn local_agent(name: &str) -> tls::SdsSecretConfig {
     let grpc = core::GrpcService {
@@ -122,16 +113,16 @@ pub fn file_certificate(certificate: &str, key: &str) -> tls::TlsCertificate {
     }
 }
 
-/// Validation against roots that SDS brings, with names given here.
+/// Validation against roots that SDS brings, with what is given here.
 pub fn combined(
-    names: Vec<pb::matcher::StringMatcher>,
+    given: tls::CertificateValidationContext,
     roots: tls::SdsSecretConfig,
 ) -> tls::common_tls_context::ValidationContextType {
     use tls::common_tls_context::{
         CombinedCertificateValidationContext, ValidationContextType::CombinedValidationContext,
     };
     CombinedValidationContext(CombinedCertificateValidationContext {
-        default_validation_context: Some(validation(names)),
+        default_validation_context: Some(given),
         validation_context_sds_secret_config: Some(roots),
         ..Default::default()
     })
@@ -162,10 +153,10 @@ pub fn mesh_client(
         sni: sni.to_owned(),
         common_tls_context: Some(tls::CommonTlsContext {
             alpn_protocols: alpn,
-            tls_params: Some(client_params()),
+            tls_params: Some(tls_params::between_sidecars()),
             tls_certificate_sds_secret_configs: vec![local_agent(WORKLOAD)],
             validation_context_type: Some(combined(
-                identities.iter().map(|name| pb::exact(name)).collect(),
+                validation(identities.iter().map(|name| pb::exact(name)).collect()),
                 local_agent(ROOTS),
             )),
             ..Default::default()
@@ -174,17 +165,12 @@ pub fn mesh_client(
     }
 }
 
-/// TLS 1.2 or 1.3, as Istio asks of clients.
-pub fn client_params() -> tls::TlsParameters {
-    tls::TlsParameters {
-        tls_minimum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv12 as i32,
-        tls_maximum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv13 as i32,
-        ..Default::default()
-    }
-}
-
 /// TLS with the workload's identity, from mesh clients: the trust domain's only.
-pub fn mesh_server(trust_domains: &[String], alpn: &[&str]) -> tls::DownstreamTlsContext {
+pub fn mesh_server(
+    trust_domains: &[String],
+    alpn: &[&str],
+    params: tls::TlsParameters,
+) -> tls::DownstreamTlsContext {
     let names = trust_domains
         .iter()
         .map(|domain| pb::prefix(&format!("spiffe://{domain}/")))
@@ -193,12 +179,9 @@ pub fn mesh_server(trust_domains: &[String], alpn: &[&str]) -> tls::DownstreamTl
         require_client_certificate: pb::boolv(true),
         common_tls_context: Some(tls::CommonTlsContext {
             alpn_protocols: alpn.iter().map(|&name| name.to_owned()).collect(),
-            tls_params: Some(tls::TlsParameters {
-                cipher_suites: MESH_CIPHERS.iter().map(|&name| name.to_owned()).collect(),
-                ..client_params()
-            }),
+            tls_params: Some(params),
             tls_certificate_sds_secret_configs: vec![local_agent(WORKLOAD)],
-            validation_context_type: Some(combined(names, local_agent(ROOTS))),
+            validation_context_type: Some(combined(validation(names), local_agent(ROOTS))),
             ..Default::default()
         }),
         ..Default::default()

@@ -122,15 +122,25 @@ spec:
   http: [{route: [{destination: {host: reviews.default.svc.cluster.local, port: {number: 80}}}]}]
 "#;
 
+const HASH: &str = "df6ff72fe9116521268f6f2dd4966f51df479883fe7037b39f75916ac3049d1a";
+const KEY_HASH: &str = "NvqYIYSbgK2vCJpQhObf77vv+bQWtc5ek5RIOwPiC9A=";
+
+fn opened(resources: &Resources) -> Vec<String> {
+    resources
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.filter_chains)
+        .filter_map(|chain| chain.filter_chain_match.as_ref())
+        .flat_map(|wanted| wanted.server_names.clone())
+        .collect()
+}
+
 #[test]
 fn gateway_servers_that_cannot_keep_clients_out_stay_closed() {
-    let hash = "df6ff72fe9116521268f6f2dd4966f51df479883fe7037b39f75916ac3049d1a";
     for (field, value) in [
-        ("verifyCertificateHash", format!("[\"{hash}\"]")),
-        (
-            "verifyCertificateSpki",
-            "[\"NvqYIYSbgK2vCJpQhObf77vv+bQWtc5ek5RIOwPiC9A=\"]".to_owned(),
-        ),
+        ("verifyCertificateHash", format!("[{HASH}, {}]", &HASH[2..])),
+        ("verifyCertificateSpki", format!("[{KEY_HASH:?}, AAAA]")),
+        ("ecdhCurves", "[P-521]".to_owned()),
     ] {
         let text = GATEWAY.replace("FIELD", &format!("{field}: {value}"));
         let (resources, issues) = translated(ProxyKind::Gateway, &text);
@@ -142,14 +152,32 @@ fn gateway_servers_that_cannot_keep_clients_out_stay_closed() {
                     && message.contains("refuses connections")),
             "{wanted} in {issues:?}"
         );
-        let names: Vec<_> = resources
-            .listeners
-            .iter()
-            .flat_map(|listener| &listener.filter_chains)
-            .filter_map(|chain| chain.filter_chain_match.as_ref())
-            .flat_map(|wanted| wanted.server_names.clone())
-            .collect();
-        assert_eq!(names, ["a.example"], "{field}");
+        assert_eq!(opened(&resources), ["a.example"], "{field}");
+    }
+}
+
+#[test]
+fn pinned_clients_and_groups_reach_the_proxy() {
+    let fields = format!(
+        "verifyCertificateHash: [{HASH}], verifyCertificateSpki: [{KEY_HASH:?}], ecdhCurves: [P-384, X25519, nonsense]"
+    );
+    let by_secret = GATEWAY.replace(
+        "serverCertificate: /c, privateKey: /k, caCertificates: /ca",
+        "credentialName: b",
+    );
+    for text in [GATEWAY, &by_secret] {
+        let (resources, issues) = translated(ProxyKind::Gateway, &text.replace("FIELD", &fields));
+        assert!(
+            issues
+                .iter()
+                .all(|(field, _)| field.ends_with("credentialName")),
+            "{issues:?}"
+        );
+        assert_eq!(opened(&resources), ["a.example", "b.example"]);
+        for wanted in [HASH, KEY_HASH, "P-384", "X25519"] {
+            assert!(bytes_contain(&resources, wanted), "{wanted}");
+        }
+        assert!(!bytes_contain(&resources, "nonsense"));
     }
 }
 

@@ -168,6 +168,20 @@ fn clusters() {
                 "common_tls_context": {"validation_context": {"crl": {"inline_string": "x"}}}}}}),
             "transport_socket.typed_config.common_tls_context.validation_context.crl: needs a trusted_ca",
         ),
+        (
+            json!({"name": "c", "transport_socket": {"name": "tls", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "common_tls_context": {"validation_context": {"verify_certificate_hash": ["ab:cd"]}}}}}),
+            "transport_socket.typed_config.common_tls_context.validation_context.verify_certificate_hash[0]: \
+             \"ab:cd\" is not a SHA-256 hash in hex (64 digits)",
+        ),
+        (
+            json!({"name": "c", "transport_socket": {"name": "tls", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "common_tls_context": {"validation_context": {"verify_certificate_spki": ["AAAA"]}}}}}),
+            "transport_socket.typed_config.common_tls_context.validation_context.verify_certificate_spki[0]: \
+             \"AAAA\" is not a SHA-256 hash in base64 (44 characters)",
+        ),
     ];
     for (value, expected) in cases {
         assert_eq!(cluster(value).unwrap_err(), expected);

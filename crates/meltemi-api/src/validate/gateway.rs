@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::names::{fqdn, is_label, whole_wildcard_domain};
 use super::report::Report;
+use super::tls::{cipher_suites, curves};
 use crate::FieldPath;
 use crate::networking::{Gateway, Port, Server, ServerTlsMode, ServerTlsSettings};
 
@@ -161,6 +162,7 @@ pub(super) fn server_tls(tls: &ServerTlsSettings, at: &FieldPath, report: &mut R
         sources.push("tlsCertificates");
     }
     cipher_suites(&tls.cipher_suites, &at.field("cipherSuites"), report);
+    curves(&tls.ecdh_curves, &at.field("ecdhCurves"), report);
     if tls.max_protocol_version != crate::networking::TlsProtocol::TlsAuto
         && (tls.min_protocol_version as u8) > (tls.max_protocol_version as u8)
     {
@@ -245,46 +247,5 @@ fn terminated(tls: &ServerTlsSettings, sources: &[&str], at: &FieldPath, report:
     }
     if client_ca && tls.ca_cert_credential_name.is_empty() {
         required(report, at, "caCertificates", &tls.ca_certificates);
-    }
-}
-
-/// Suites that Istio accepts: TLS 1.2 by OpenSSL's names.
-const CIPHER_SUITES: [&str; 14] = [
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-ECDSA-AES256-SHA",
-    "ECDHE-ECDSA-AES128-SHA",
-    "ECDHE-RSA-AES256-SHA",
-    "ECDHE-RSA-AES128-SHA",
-    "AES256-GCM-SHA384",
-    "AES128-GCM-SHA256",
-    "AES256-SHA",
-    "AES128-SHA",
-];
-
-fn cipher_suites(suites: &[String], at: &FieldPath, report: &mut Report) {
-    for (index, text) in suites.iter().enumerate() {
-        let name = text
-            .trim_start_matches(['+', '-', '!', '['])
-            .trim_end_matches(']');
-        let known = name.split('|').all(|one| CIPHER_SUITES.contains(&one));
-        if !known && name != "ALL" {
-            let message = format!("{text:?} is not a known cipher suite and is left out");
-            report.warning(
-                &at.index(index),
-                message,
-                crate::did_you_mean(name, CIPHER_SUITES),
-            );
-        } else if suites[..index].contains(text) {
-            report.warning(
-                &at.index(index),
-                format!("{text:?} is there twice"),
-                "remove one",
-            );
-        }
     }
 }

@@ -19,10 +19,12 @@ mod request_authentication;
 mod service_entry;
 mod sidecar;
 mod telemetry;
+mod tls;
 mod virtual_service;
 mod workload;
 
 pub use dry_run::is_bool;
+pub use tls::{is_cipher_suite, is_curve};
 
 use report::Report;
 

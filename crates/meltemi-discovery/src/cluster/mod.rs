@@ -128,14 +128,15 @@ fn unknown_hosts(scope: &Scope<'_>, proxy: &Proxy) -> cluster::Cluster {
         filters: peer_metadata(proxy),
         ..named(names::ALLOW_ANY_DYNAMIC_DNS, scope)
     };
-    let tls = scope.world.mesh.outbound_tls();
+    let mesh = &scope.world.mesh;
+    let tls = mesh.outbound_tls();
     let names = tls.map_or_else(dynamic::verified, tls::names_by_request);
     dynamic::make(
         &mut cluster,
         dynamic::unknown_hosts(proxy),
         !names.auto_san_validation,
     );
-    cluster.transport_socket = tls.and_then(tls::to_unknown_hosts);
+    cluster.transport_socket = tls.and_then(|settings| tls::to_unknown_hosts(mesh, settings));
     if tls.is_some_and(tls::is_custom) {
         let istio = structs::structure([("alpn_override", structs::string("false"))]);
         cluster.metadata = Some(structs::metadata("istio", istio));

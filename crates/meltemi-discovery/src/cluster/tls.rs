@@ -12,7 +12,9 @@ use crate::names;
 use crate::pb::{self, cluster, core, structs, tls};
 use crate::proxy::{Proxy, ProxyKind};
 use crate::sds::{self, RAW_SOCKET, TLS_SOCKET};
+use crate::tls_params;
 use crate::world::destination_rule::Rule;
+use crate::world::mesh::Mesh;
 use crate::world::peer_authentication::MtlsMode;
 use crate::world::scope::Scope;
 
@@ -127,7 +129,11 @@ fn custom(
         http.auto_sni = true;
         http.auto_san_validation = settings.subject_alt_names.is_empty() && !skip_verification;
     }
-    let mut context = client(settings, http.version == Version::Http2);
+    let mut context = client(
+        &input.scope.world.mesh,
+        settings,
+        http.version == Version::Http2,
+    );
     if input.service.resolution == Resolution::DynamicDns && !context.sni.is_empty() {
         context.sni.clear();
         if let Some(rule) = input.rule {
@@ -163,7 +169,10 @@ pub fn is_custom(settings: &ClientTlsSettings) -> bool {
 }
 
 /// The transport to hosts that no service has; `None`: plaintext.
-pub fn to_unknown_hosts(settings: &ClientTlsSettings) -> Option<core::TransportSocket> {
+pub fn to_unknown_hosts(
+    mesh: &Mesh,
+    settings: &ClientTlsSettings,
+) -> Option<core::TransportSocket> {
     let context = match settings.mode {
         ClientTlsMode::Disable => return None,
         ClientTlsMode::IstioMutual => {
@@ -172,17 +181,17 @@ pub fn to_unknown_hosts(settings: &ClientTlsSettings) -> Option<core::TransportS
         }
         ClientTlsMode::Simple | ClientTlsMode::Mutual => tls::UpstreamTlsContext {
             sni: String::new(),
-            ..client(settings, false)
+            ..client(mesh, settings, false)
         },
     };
     Some(pb::transport_socket(TLS_SOCKET, &context))
 }
 
 /// A client's context as settings say.
-fn client(settings: &ClientTlsSettings, http2: bool) -> tls::UpstreamTlsContext {
+fn client(mesh: &Mesh, settings: &ClientTlsSettings, http2: bool) -> tls::UpstreamTlsContext {
     let mutual = settings.mode == ClientTlsMode::Mutual;
     let mut common = tls::CommonTlsContext {
-        tls_params: Some(sds::client_params()),
+        tls_params: Some(tls_params::of_client(mesh)),
         ..Default::default()
     };
     if http2 {
@@ -203,7 +212,7 @@ fn client(settings: &ClientTlsSettings, http2: bool) -> tls::UpstreamTlsContext 
         }
         if verifies {
             common.validation_context_type = Some(sds::combined(
-                names,
+                sds::validation(names),
                 sds::kubernetes(&format!("{secret}-cacert")),
             ));
         }

@@ -13,6 +13,7 @@ use crate::names;
 use crate::pb::{self, core, listener};
 use crate::proxy::Proxy;
 use crate::sds::{self, TLS_SOCKET};
+use crate::tls_params;
 use crate::world::peer_authentication::{MtlsMode, WorkloadMtls};
 use crate::world::scope::Scope;
 
@@ -260,7 +261,8 @@ fn filter_chain(
         } else {
             &["istio-peer-exchange", "h2", "http/1.1"]
         };
-        pb::transport_socket(TLS_SOCKET, &sds::mesh_server(&domains, alpn))
+        let params = tls_params::of_sidecar(mesh);
+        pb::transport_socket(TLS_SOCKET, &sds::mesh_server(&domains, alpn, params))
     });
     listener::FilterChain {
         name,

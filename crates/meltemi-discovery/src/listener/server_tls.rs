@@ -1,13 +1,16 @@
 //! The TLS that a gateway's servers and a Sidecar's ingress listeners end: certificates from
 //! Secrets, from files, or the proxy's own mesh identity.
 
-use meltemi_api::networking::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use meltemi_api::networking::{ServerTlsMode, ServerTlsSettings};
 use meltemi_api::{Kind, ObjectKey};
 
 use crate::issue::Issues;
 use crate::pb::{self, core, tls};
 use crate::proxy::{Flavor, Proxy};
 use crate::sds::{self, TLS_SOCKET};
+use crate::tls_params;
 use crate::world::scope::Scope;
 
 /// Where the settings stand.
@@ -28,42 +31,78 @@ impl Place<'_> {
     }
 }
 
-/// Restrictions on clients' certificates that the proxy does not know: without them it would
-/// let clients in that are to be kept out, so that the server is not opened at all.
+/// Restrictions that the proxy could not keep: without them it would let clients in that are to
+/// be kept out, so that the server is not opened at all.
 fn unenforceable(
     proxy: &Proxy,
     place: &Place<'_>,
     settings: &ServerTlsSettings,
     issues: &mut Issues,
 ) -> bool {
-    let meltemi = proxy.flavor == Flavor::Meltemi;
     let by_secret = !settings.credential_name.is_empty() || !settings.credential_names.is_empty();
     let wants_client = matches!(
         settings.mode,
         ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual
     );
-    let mut closed = false;
-    for (set, name) in [
-        (!settings.ca_crl.is_empty() && by_secret, "caCrl"),
-        (
-            !settings.verify_certificate_spki.is_empty() && (meltemi || by_secret),
-            "verifyCertificateSpki",
-        ),
-        (
-            !settings.verify_certificate_hash.is_empty() && (meltemi || by_secret),
-            "verifyCertificateHash",
-        ),
-    ] {
-        if set && wants_client {
-            closed = true;
-            issues.add(
-                place.object,
-                place.field(name),
-                "not supported; the server refuses connections until it is removed",
-            );
+    let mut found = Vec::new();
+    if wants_client && by_secret && !settings.ca_crl.is_empty() {
+        found.push(("caCrl", "not supported beside credentialName".to_owned()));
+    }
+    if wants_client {
+        let not = |what: &str, value: &String| format!("{value:?} is not a SHA-256 hash in {what}");
+        let hashes = &settings.verify_certificate_hash;
+        if let Some(bad) = hashes.iter().find(|hash| !is_hex_hash(hash)) {
+            let reason = not("hex (64 digits)", bad);
+            found.push(("verifyCertificateHash", reason));
+        }
+        let keys = &settings.verify_certificate_spki;
+        if let Some(bad) = keys.iter().find(|hash| !is_base64_hash(hash)) {
+            let reason = not("base64 (44 characters)", bad);
+            found.push(("verifyCertificateSpki", reason));
         }
     }
-    closed
+    let curves = &settings.ecdh_curves;
+    let none_spoken = !curves.is_empty() && !curves.iter().any(|name| SPOKEN.contains(&&**name));
+    if proxy.flavor == Flavor::Meltemi && none_spoken {
+        let reason = format!(
+            "none of {} is supported; name {}",
+            curves.join(", "),
+            SPOKEN.join(", ")
+        );
+        found.push(("ecdhCurves", reason));
+    }
+    for (name, reason) in &found {
+        issues.add(
+            place.object,
+            place.field(name),
+            format!("{reason}; the server refuses connections until it is removed"),
+        );
+    }
+    !found.is_empty()
+}
+
+/// Key exchange groups that our proxy speaks.
+const SPOKEN: [&str; 4] = ["P-256", "P-384", "X25519", "X25519MLKEM768"];
+
+fn is_hex_hash(text: &str) -> bool {
+    let digits = text.replace(':', "");
+    digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+fn is_base64_hash(text: &str) -> bool {
+    STANDARD.decode(text).is_ok_and(|hash| hash.len() == 32)
+}
+
+/// What clients' certificates have to be, whoever issued them.
+fn clients(
+    settings: &ServerTlsSettings,
+    names: Vec<pb::matcher::StringMatcher>,
+) -> tls::CertificateValidationContext {
+    tls::CertificateValidationContext {
+        verify_certificate_spki: settings.verify_certificate_spki.clone(),
+        verify_certificate_hash: settings.verify_certificate_hash.clone(),
+        ..sds::validation(names)
+    }
 }
 
 /// The TLS that a server ends; `None` when it must not be opened.
@@ -83,33 +122,27 @@ pub fn terminate(
         } else {
             &["istio-peer-exchange", "h2", "http/1.1"]
         };
-        let context = sds::mesh_server(std::slice::from_ref(&mesh.trust_domain), alpn);
+        let domains = std::slice::from_ref(&mesh.trust_domain);
+        let params = tls_params::of_sidecar(mesh);
+        let context = sds::mesh_server(domains, alpn, params);
         return Some(pb::transport_socket(TLS_SOCKET, &context));
     }
     if unenforceable(proxy, place, settings, issues) {
         return None;
     }
-    for (set, name) in [
-        (!settings.ecdh_curves.is_empty(), "ecdhCurves"),
-        (
-            settings.insecure_skip_verify == Some(true),
-            "insecureSkipVerify",
-        ),
-    ] {
-        if set {
-            issues.add(
-                key,
-                place.field(name),
-                "not supported and not in force; remove it",
-            );
-        }
+    if settings.insecure_skip_verify == Some(true) {
+        issues.add(
+            key,
+            place.field("insecureSkipVerify"),
+            "not supported and not in force; remove it",
+        );
     }
     let wants_client = matches!(
         settings.mode,
         ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual
     );
     let mut common = tls::CommonTlsContext {
-        tls_params: params(settings),
+        tls_params: tls_params::of_server(settings, &scope.world.mesh),
         ..Default::default()
     };
     if http {
@@ -162,7 +195,10 @@ pub fn terminate(
             } else {
                 settings.ca_cert_credential_name.clone()
             };
-            common.validation_context_type = Some(sds::combined(names, sds::kubernetes(&roots)));
+            common.validation_context_type = Some(sds::combined(
+                clients(settings, names),
+                sds::kubernetes(&roots),
+            ));
         }
         for name in &secrets {
             let namespace = scope.namespace.clone();
@@ -199,9 +235,7 @@ pub fn terminate(
                     tls::CertificateValidationContext {
                         trusted_ca: Some(sds::file(&settings.ca_certificates)),
                         crl: (!settings.ca_crl.is_empty()).then(|| sds::file(&settings.ca_crl)),
-                        verify_certificate_spki: settings.verify_certificate_spki.clone(),
-                        verify_certificate_hash: settings.verify_certificate_hash.clone(),
-                        ..sds::validation(names)
+                        ..clients(settings, names)
                     },
                 ),
             );
@@ -213,22 +247,4 @@ pub fn terminate(
         ..Default::default()
     };
     Some(pb::transport_socket(TLS_SOCKET, &context))
-}
-
-fn params(settings: &ServerTlsSettings) -> Option<tls::TlsParameters> {
-    use tls::tls_parameters::TlsProtocol as Version;
-    let version = |version: TlsProtocol| match version {
-        TlsProtocol::TlsAuto => Version::TlsAuto,
-        TlsProtocol::TlsV10 => Version::TlSv10,
-        TlsProtocol::TlsV11 => Version::TlSv11,
-        TlsProtocol::TlsV12 => Version::TlSv12,
-        TlsProtocol::TlsV13 => Version::TlSv13,
-    };
-    let params = tls::TlsParameters {
-        tls_minimum_protocol_version: version(settings.min_protocol_version) as i32,
-        tls_maximum_protocol_version: version(settings.max_protocol_version) as i32,
-        cipher_suites: settings.cipher_suites.clone(),
-        ..Default::default()
-    };
-    (params != tls::TlsParameters::default()).then_some(params)
 }

@@ -3,15 +3,16 @@
 
 use super::basic::bool_or;
 use super::context::{Cx, SecretReference};
-use super::presence::{harmless, left_out, refuse};
+use super::presence::{harmless, refuse};
 use super::secret::{self, SecretSource};
 use super::{At, Error, Result};
 use super::{matching, pb};
 use crate::model::{
-    ClientTls, CommonTls, SanKind, SanMatch, ServerTls, ServerTlsSpec, StaplePolicy, StringMatch,
-    TlsVersion, Validation,
+    ClientTls, CommonTls, Pin, SanKind, SanMatch, ServerTls, ServerTlsSpec, StaplePolicy,
+    StringMatch, TlsVersion, Validation,
 };
 use arc_swap::ArcSwapOption;
+use base64::Engine as _;
 use pb::tls as proto;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,8 +59,10 @@ pub fn server(value: proto::DownstreamTlsContext, cx: &mut Cx<'_>) -> Result<Arc
     if common.certificates.is_empty() {
         return Err(Error::new("needs a certificate").at_field("common_tls_context"));
     }
+    // As in Envoy: who is to show a certain certificate has to show one.
+    let pinned = !common.validation.pins.is_empty() && !common.validation.accept_untrusted;
     let tls = Arc::new(ServerTls {
-        requires_client_cert: bool_or(require_client_certificate, false),
+        requires_client_cert: bool_or(require_client_certificate, false) || pinned,
         config: ArcSwapOption::empty(),
         spec: ServerTlsSpec {
             common,
@@ -160,15 +163,12 @@ fn common(value: proto::CommonTlsContext, cx: &mut Cx<'_>) -> Result<CommonTls> 
         }
         Some(_) => return Err(Error::new("certificate providers are not supported")),
     };
-    let (min_version, max_version, cipher_suites) =
-        parameters(tls_params.unwrap_or_default(), cx).at("tls_params")?;
+    let parameters = parameters(tls_params.unwrap_or_default(), cx).at("tls_params")?;
     Ok(CommonTls {
         alpn: alpn_protocols.into_iter().map(String::into_bytes).collect(),
         certificates,
         validation,
-        min_version,
-        max_version,
-        cipher_suites,
+        ..parameters
     })
 }
 
@@ -226,8 +226,6 @@ pub(super) fn validation(
     } = value;
     refuse!(
         ca_certificate_provider_instance,
-        verify_certificate_spki,
-        verify_certificate_hash,
         require_signed_certificate_timestamp,
         allow_expired_certificate,
         custom_validator_config,
@@ -259,10 +257,47 @@ pub(super) fn validation(
             value: matching::string(value).nth("match_subject_alt_names", index)?,
         });
     }
+    let mut pins = Vec::new();
+    for (index, value) in verify_certificate_hash.iter().enumerate() {
+        pins.push(certificate_pin(value).nth("verify_certificate_hash", index)?);
+    }
+    for (index, value) in verify_certificate_spki.iter().enumerate() {
+        pins.push(key_pin(value).nth("verify_certificate_spki", index)?);
+    }
     Ok(Validation {
         trust,
         names,
+        pins,
         accept_untrusted,
+    })
+}
+
+/// Hex, with colons or without.
+fn certificate_pin(value: &str) -> Result<Pin> {
+    let plain = value.replace(':', "");
+    let digits = plain.as_bytes();
+    let byte = |pair: &[u8]| {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)
+    };
+    let bytes: Option<Vec<u8>> = digits.chunks_exact(2).map(byte).collect();
+    let hash = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    hash.filter(|_| digits.len() == 64)
+        .map(Pin::Certificate)
+        .ok_or_else(|| {
+            Error::new(format!(
+                "{value:?} is not a SHA-256 hash in hex (64 digits)"
+            ))
+        })
+}
+
+fn key_pin(value: &str) -> Result<Pin> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(value).ok();
+    let hash = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    hash.map(Pin::Key).ok_or_else(|| {
+        Error::new(format!(
+            "{value:?} is not a SHA-256 hash in base64 (44 characters)"
+        ))
     })
 }
 
@@ -312,11 +347,8 @@ fn reference(
     name
 }
 
-/// Lowest and highest version, cipher suites.
-fn parameters(
-    value: proto::TlsParameters,
-    cx: &mut Cx<'_>,
-) -> Result<(TlsVersion, TlsVersion, Vec<Box<str>>)> {
+/// What a context says of versions, cipher suites and key exchange groups, and nothing else.
+fn parameters(value: proto::TlsParameters, cx: &mut Cx<'_>) -> Result<CommonTls> {
     use proto::tls_parameters::TlsProtocol;
     let min = match value.tls_minimum_protocol_version() {
         TlsProtocol::TlsAuto | TlsProtocol::TlSv12 => TlsVersion::V1_2,
@@ -350,15 +382,13 @@ fn parameters(
         compliance_policies,
     } = value;
     refuse!(signature_algorithms, compliance_policies);
-    left_out!(
-        cx,
-        "TlsParameters",
-        "key exchange groups are rustls' own",
-        ecdh_curves
-    );
-    Ok((
-        min,
-        max,
-        cipher_suites.into_iter().map(Into::into).collect(),
-    ))
+    Ok(CommonTls {
+        alpn: Vec::new(),
+        certificates: Vec::new(),
+        validation: Validation::default(),
+        min_version: min,
+        max_version: max,
+        cipher_suites: cipher_suites.into_iter().map(Into::into).collect(),
+        curves: ecdh_curves.into_iter().map(Into::into).collect(),
+    })
 }

@@ -350,15 +350,17 @@ fn key(common: &CommonTls) -> String {
         min_version,
         max_version,
         cipher_suites,
+        curves,
     } = common;
     let crate::model::Validation {
         trust,
         names,
+        pins,
         accept_untrusted,
     } = validation;
     format!(
-        "{alpn:?} {certificates:?} {trust:?} {names:?} {accept_untrusted} {min_version:?} \
-         {max_version:?} {cipher_suites:?}"
+        "{alpn:?} {certificates:?} {trust:?} {names:?} {pins:?} {accept_untrusted} \
+         {min_version:?} {max_version:?} {cipher_suites:?} {curves:?}"
     )
 }
 

@@ -22,6 +22,7 @@ pub struct ListenerStats {
     fail_verify_no_cert: Counter,
     fail_verify_error: Counter,
     fail_verify_san: Counter,
+    fail_verify_cert_hash: Counter,
     ocsp_staple_requests: Counter,
     ocsp_staple_responses: Counter,
     ocsp_staple_omitted: Counter,
@@ -47,6 +48,7 @@ impl ListenerStats {
             fail_verify_no_cert: counter("ssl.fail_verify_no_cert"),
             fail_verify_error: counter("ssl.fail_verify_error"),
             fail_verify_san: counter("ssl.fail_verify_san"),
+            fail_verify_cert_hash: counter("ssl.fail_verify_cert_hash"),
             ocsp_staple_requests: counter("ssl.ocsp_staple_requests"),
             ocsp_staple_responses: counter("ssl.ocsp_staple_responses"),
             ocsp_staple_omitted: counter("ssl.ocsp_staple_omitted"),
@@ -73,12 +75,13 @@ impl ListenerStats {
     }
 
     pub(super) fn tls_failed(self, error: &TlsError) {
-        self.connection_error.inc();
         match error {
             TlsError::WrongName => self.fail_verify_san.inc(),
+            TlsError::NotPinned => self.fail_verify_cert_hash.inc(),
             TlsError::Untrusted(_) => self.fail_verify_error.inc(),
             TlsError::NoCertificate => self.fail_verify_no_cert.inc(),
-            _ => {}
+            // Whose certificate is refused is counted above alone.
+            _ => self.connection_error.inc(),
         }
     }
 }

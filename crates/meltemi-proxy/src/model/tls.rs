@@ -71,6 +71,8 @@ pub struct CommonTls {
     pub max_version: TlsVersion,
     /// OpenSSL names as configured, empty: defaults.
     pub cipher_suites: Vec<Box<str>>,
+    /// Key exchange groups by BoringSSL's names, the preferred first; empty: defaults.
+    pub curves: Vec<Box<str>>,
 }
 
 #[derive(Default)]
@@ -80,7 +82,18 @@ pub struct Validation {
     pub trust: Option<Box<str>>,
     /// Any of them must match (`match_typed_subject_alt_names`); empty accepts all.
     pub names: Vec<SanMatch>,
+    /// Any of them must be the certificate's; empty accepts all.
+    pub pins: Vec<Pin>,
     pub accept_untrusted: bool,
+}
+
+/// SHA-256 of what the peer's certificate has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// Of the whole certificate in DER (`verify_certificate_hash`).
+    Certificate([u8; 32]),
+    /// Of its SubjectPublicKeyInfo in DER (`verify_certificate_spki`).
+    Key([u8; 32]),
 }
 
 #[derive(Clone, Debug)]

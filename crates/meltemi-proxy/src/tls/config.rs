@@ -6,7 +6,7 @@ use super::known::KnownChains;
 use super::staple::{self, Action, Staple};
 use super::verify::{ClientVerifier, ServerVerifier};
 use super::{Secret, identity, sessions, suites};
-use crate::model::{ClientTlsConfigs, CommonTls, ServerTls, StaplePolicy};
+use crate::model::{ClientTlsConfigs, CommonTls, Pin, ServerTls, StaplePolicy, Validation};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
@@ -50,7 +50,9 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
     let validation = &common.validation;
     let trust = trust(common, lookup)?;
     let builder = match trust {
-        None if !tls.requires_client_cert => builder.with_no_client_auth(),
+        None if !tls.requires_client_cert && !validation.accept_untrusted => {
+            builder.with_no_client_auth()
+        }
         trust => {
             let known = known_chains(trust.as_ref());
             let inner = match trust {
@@ -86,6 +88,7 @@ pub fn server_config(tls: &ServerTls, lookup: Lookup<'_>) -> Result<Arc<ServerCo
                 inner,
                 known,
                 names: validation.names.clone(),
+                pins: pins(validation),
                 mandatory: tls.requires_client_cert,
                 algorithms: provider.signature_verification_algorithms,
             }))
@@ -126,6 +129,7 @@ pub fn client_configs(
             inner,
             known,
             names: common.validation.names.clone(),
+            pins: pins(&common.validation),
             algorithms: provider.signature_verification_algorithms,
         }));
     let end = keys.iter().filter_map(|key| key.not_after).min();
@@ -207,6 +211,14 @@ fn known_chains(trust: Option<&Trust>) -> Option<KnownChains> {
     trust
         .is_some_and(|trust| !lists(trust))
         .then(KnownChains::default)
+}
+
+/// As in Envoy, who accepts untrusted certificates accepts those that are not pinned.
+fn pins(validation: &Validation) -> Vec<Pin> {
+    match validation.accept_untrusted {
+        true => Vec::new(),
+        false => validation.pins.clone(),
+    }
 }
 
 fn trust(common: &CommonTls, lookup: Lookup<'_>) -> Result<Option<Trust>, String> {

@@ -1,6 +1,7 @@
 //! Why a TLS handshake failed.
 
-use rustls::{AlertDescription, CertificateError, Error};
+use super::verify::NotPinned;
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 use std::io;
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ pub enum TlsError {
     NoCertificate,
     #[error("TLS_error: the peer's certificate has none of the expected names")]
     WrongName,
+    #[error(
+        "TLS_error: neither the peer's certificate nor its key is one of those that are pinned"
+    )]
+    NotPinned,
     #[error("TLS_error: the peer's certificate is not trusted: {0}")]
     Untrusted(String),
     #[error("TLS_error: the peer spoke no TLS")]
@@ -51,6 +56,11 @@ impl From<&Error> for TlsError {
             Error::NoCertificatesPresented => TlsError::NoCertificate,
             Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
                 TlsError::WrongName
+            }
+            Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))
+                if reason.is::<NotPinned>() =>
+            {
+                TlsError::NotPinned
             }
             Error::InvalidCertificate(reason) => TlsError::Untrusted(reason.to_string()),
             Error::AlertReceived(AlertDescription::CertificateRequired) => {

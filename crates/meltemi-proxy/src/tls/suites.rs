@@ -1,8 +1,8 @@
 //! Protocol versions and cipher suites by Envoy's (OpenSSL's) names.
 
 use crate::model::{CommonTls, TlsVersion};
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, default_provider};
+use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, default_provider, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::{CipherSuite, SupportedProtocolVersion, version};
 use std::sync::{Arc, OnceLock};
 
@@ -73,14 +73,76 @@ fn ordered(mut provider: CryptoProvider) -> CryptoProvider {
     provider
 }
 
+/// BoringSSL's names, the short and the long one, and the key exchange group.
+const GROUPS: &[([&str; 2], &dyn SupportedKxGroup)] = &[
+    (["X25519", "x25519"], kx_group::X25519),
+    (["P-256", "prime256v1"], kx_group::SECP256R1),
+    (["P-384", "secp384r1"], kx_group::SECP384R1),
+    (
+        ["X25519MLKEM768", "X25519MLKEM768"],
+        kx_group::X25519MLKEM768,
+    ),
+];
+
+/// Groups that BoringSSL knows, or knew, and that are left out here, as suites are.
+const GROUPS_NEVER_USED: &[&str] = &["P-224", "secp224r1", "P-521", "secp521r1", "CECPQ2"];
+
+/// Key exchange groups in the order of the context's list.
+fn groups(common: &CommonTls) -> Result<Vec<&'static dyn SupportedKxGroup>, String> {
+    let mut chosen = Vec::new();
+    // A name may stand for a list, as BoringSSL takes it.
+    for name in common.curves.iter().flat_map(|names| names.split(':')) {
+        if let Some((_, group)) = GROUPS.iter().find(|(known, _)| known.contains(&name)) {
+            chosen.push(*group);
+        } else if !GROUPS_NEVER_USED.contains(&name) {
+            let known: Vec<_> = GROUPS.iter().map(|([known, _], _)| *known).collect();
+            return Err(format!(
+                "ecdh_curves: `{name}` is unknown; supported are {}",
+                known.join(", ")
+            ));
+        }
+    }
+    match chosen.is_empty() {
+        true => Err(format!(
+            "ecdh_curves: none of {} is supported",
+            common.curves.join(", ")
+        )),
+        false => Ok(chosen),
+    }
+}
+
 /// The provider that the context allows.
 ///
 /// # Errors
-/// A suite that nobody knows, or a list of which nothing is left.
+/// A suite or a group that nobody knows, or a list of which nothing is left.
 pub(super) fn provider(common: &CommonTls) -> Result<Arc<CryptoProvider>, String> {
-    if common.cipher_suites.is_empty() {
+    if common.cipher_suites.is_empty() && common.curves.is_empty() {
         return Ok(shared_default());
     }
+    let mut provider = ordered(default_provider());
+    if !common.curves.is_empty() {
+        provider.kx_groups = groups(common)?;
+    }
+    if !common.cipher_suites.is_empty() {
+        let chosen = suites(common)?;
+        provider
+            .cipher_suites
+            .retain(|suite| suite.tls13().is_some());
+        let available = |suite: CipherSuite| {
+            ALL_CIPHER_SUITES
+                .iter()
+                .find(|known| known.suite() == suite)
+                .copied()
+        };
+        provider
+            .cipher_suites
+            .extend(chosen.into_iter().filter_map(available));
+    }
+    Ok(Arc::new(provider))
+}
+
+/// Suites of TLS 1.2 in the order of the context's list.
+fn suites(common: &CommonTls) -> Result<Vec<CipherSuite>, String> {
     let mut chosen = Vec::new();
     // `[A|B]` is a group of equal preference.
     let names = common
@@ -104,20 +166,7 @@ pub(super) fn provider(common: &CommonTls) -> Result<Arc<CryptoProvider>, String
             common.cipher_suites.join(", ")
         ));
     }
-    let mut provider = ordered(default_provider());
-    let available = |suite: CipherSuite| {
-        ALL_CIPHER_SUITES
-            .iter()
-            .find(|known| known.suite() == suite)
-            .copied()
-    };
-    provider
-        .cipher_suites
-        .retain(|suite| suite.tls13().is_some());
-    provider
-        .cipher_suites
-        .extend(chosen.into_iter().filter_map(available));
-    Ok(Arc::new(provider))
+    Ok(chosen)
 }
 
 pub(super) fn versions(

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::model::{
-    ClientTls, CommonTls, SanKind, SanMatch, ServerTls, ServerTlsSpec, StringMatch, TlsVersion,
-    Validation,
+    ClientTls, CommonTls, Pin, SanKind, SanMatch, ServerTls, ServerTlsSpec, StringMatch,
+    TlsVersion, Validation,
 };
 use crate::net::{Socket, Stream};
 use crate::telemetry::TlsInfo;
@@ -13,10 +13,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     IsCa, KeyPair, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
+use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -110,11 +112,13 @@ pub(super) fn common(alpn: &[&[u8]], prefix: Option<&str>) -> CommonTls {
                 })
                 .into_iter()
                 .collect(),
+            pins: Vec::new(),
             accept_untrusted: false,
         },
         min_version: TlsVersion::V1_2,
         max_version: TlsVersion::V1_3,
         cipher_suites: Vec::new(),
+        curves: Vec::new(),
     }
 }
 
@@ -339,6 +343,58 @@ async fn revoked_certificates_are_refused_on_both_sides() {
 }
 
 #[tokio::test]
+async fn pinned_certificates_and_keys_are_let_in_alone() {
+    let mesh = Authority::new("mesh");
+    let (ours, theirs) = (secrets(&mesh, &mesh, SERVER), secrets(&mesh, &mesh, CLIENT));
+    let hashes = |secret: &Secret| {
+        let Secret::Certificate { chain, .. } = secret else {
+            unreachable!("issue makes certificates")
+        };
+        let (_, parsed) = X509Certificate::from_der(&chain[0]).unwrap();
+        let key = Sha256::digest(parsed.public_key().raw).into();
+        (
+            Pin::Certificate(Sha256::digest(&chain[0]).into()),
+            Pin::Key(key),
+        )
+    };
+    let (of_server, of_client) = (hashes(&ours.0), hashes(&theirs.0));
+    let pinned = |pins: &[Pin]| {
+        let mut spec = common(&[], None);
+        spec.validation.pins = pins.to_vec();
+        spec
+    };
+    for (pins, good) in [
+        (vec![of_client.0], true),
+        (vec![of_client.1], true),
+        (vec![of_server.0, of_server.1, of_client.1], true),
+        (vec![of_server.0, of_server.1], false),
+    ] {
+        let server = server(pinned(&pins), &ours);
+        let (at_server, _) = shake(
+            &server,
+            &client(common(&[], None), &theirs),
+            AlpnChoice::Own,
+        )
+        .await;
+        assert_eq!(at_server.is_ok(), good, "{pins:?}");
+        assert!(good || matches!(at_server, Err(TlsError::NotPinned)));
+    }
+    let server = server(common(&[], None), &ours);
+    for (pins, good) in [(of_server.1, true), (of_client.1, false)] {
+        let client = client(pinned(&[pins]), &theirs);
+        let (_, at_client) = shake(&server, &client, AlpnChoice::Own).await;
+        assert_eq!(at_client.is_ok(), good, "{pins:?}");
+        assert!(good || matches!(at_client, Err(TlsError::NotPinned)));
+    }
+    // Who accepts untrusted certificates accepts any.
+    let mut spec = pinned(&[of_client.1]);
+    spec.validation.accept_untrusted = true;
+    let lax = client(spec, &theirs);
+    let (_, at_client) = shake(&server, &lax, AlpnChoice::Own).await;
+    assert!(at_client.is_ok(), "{at_client:?}");
+}
+
+#[tokio::test]
 async fn plaintext_silence_and_missing_secrets_are_told_apart() {
     let mesh = Authority::new("mesh");
     let ours = secrets(&mesh, &mesh, SERVER);
@@ -375,6 +431,8 @@ fn what_cannot_be_honoured_is_named() {
             .expect("must be refused")
     };
     assert!(refused(&|spec| spec.cipher_suites = vec!["RC4-MD5".into()]).contains("RC4-MD5"));
+    assert!(refused(&|spec| spec.curves = vec!["P-257".into()]).contains("P-257"));
+    assert!(refused(&|spec| spec.curves = vec!["P-521".into()]).contains("P-521"));
     assert!(refused(&|spec| spec.certificates = vec!["missing".into()]).contains("missing"));
     assert!(refused(&|spec| spec.certificates = vec!["ROOTCA".into()]).contains("ROOTCA"));
     assert!(

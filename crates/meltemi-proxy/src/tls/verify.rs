@@ -3,14 +3,18 @@
 
 use super::identity::{self, San};
 use super::known::KnownChains;
-use crate::model::{SanKind, SanMatch, StringMatch};
+use crate::model::{Pin, SanKind, SanMatch, StringMatch};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Verifies clients.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ pub(super) struct ClientVerifier {
     /// `None`: every chain is verified anew.
     pub known: Option<KnownChains>,
     pub names: Vec<SanMatch>,
+    pub pins: Vec<Pin>,
     pub mandatory: bool,
     pub algorithms: WebPkiSupportedAlgorithms,
 }
@@ -33,6 +38,7 @@ pub(super) struct ServerVerifier {
     /// `None`: every chain is verified anew.
     pub known: Option<KnownChains>,
     pub names: Vec<SanMatch>,
+    pub pins: Vec<Pin>,
     pub algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -66,6 +72,30 @@ fn verify_names(names: &[SanMatch], leaf: &CertificateDer<'_>) -> Result<(), Err
     }
 }
 
+/// The certificate has none of the pinned hashes.
+#[derive(Debug, thiserror::Error)]
+#[error("not pinned")]
+pub(super) struct NotPinned;
+
+fn verify_pins(pins: &[Pin], leaf: &CertificateDer<'_>) -> Result<(), Error> {
+    if pins.is_empty() {
+        return Ok(());
+    }
+    let certificate = Pin::Certificate(Sha256::digest(leaf).into());
+    let key = X509Certificate::from_der(leaf)
+        .ok()
+        .map(|(_, leaf)| Pin::Key(Sha256::digest(leaf.public_key().raw).into()));
+    match pins
+        .iter()
+        .any(|pin| *pin == certificate || Some(*pin) == key)
+    {
+        true => Ok(()),
+        false => Err(Error::InvalidCertificate(CertificateError::Other(
+            OtherError(Arc::new(NotPinned)),
+        ))),
+    }
+}
+
 impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.inner
@@ -89,6 +119,7 @@ impl ClientCertVerifier for ClientVerifier {
             })?;
             verify_names(&self.names, leaf)?;
         }
+        verify_pins(&self.pins, leaf)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -138,6 +169,7 @@ impl ServerCertVerifier for ServerVerifier {
             })?;
             verify_names(&self.names, leaf)?;
         }
+        verify_pins(&self.pins, leaf)?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -37,6 +37,7 @@ pub(crate) struct ClusterStats {
     pub ssl_handshake: Counter,
     ssl_connection_error: Counter,
     ssl_fail_verify_san: Counter,
+    ssl_fail_verify_cert_hash: Counter,
     ssl_fail_verify_error: Counter,
     /// `upstream_rq_1xx` to `5xx`.
     classes: [Counter; 5],
@@ -90,6 +91,7 @@ impl ClusterStats {
             ssl_handshake: counter("ssl.handshake"),
             ssl_connection_error: counter("ssl.connection_error"),
             ssl_fail_verify_san: counter("ssl.fail_verify_san"),
+            ssl_fail_verify_cert_hash: counter("ssl.fail_verify_cert_hash"),
             ssl_fail_verify_error: counter("ssl.fail_verify_error"),
             classes: [1, 2, 3, 4, 5].map(|class| counter(&format!("upstream_rq_{class}xx"))),
             codes: RefCell::default(),
@@ -136,11 +138,12 @@ impl ClusterStats {
     }
 
     pub fn tls_failed(&self, error: &TlsError) {
-        self.ssl_connection_error.inc();
         match error {
             TlsError::WrongName => self.ssl_fail_verify_san.inc(),
+            TlsError::NotPinned => self.ssl_fail_verify_cert_hash.inc(),
             TlsError::Untrusted(_) => self.ssl_fail_verify_error.inc(),
-            _ => {}
+            // Whose certificate is refused is counted above alone.
+            _ => self.ssl_connection_error.inc(),
         }
     }
 }

@@ -9,8 +9,8 @@ pub fn available() -> bool {
     version.is_ok_and(|output| output.status.success())
 }
 
-/// Shakes hands and hangs up. The end says whether it worked, which certificate was shown and
-/// which OCSP response.
+/// Shakes hands and hangs up. The end says whether it worked, which certificate was shown, which
+/// OCSP response, and what key was exchanged where `arguments` name groups.
 pub fn handshake(port: u16, arguments: &[&str]) -> Result<Received, String> {
     let output = Command::new("openssl")
         .args(["s_client", "-connect", &format!("127.0.0.1:{port}")])
@@ -23,12 +23,18 @@ pub fn handshake(port: u16, arguments: &[&str]) -> Result<Received, String> {
         let line = said.lines().map(str::trim).find(|l| l.starts_with(start));
         line.unwrap_or("-").to_owned()
     };
+    let key = match arguments.contains(&"-groups") {
+        // OpenSSL 3.5 calls it by the other name.
+        true => said.lines().find_map(|line| line.split_once(" Temp Key: ")),
+        false => None,
+    };
     let end = format!(
-        "{} | {} | {} | {}",
+        "{} | {} | {} | {} | {}",
         output.status,
         found("subject="),
         found("OCSP response:"),
         found("OCSP Response Status:"),
+        key.map_or("-", |(_, key)| key),
     );
     Ok(Received {
         end,

@@ -190,6 +190,13 @@ const UNDERSTOOD: &str = "the log tells what was understood of a refused request
 
 pub const VALUES: &[Value] = &[
     Value {
+        cases: &["certificates::P-256 and X25519, X25519 or P-256"],
+        aspect: "end",
+        envoy: "exit status: 0 | subject=CN = server.test | - | - | ECDH, prime256v1, 256 bits",
+        meltemi: "exit status: 0 | subject=CN = server.test | - | - | X25519, 253 bits",
+        reason: "the client has sent a key for a group that is allowed: no round trip for another",
+    },
+    Value {
         cases: &["routing::no route for a HEAD", "local::redirect of a HEAD"],
         aspect: "answer.header.content-length",
         envoy: "(none)",

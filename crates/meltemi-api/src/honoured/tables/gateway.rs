@@ -6,9 +6,6 @@ pub(super) const TABLE: Table = Table {
     honoured: &["apiVersion", "kind", "metadata", "status", "spec"],
     except: &[
         "spec.servers[].defaultEndpoint",
-        "spec.servers[].tls.verifyCertificateSpki",
-        "spec.servers[].tls.verifyCertificateHash",
-        "spec.servers[].tls.ecdhCurves",
         "spec.servers[].tls.insecureSkipVerify",
     ],
     harmless: &[],

@@ -7,8 +7,9 @@ mod proxy;
 use super::destination_rule::{locality, traffic_policy};
 use super::names::{is_label, trust_domain, wildcard_domain};
 use super::report::Report;
+use super::tls::{cipher_suites, curves};
 use super::virtual_service::retries;
-use crate::mesh::{MeshConfig, TlsConfig};
+use crate::mesh::MeshConfig;
 use crate::{Duration, FieldPath};
 
 pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
@@ -106,36 +107,17 @@ pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
         &at.field("extensionProviders"),
         report,
     );
-    if let Some(tls) = &spec.mesh_mtls
-        && !tls.ecdh_curves.is_empty()
-    {
-        let at = at.field("meshMTLS").field("ecdhCurves");
-        report.error(&at, "cannot be chosen between workloads", "remove it");
+    if let Some(tls) = &spec.mesh_mtls {
+        let at = at.field("meshMTLS");
+        if !tls.ecdh_curves.is_empty() {
+            let at = at.field("ecdhCurves");
+            report.error(&at, "cannot be chosen between workloads", "remove it");
+        }
+        cipher_suites(&tls.cipher_suites, &at.field("cipherSuites"), report);
     }
     if let Some(tls) = &spec.tls_defaults {
-        curves(tls, &at.field("tlsDefaults").field("ecdhCurves"), report);
-    }
-}
-
-/// Key exchange groups that Istio accepts, by BoringSSL's names.
-const CURVES: [&str; 7] = [
-    "P-224",
-    "P-256",
-    "P-384",
-    "P-521",
-    "X25519",
-    "CECPQ2",
-    "X25519MLKEM768",
-];
-
-fn curves(tls: &TlsConfig, at: &FieldPath, report: &mut Report) {
-    for (index, curve) in tls.ecdh_curves.iter().enumerate() {
-        let at = at.index(index);
-        if !CURVES.contains(&curve.as_str()) {
-            let message = format!("{curve:?} is not a known curve and is left out");
-            report.warning(&at, message, crate::did_you_mean(curve, CURVES));
-        } else if tls.ecdh_curves[..index].contains(curve) {
-            report.warning(&at, format!("{curve:?} is there twice"), "remove one");
-        }
+        let at = at.field("tlsDefaults");
+        cipher_suites(&tls.cipher_suites, &at.field("cipherSuites"), report);
+        curves(&tls.ecdh_curves, &at.field("ecdhCurves"), report);
     }
 }

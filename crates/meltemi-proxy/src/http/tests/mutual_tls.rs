@@ -53,11 +53,13 @@ fn common(alpn: &[&str], san: Option<&str>) -> CommonTls {
                 })
                 .into_iter()
                 .collect(),
+            pins: Vec::new(),
             accept_untrusted: false,
         },
         min_version: TlsVersion::V1_2,
         max_version: TlsVersion::V1_3,
         cipher_suites: Vec::new(),
+        curves: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod access_service;
 mod addresses;
 mod announced;
+mod certificates;
 mod clusters;
 mod coding;
 mod expressions;
@@ -50,6 +51,7 @@ pub fn groups() -> Vec<Group> {
         framing::limits(),
         tcp::group(),
         staple::group(),
+        certificates::group(),
         network::group(),
         limits::group(),
         mutation::group(),

@@ -1,0 +1,206 @@
+//! Clients' certificates that are pinned, and groups of the key exchange.
+
+use crate::bootstrap::{Config, any_host, clusters, http_listener, typed};
+use crate::case::{Case, Group};
+use crate::client_tls;
+use crate::upstream::Upstreams;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    PublicKeyData,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+pub fn group() -> Group {
+    Group {
+        name: "certificates",
+        config,
+        cases,
+    }
+}
+
+/// Where the clients' certificates are, each with its key.
+macro_rules! file {
+    ($name:literal) => {
+        concat!(env!("CARGO_TARGET_TMPDIR"), "/client-", $name, ".pem")
+    };
+}
+
+struct Certificate {
+    pem: String,
+    key: String,
+    /// SHA-256 of the certificate, in hex.
+    hash: String,
+    /// SHA-256 of its public key, in base64.
+    spki: String,
+}
+
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate().expect("a key");
+    CertifiedIssuer::self_signed(params, key).expect("an authority")
+}
+
+impl Certificate {
+    fn issue(name: &str, authority: &CertifiedIssuer<'_, KeyPair>) -> Self {
+        let mut params = CertificateParams::new(vec![name.into()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, authority).expect("a certificate");
+        let hex = |byte: &u8| format!("{byte:02x}");
+        Self {
+            hash: Sha256::digest(certificate.der()).iter().map(hex).collect(),
+            spki: STANDARD.encode(Sha256::digest(key.subject_public_key_info())),
+            pem: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A client's, in its file.
+    fn client(file: &str, name: &str, authority: &CertifiedIssuer<'_, KeyPair>) -> Self {
+        let certificate = Self::issue(name, authority);
+        let both = format!("{}{}", certificate.pem, certificate.key);
+        std::fs::write(file, both).expect("written");
+        certificate
+    }
+
+    /// The hash in capitals, with colons.
+    fn with_colons(&self) -> String {
+        let pairs: Vec<_> = self.hash.as_bytes().chunks(2).collect();
+        let pairs = pairs.join(&b':');
+        String::from_utf8(pairs).expect("hex").to_uppercase()
+    }
+}
+
+fn config(upstreams: &Upstreams) -> Config {
+    let mut listeners = Vec::new();
+    if client_tls::available() {
+        let (mesh, foreign) = (authority("mesh"), authority("foreign"));
+        let server = Certificate::issue("server.test", &mesh);
+        let one = Certificate::client(file!("one"), "one.test", &mesh);
+        let other = Certificate::client(file!("other"), "other.test", &mesh);
+        Certificate::client(file!("third"), "third.test", &mesh);
+        let stranger = Certificate::client(file!("stranger"), "stranger.test", &foreign);
+        let mut listener = |required: bool, validation: Value, curves: Value| {
+            let routes = json!([{ "match": { "prefix": "/" }, "route": { "cluster": "a" } }]);
+            let mut listener = http_listener(any_host(routes), json!({}));
+            let mut common = json!({
+                "tls_certificates": [{
+                    "certificate_chain": { "inline_string": server.pem },
+                    "private_key": { "inline_string": server.key },
+                }],
+                "tls_params": { "ecdh_curves": curves },
+            });
+            if !validation.is_null() {
+                common["validation_context"] = validation;
+            }
+            listener["filter_chains"][0]["transport_socket"] = json!({
+                "name": "envoy.transport_sockets.tls",
+                "typed_config": typed("transport_sockets.tls.v3.DownstreamTlsContext", json!({
+                    "common_tls_context": common,
+                    "require_client_certificate": required,
+                })),
+            });
+            listeners.push(listener);
+        };
+        let trusting = |mut pins: Value| {
+            pins["trusted_ca"] = json!({ "inline_string": mesh.pem() });
+            pins
+        };
+        let hash = json!({ "verify_certificate_hash": [one.hash] });
+        let spki = json!({ "verify_certificate_spki": [one.spki] });
+        let both = json!({
+            "verify_certificate_hash": [other.with_colons()],
+            "verify_certificate_spki": [stranger.spki, one.spki],
+        });
+        let mut untrusted = trusting(hash.clone());
+        untrusted["trust_chain_verification"] = "ACCEPT_UNTRUSTED".into();
+        listener(true, trusting(hash.clone()), json!([]));
+        listener(true, trusting(spki), json!([]));
+        listener(true, trusting(both.clone()), json!([]));
+        listener(false, both, json!([]));
+        listener(false, trusting(hash), json!([]));
+        listener(true, untrusted, json!([]));
+        let mut any = trusting(json!({}));
+        any["trust_chain_verification"] = "ACCEPT_UNTRUSTED".into();
+        listener(false, any, json!([]));
+        let any = json!({ "trust_chain_verification": "ACCEPT_UNTRUSTED" });
+        listener(false, any, json!([]));
+        listener(false, Value::Null, json!(["P-384"]));
+        listener(false, Value::Null, json!(["P-256", "X25519"]));
+        listener(false, Value::Null, json!(["X25519:P-256"]));
+    }
+    Config {
+        listeners,
+        clusters: clusters(&upstreams.ports),
+        ..Config::default()
+    }
+}
+
+fn cases() -> Vec<Case> {
+    if !client_tls::available() {
+        println!("skipped: cases of certificates, openssl not found");
+        return Vec::new();
+    }
+    // With TLS 1.2 the handshake waits for the server's verdict.
+    const ONE: &[&str] = &["-tls1_2", "-cert", file!("one")];
+    const OTHER: &[&str] = &["-tls1_2", "-cert", file!("other")];
+    const THIRD: &[&str] = &["-tls1_2", "-cert", file!("third")];
+    const STRANGER: &[&str] = &["-tls1_2", "-cert", file!("stranger")];
+    const NONE: &[&str] = &["-tls1_2"];
+    let clients = [
+        ("one", ONE),
+        ("other", OTHER),
+        ("third", THIRD),
+        ("stranger", STRANGER),
+        ("none", NONE),
+    ];
+    let asked = |listener: usize, validation: &str| {
+        clients.map(|(client, arguments)| {
+            Case::handshake(format!("{validation}, {client}").leak(), arguments).on(listener)
+        })
+    };
+    let mut cases = Vec::new();
+    for (listener, validation) in [
+        (0, "hash"),
+        (1, "key"),
+        (2, "both"),
+        (3, "no trust"),
+        (4, "not required"),
+    ] {
+        cases.extend(asked(listener, validation));
+    }
+    // Below, Envoy also counts what is wrong with certificates that it accepts.
+    const COUNTED: &[&str] = &[
+        "ssl.fail_verify_cert_hash",
+        "ssl.fail_verify_no_cert",
+        "ssl.fail_verify_error",
+        "ssl.handshake",
+        "ssl.no_certificate",
+        "ssl.connection_error",
+    ];
+    cases.push(Case::statistics("what was counted", COUNTED));
+    for (listener, validation) in [(5, "untrusted"), (6, "any"), (7, "any, no trust")] {
+        cases.extend(asked(listener, validation));
+    }
+    let groups: [(&str, &[&str]); 6] = [
+        ("P-256", &["-groups", "P-256"]),
+        ("P-384", &["-groups", "P-384"]),
+        ("X25519", &["-groups", "X25519"]),
+        ("X25519 or P-256", &["-groups", "X25519:P-256"]),
+        ("P-521 or P-384", &["-groups", "P-521:P-384"]),
+        ("P-256, TLS 1.2", &["-tls1_2", "-groups", "P-256"]),
+    ];
+    for (listener, curves) in [(8, "P-384"), (9, "P-256 and X25519"), (10, "X25519:P-256")] {
+        for (name, arguments) in groups {
+            let name = format!("{curves}, {name}").leak();
+            cases.push(Case::handshake(name, arguments).on(listener));
+        }
+    }
+    cases
+}
