@@ -127,7 +127,7 @@ fn plain(value: &str) -> bool {
             return false;
         };
         let known = !name.starts_with(':') || name.eq_ignore_ascii_case(":authority");
-        if !known || name.contains('?') {
+        if !known || name.contains(['?', ')']) {
             return false;
         }
         rest = after;

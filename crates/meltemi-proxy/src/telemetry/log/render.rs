@@ -96,9 +96,11 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         }
         Op::Protocol if info.protocol != Protocol::Tcp => out.push_str(info.protocol.as_str()),
         Op::ResponseCode => number(out, info.status.into()),
-        Op::ResponseCodeDetails if !info.details.is_empty() => out.push_str(&info.details),
+        Op::ResponseCodeDetails if !info.details.is_empty() => {
+            return text(out, Some(&info.details));
+        }
         Op::ConnectionTerminationDetails if !info.termination.is_empty() => {
-            out.push_str(&info.termination);
+            return text(out, Some(&info.termination));
         }
         Op::ResponseFlags => info.flags.write_short(out),
         Op::ResponseFlagsLong => info.flags.write_long(out),
