@@ -18,6 +18,7 @@ mod commands;
 mod discovery;
 mod failures;
 mod gateway_api;
+mod gateway_tls;
 mod lifetime;
 mod mtls;
 mod outside;
@@ -45,6 +46,7 @@ fn tests(role: &str) -> Vec<Test<World>> {
             bookinfo::TESTS,
             routing::TESTS,
             gateway_api::TESTS,
+            gateway_tls::TESTS,
             discovery::TESTS,
             changes::TESTS,
             rolling::TESTS,
@@ -70,6 +72,7 @@ fn all() -> Vec<Test<World>> {
         bookinfo::TESTS,
         routing::TESTS,
         gateway_api::TESTS,
+        gateway_tls::TESTS,
         discovery::TESTS,
         programs::TESTS,
         outside::TESTS,
