@@ -74,6 +74,7 @@ fn derive(mut bootstrap: Value, derivation: &Derivation<'_>) -> Value {
     {
         metadata.retain(|key, _| !EXTENDED.contains(&key.as_str()));
     }
+    return_soon(root);
     if let Some(clusters) = clusters(root) {
         for cluster in clusters.iter_mut() {
             if derivation.ads_cluster.is_some()
@@ -103,6 +104,25 @@ fn derive(mut bootstrap: Value, derivation: &Derivation<'_>) -> Value {
         }]});
     }
     bootstrap
+}
+
+/// A lost stream to the control plane is opened again as our own proxy does it: Envoy's default
+/// lets pauses grow to 30 s, for which a new control plane would not be heard.
+fn return_soon(root: &mut Map<String, Value>) {
+    let services = root
+        .get_mut("dynamic_resources")
+        .and_then(|resources| resources.get_mut("ads_config"))
+        .and_then(|config| config.get_mut("grpc_services"))
+        .and_then(Value::as_array_mut);
+    for service in services.into_iter().flatten() {
+        let envoy = service.get_mut("envoy_grpc").and_then(Value::as_object_mut);
+        if let Some(envoy) = envoy {
+            // A policy that the user gave stays.
+            envoy.entry("retry_policy").or_insert_with(
+                || json!({"retry_back_off": {"base_interval": "0.05s", "max_interval": "10s"}}),
+            );
+        }
+    }
 }
 
 fn clusters(root: &mut Map<String, Value>) -> Option<&mut Vec<Value>> {
@@ -146,6 +166,9 @@ mod tests {
     fn the_control_plane_is_behind_the_relay_and_the_rest_stays() {
         let given = json!({
             "node": {"id": "n", "metadata": {"MELTEMI_VERSION": "1", "ISTIO_VERSION": "1", "NAMESPACE": "a"}},
+            "dynamic_resources": {"ads_config": {"api_type": "DELTA_GRPC", "grpc_services": [
+                {"envoy_grpc": {"cluster_name": "xds"}},
+            ]}},
             "static_resources": {"clusters": [
                 {"name": "xds", "type": "STRICT_DNS", "transport_socket": {"name": "tls"}},
                 {"name": "other", "type": "STATIC"},
@@ -162,6 +185,11 @@ mod tests {
         let derived = derive(given, &derivation);
         assert_eq!(derived["node"]["metadata"], json!({"NAMESPACE": "a"}));
         assert_eq!(derived["admin"]["address"]["pipe"]["path"], "/run/admin");
+        let service = &derived["dynamic_resources"]["ads_config"]["grpc_services"][0]["envoy_grpc"];
+        assert_eq!(
+            service["retry_policy"]["retry_back_off"]["max_interval"],
+            "10s"
+        );
         let clusters = derived["static_resources"]["clusters"].as_array().unwrap();
         let names: Vec<_> = clusters
             .iter()

@@ -82,7 +82,12 @@ pub fn groups() -> Vec<Group> {
         group(
             "overload shed tcp",
             |upstreams| point(upstreams, "tcp_proxy_upstream_connect"),
-            || counted(vec![Case::opaque("TCP", "text").on(1)]),
+            || {
+                let mut tcp = Case::opaque("TCP", "text").on(1);
+                // A reset, if the text is there before the end is.
+                tcp.loose = &["end"];
+                counted(vec![tcp])
+            },
         ),
         group("overload reduced", reduced, || {
             vec![
