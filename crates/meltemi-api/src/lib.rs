@@ -37,4 +37,4 @@ pub use object::{Meta, Object, ObjectKey, Origin, Spec};
 pub use proto::{Bytes, Duration};
 pub use suggest::{did_you_mean, nearest};
 pub use typed::Typed;
-pub use validate::{is_bool, is_cipher_suite, is_curve, validate};
+pub use validate::{SPOKEN_CURVES, allowed_cipher_suites, allowed_curves, is_bool, validate};

@@ -165,23 +165,27 @@ pub fn mesh_client(
     }
 }
 
-/// TLS with the workload's identity, from mesh clients: the trust domain's only.
+/// Names of the workloads of these trust domains.
+pub fn of_trust_domains<'a>(
+    domains: impl IntoIterator<Item = &'a String>,
+) -> Vec<pb::matcher::StringMatcher> {
+    let name = |domain| pb::prefix(&format!("spiffe://{domain}/"));
+    domains.into_iter().map(name).collect()
+}
+
+/// TLS with the workload's identity, from mesh clients such as `clients` says.
 pub fn mesh_server(
-    trust_domains: &[String],
+    clients: tls::CertificateValidationContext,
     alpn: &[&str],
     params: tls::TlsParameters,
 ) -> tls::DownstreamTlsContext {
-    let names = trust_domains
-        .iter()
-        .map(|domain| pb::prefix(&format!("spiffe://{domain}/")))
-        .collect();
     tls::DownstreamTlsContext {
         require_client_certificate: pb::boolv(true),
         common_tls_context: Some(tls::CommonTlsContext {
             alpn_protocols: alpn.iter().map(|&name| name.to_owned()).collect(),
             tls_params: Some(params),
             tls_certificate_sds_secret_configs: vec![local_agent(WORKLOAD)],
-            validation_context_type: Some(combined(validation(names), local_agent(ROOTS))),
+            validation_context_type: Some(combined(clients, local_agent(ROOTS))),
             ..Default::default()
         }),
         ..Default::default()

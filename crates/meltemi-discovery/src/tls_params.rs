@@ -2,10 +2,11 @@
 //! MeshConfig says for all.
 
 use meltemi_api::networking::{ServerTlsSettings, TlsProtocol};
-use meltemi_api::{is_cipher_suite, is_curve};
+use meltemi_api::{SPOKEN_CURVES, allowed_cipher_suites, allowed_curves};
 
 use crate::pb::tls::TlsParameters;
 use crate::pb::tls::tls_parameters::TlsProtocol as Version;
+use crate::proxy::Flavor;
 use crate::world::mesh::Mesh;
 
 /// What sidecars take from each other by default, as Istio has it.
@@ -18,37 +19,115 @@ const MESH_CIPHERS: [&str; 6] = [
     "AES128-GCM-SHA256",
 ];
 
-/// Of TLS that a gateway, or a Sidecar's ingress, ends: the settings go before `tlsDefaults`.
-pub fn of_server(settings: &ServerTlsSettings, mesh: &Mesh) -> Option<TlsParameters> {
-    let mut params = TlsParameters {
-        tls_minimum_protocol_version: version(settings.min_protocol_version) as i32,
-        tls_maximum_protocol_version: version(settings.max_protocol_version) as i32,
-        cipher_suites: known_suites(&settings.cipher_suites),
-        ecdh_curves: known_curves(&settings.ecdh_curves),
-        ..Default::default()
-    };
-    if let Some(defaults) = &mesh.config.tls_defaults {
-        let open = settings.max_protocol_version == TlsProtocol::TlsAuto
-            || settings.max_protocol_version as u8 >= defaults.min_protocol_version as u8;
-        if settings.min_protocol_version == TlsProtocol::TlsAuto && open {
-            params.tls_minimum_protocol_version = version(defaults.min_protocol_version) as i32;
-        }
-        if params.cipher_suites.is_empty() {
-            params.cipher_suites = known_suites(&defaults.cipher_suites);
-        }
-        if params.ecdh_curves.is_empty() {
-            params.ecdh_curves = known_curves(&defaults.ecdh_curves);
-        }
-    }
-    (params != TlsParameters::default()).then_some(params)
+/// Suites of TLS 1.2 that our proxy speaks (its `tls::suites` has the same): the others lack
+/// forward secrecy or authenticated encryption.
+const SPOKEN_SUITES: [&str; 6] = [
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+];
+
+/// A setting that cannot be kept to.
+#[derive(Debug, PartialEq)]
+pub struct Refused {
+    /// Of the server's settings.
+    pub field: &'static str,
+    pub reason: String,
 }
 
-/// Of TLS to servers outside the mesh: 1.2 or 1.3, as Istio asks of clients, and `tlsDefaults`.
+impl Refused {
+    pub fn new(field: &'static str, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { field, reason }
+    }
+}
+
+/// Of TLS that a gateway, or a Sidecar's ingress, ends: the settings go before `tlsDefaults`.
+///
+/// # Errors
+/// What they ask for is nothing that the proxy can do: it must not do more instead.
+pub fn of_server(
+    settings: &ServerTlsSettings,
+    mesh: &Mesh,
+    flavor: Flavor,
+) -> Result<TlsParameters, Refused> {
+    let defaults = mesh.config.tls_defaults.clone().unwrap_or_default();
+    let (mut min, max) = (settings.min_protocol_version, settings.max_protocol_version);
+    if min == TlsProtocol::TlsAuto {
+        min = defaults.min_protocol_version;
+    }
+    if max != TlsProtocol::TlsAuto && (max as u8) < min as u8 {
+        let reason = "is below minProtocolVersion in MeshConfig's tlsDefaults";
+        return Err(Refused::new("maxProtocolVersion", reason));
+    }
+    let old = matches!(max, TlsProtocol::TlsV10 | TlsProtocol::TlsV11);
+    if flavor == Flavor::Meltemi && old {
+        let reason = "TLS below 1.2 is not spoken";
+        return Err(Refused::new("maxProtocolVersion", reason));
+    }
+    let suites = first(&settings.cipher_suites, &defaults.cipher_suites);
+    let cipher_suites = allowed_cipher_suites(suites);
+    let speaks = |rank: &String| match flavor {
+        Flavor::Meltemi => SPOKEN_SUITES.iter().any(|name| rank.contains(name)),
+        Flavor::Envoy => true,
+    };
+    if !suites.is_empty() && !cipher_suites.iter().any(speaks) {
+        if cipher_suites.is_empty() || max == TlsProtocol::TlsV12 {
+            return Err(none_of("cipherSuites", suites, &SPOKEN_SUITES));
+        }
+        // Of TLS 1.2 nothing may be used.
+        min = TlsProtocol::TlsV13;
+    }
+    let curves = first(&settings.ecdh_curves, &defaults.ecdh_curves);
+    let ecdh_curves = spoken_curves(curves, flavor);
+    if !curves.is_empty() && ecdh_curves.is_empty() {
+        return Err(none_of("ecdhCurves", curves, curves_of(flavor)));
+    }
+    Ok(TlsParameters {
+        tls_minimum_protocol_version: version(min) as i32,
+        tls_maximum_protocol_version: version(max) as i32,
+        cipher_suites,
+        ecdh_curves,
+        ..Default::default()
+    })
+}
+
+fn first<'a>(own: &'a [String], defaults: &'a [String]) -> &'a [String] {
+    if own.is_empty() { defaults } else { own }
+}
+
+fn none_of(field: &'static str, names: &[String], spoken: &[&str]) -> Refused {
+    let (names, spoken) = (names.join(", "), spoken.join(", "));
+    Refused::new(
+        field,
+        format!("none of {names} is supported; name {spoken}"),
+    )
+}
+
+/// Key exchange groups that the proxy speaks; ours all of Envoy's but P-521.
+fn curves_of(flavor: Flavor) -> &'static [&'static str] {
+    match flavor {
+        Flavor::Meltemi => SPOKEN_CURVES.split_at(4).0,
+        Flavor::Envoy => SPOKEN_CURVES,
+    }
+}
+
+fn spoken_curves(names: &[String], flavor: Flavor) -> Vec<String> {
+    let mut curves = allowed_curves(names);
+    curves.retain(|name| curves_of(flavor).contains(&name.as_str()));
+    curves
+}
+
+/// Of TLS to servers outside the mesh: 1.2 or 1.3, as Istio asks of clients, and `tlsDefaults`,
+/// as far as every proxy speaks it: validation sees to it that something is left.
 pub fn of_client(mesh: &Mesh) -> TlsParameters {
     let mut params = between_sidecars();
     if let Some(defaults) = &mesh.config.tls_defaults {
-        params.cipher_suites = known_suites(&defaults.cipher_suites);
-        params.ecdh_curves = known_curves(&defaults.ecdh_curves);
+        params.cipher_suites = allowed_cipher_suites(&defaults.cipher_suites);
+        params.ecdh_curves = spoken_curves(&defaults.ecdh_curves, Flavor::Meltemi);
         raise(&mut params, defaults.min_protocol_version);
     }
     params
@@ -67,7 +146,7 @@ pub fn between_sidecars() -> TlsParameters {
 pub fn of_sidecar(mesh: &Mesh) -> TlsParameters {
     let mut params = between_sidecars();
     if let Some(own) = &mesh.config.mesh_mtls {
-        params.cipher_suites = known_suites(&own.cipher_suites);
+        params.cipher_suites = allowed_cipher_suites(&own.cipher_suites);
         raise(&mut params, own.min_protocol_version);
     }
     if params.cipher_suites.is_empty() {
@@ -92,20 +171,6 @@ fn version(version: TlsProtocol) -> Version {
     }
 }
 
-/// Validation has told of the others.
-fn known_suites(names: &[String]) -> Vec<String> {
-    let known = names.iter().filter(|name| is_cipher_suite(name));
-    known.cloned().collect()
-}
-
-fn known_curves(names: &[String]) -> Vec<String> {
-    names
-        .iter()
-        .filter(|name| is_curve(name))
-        .cloned()
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,29 +185,57 @@ mod tests {
         serde_json::from_value(settings).unwrap()
     }
 
+    fn of(settings: Value, mesh: &Mesh) -> Result<TlsParameters, &'static str> {
+        of_server(&server(settings), mesh, Flavor::Meltemi).map_err(|refused| refused.field)
+    }
+
     #[test]
     fn what_a_server_says_goes_before_the_meshs_defaults() {
         let plain = mesh(json!({}));
-        assert_eq!(of_server(&server(json!({})), &plain), None);
+        assert_eq!(of(json!({}), &plain), Ok(TlsParameters::default()));
         let mesh = mesh(json!({"tlsDefaults": {
             "minProtocolVersion": "TLSV1_3",
             "cipherSuites": ["ECDHE-RSA-AES128-GCM-SHA256", "nonsense"],
-            "ecdhCurves": ["P-384", "P-999"],
+            "ecdhCurves": ["P-521", "P-384", "P-999", "P-384"],
         }}));
-        let params = of_server(&server(json!({})), &mesh).unwrap();
+        let params = of(json!({}), &mesh).unwrap();
         assert_eq!(params.tls_minimum_protocol_version, Version::TlSv13 as i32);
         assert_eq!(params.cipher_suites, ["ECDHE-RSA-AES128-GCM-SHA256"]);
         assert_eq!(params.ecdh_curves, ["P-384"]);
-        let own = server(json!({
+        let envoys = of_server(&server(json!({})), &mesh, Flavor::Envoy).unwrap();
+        assert_eq!(envoys.ecdh_curves, ["P-521", "P-384"]);
+        let own = json!({
+            "minProtocolVersion": "TLSV1_2",
             "maxProtocolVersion": "TLSV1_2",
             "cipherSuites": ["ECDHE-ECDSA-AES128-GCM-SHA256"],
             "ecdhCurves": ["X25519"],
-        }));
-        let params = of_server(&own, &mesh).unwrap();
-        assert_eq!(params.tls_minimum_protocol_version, Version::TlsAuto as i32);
+        });
+        let params = of(own, &mesh).unwrap();
+        assert_eq!(params.tls_minimum_protocol_version, Version::TlSv12 as i32);
         assert_eq!(params.tls_maximum_protocol_version, Version::TlSv12 as i32);
-        assert_eq!(params.cipher_suites, own.cipher_suites);
-        assert_eq!(params.ecdh_curves, own.ecdh_curves);
+        assert_eq!(params.cipher_suites, ["ECDHE-ECDSA-AES128-GCM-SHA256"]);
+        assert_eq!(params.ecdh_curves, ["X25519"]);
+        // The mesh's minimum is not lifted in silence.
+        let own = json!({"maxProtocolVersion": "TLSV1_2"});
+        assert_eq!(of(own, &mesh), Err("maxProtocolVersion"));
+    }
+
+    #[test]
+    fn a_list_of_which_nothing_is_left_allows_nothing() {
+        let plain = mesh(json!({}));
+        for (field, names) in [
+            ("cipherSuites", json!(["nonsense"])),
+            ("cipherSuites", json!(["ALL", "!ALL"])),
+            ("ecdhCurves", json!(["P-521", "CECPQ2"])),
+            ("maxProtocolVersion", json!("TLSV1_1")),
+        ] {
+            assert_eq!(of(json!({field: names}), &plain), Err(field));
+        }
+        // TLS 1.3 has suites of its own, 1.2 none that may be used.
+        let params = of(json!({"cipherSuites": ["AES128-SHA"]}), &plain).unwrap();
+        assert_eq!(params.tls_minimum_protocol_version, Version::TlSv13 as i32);
+        let old = json!({"cipherSuites": ["AES128-SHA"], "maxProtocolVersion": "TLSV1_2"});
+        assert_eq!(of(old, &plain), Err("cipherSuites"));
     }
 
     #[test]

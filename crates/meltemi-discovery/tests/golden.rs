@@ -6,7 +6,8 @@
 //!
 //! `# proxy: sidecar|gateway|envoy NAME IP LABEL=VALUE,...`
 //! `# show: TYPE[/NAME] ...`: `cds`, `eds`, `lds`, `rds`, `nds`, `sds`; `chains/LISTENER` is a
-//! listener's filter chains without what they do to each request; `issues`.
+//! listener's filter chains without what they do to each request, `tls/LISTENER` the contexts of
+//! TLS that they end; `issues`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -112,6 +113,7 @@ fn shown(text: &str) -> Value {
         let value = match kind {
             "issues" => issues(&resources),
             "chains" => chains(&all, name.unwrap()),
+            "tls" => tls(&all, name.unwrap()),
             _ => Value::Array(
                 all[kind]
                     .iter()
@@ -181,4 +183,32 @@ fn chains(all: &BTreeMap<&str, Vec<Value>>, name: &str) -> Value {
         })
         .collect();
     json!({"inspectors": inspectors, "chains": chains})
+}
+
+/// The TLS that a listener ends, by server name or chain, each context once.
+fn tls(all: &BTreeMap<&str, Vec<Value>>, name: &str) -> Value {
+    let listener = all["lds"].iter().find(|found| is_named(found, name));
+    let chains = &listener.unwrap()["filter_chains"];
+    let mut contexts: Vec<(Vec<String>, Value)> = Vec::new();
+    for chain in chains.as_array().unwrap() {
+        let Some(socket) = chain.get("transport_socket") else {
+            continue;
+        };
+        let context = &socket["typed_config"];
+        let names = &chain["filter_chain_match"]["server_names"];
+        let whom = match names.as_array() {
+            Some(names) => names[0].as_str(),
+            None => chain["name"].as_str(),
+        };
+        let whom = whom.unwrap().to_owned();
+        match contexts.iter_mut().find(|(_, known)| known == context) {
+            Some((names, _)) if names.contains(&whom) => {}
+            Some((names, _)) => names.push(whom),
+            None => contexts.push((vec![whom], context.clone())),
+        }
+    }
+    let shown = contexts
+        .into_iter()
+        .map(|(of, context)| json!({"of": of, "context": context}));
+    shown.collect()
 }

@@ -138,9 +138,10 @@ fn opened(resources: &Resources) -> Vec<String> {
 #[test]
 fn gateway_servers_that_cannot_keep_clients_out_stay_closed() {
     for (field, value) in [
-        ("verifyCertificateHash", format!("[{HASH}, {}]", &HASH[2..])),
-        ("verifyCertificateSpki", format!("[{KEY_HASH:?}, AAAA]")),
-        ("ecdhCurves", "[P-521]".to_owned()),
+        ("ecdhCurves", "[P-521]"),
+        ("cipherSuites", "[nonsense]"),
+        ("cipherSuites", "[AES128-SHA], maxProtocolVersion: TLSV1_2"),
+        ("maxProtocolVersion", "TLSV1_1"),
     ] {
         let text = GATEWAY.replace("FIELD", &format!("{field}: {value}"));
         let (resources, issues) = translated(ProxyKind::Gateway, &text);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::names::{fqdn, is_label, whole_wildcard_domain};
 use super::report::Report;
-use super::tls::{cipher_suites, curves};
+use super::tls::{certificate_hashes, cipher_suites, curves, key_hashes};
 use crate::FieldPath;
 use crate::networking::{Gateway, Port, Server, ServerTlsMode, ServerTlsSettings};
 
@@ -163,6 +163,10 @@ pub(super) fn server_tls(tls: &ServerTlsSettings, at: &FieldPath, report: &mut R
     }
     cipher_suites(&tls.cipher_suites, &at.field("cipherSuites"), report);
     curves(&tls.ecdh_curves, &at.field("ecdhCurves"), report);
+    let (hashes, keys) = (&tls.verify_certificate_hash, &tls.verify_certificate_spki);
+    certificate_hashes(hashes, &at.field("verifyCertificateHash"), report);
+    key_hashes(keys, &at.field("verifyCertificateSpki"), report);
+    without_effect(tls, at, report);
     if tls.max_protocol_version != crate::networking::TlsProtocol::TlsAuto
         && (tls.min_protocol_version as u8) > (tls.max_protocol_version as u8)
     {
@@ -199,6 +203,46 @@ pub(super) fn server_tls(tls: &ServerTlsSettings, at: &FieldPath, report: &mut R
         }
         Mode::Simple | Mode::Mutual | Mode::OptionalMutual => {
             terminated(tls, &sources, at, report);
+        }
+    }
+}
+
+/// What the mode makes no use of.
+fn without_effect(tls: &ServerTlsSettings, at: &FieldPath, report: &mut Report) {
+    use ServerTlsMode as Mode;
+    let auto = crate::networking::TlsProtocol::TlsAuto;
+    let clients = [
+        ("subjectAltNames", !tls.subject_alt_names.is_empty()),
+        (
+            "verifyCertificateSpki",
+            !tls.verify_certificate_spki.is_empty(),
+        ),
+        (
+            "verifyCertificateHash",
+            !tls.verify_certificate_hash.is_empty(),
+        ),
+    ];
+    let parameters = [
+        ("minProtocolVersion", tls.min_protocol_version != auto),
+        ("maxProtocolVersion", tls.max_protocol_version != auto),
+        ("cipherSuites", !tls.cipher_suites.is_empty()),
+        ("ecdhCurves", !tls.ecdh_curves.is_empty()),
+    ];
+    let (unused, fix) = match tls.mode {
+        Mode::Mutual | Mode::OptionalMutual => return,
+        Mode::Simple | Mode::Passthrough | Mode::AutoPassthrough => (
+            &clients[..],
+            "remove it, or let clients show certificates with MUTUAL",
+        ),
+        Mode::IstioMutual => (
+            &parameters[..],
+            "remove it; MeshConfig's meshMTLS has it for all workloads",
+        ),
+    };
+    for (name, set) in unused {
+        if *set {
+            let message = format!("has no effect with {}", tls.mode);
+            report.warning(&at.field(*name), message, fix);
         }
     }
 }

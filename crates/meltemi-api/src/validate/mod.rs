@@ -24,7 +24,7 @@ mod virtual_service;
 mod workload;
 
 pub use dry_run::is_bool;
-pub use tls::{is_cipher_suite, is_curve};
+pub use tls::{SPOKEN_CURVES, allowed_cipher_suites, allowed_curves};
 
 use report::Report;
 

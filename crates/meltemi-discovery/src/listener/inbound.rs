@@ -254,15 +254,16 @@ fn filter_chain(
     };
     let mesh_tls = way.mesh_tls.then(|| {
         let mesh = &scope.world.mesh;
-        let mut domains = vec![mesh.trust_domain.clone()];
-        domains.extend(mesh.config.trust_domain_aliases.iter().cloned());
+        let aliases = &mesh.config.trust_domain_aliases;
+        let domains = std::iter::once(&mesh.trust_domain).chain(aliases);
+        let clients = sds::validation(sds::of_trust_domains(domains));
         let alpn: &[&str] = if http {
             &["h2", "http/1.1"]
         } else {
             &["istio-peer-exchange", "h2", "http/1.1"]
         };
         let params = tls_params::of_sidecar(mesh);
-        pb::transport_socket(TLS_SOCKET, &sds::mesh_server(&domains, alpn, params))
+        pb::transport_socket(TLS_SOCKET, &sds::mesh_server(clients, alpn, params))
     });
     listener::FilterChain {
         name,

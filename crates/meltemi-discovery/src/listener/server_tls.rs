@@ -1,16 +1,15 @@
 //! The TLS that a gateway's servers and a Sidecar's ingress listeners end: certificates from
 //! Secrets, from files, or the proxy's own mesh identity.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use meltemi_api::networking::{ServerTlsMode, ServerTlsSettings};
 use meltemi_api::{Kind, ObjectKey};
 
 use crate::issue::Issues;
+use crate::pb::tls::TlsParameters;
 use crate::pb::{self, core, tls};
-use crate::proxy::{Flavor, Proxy};
+use crate::proxy::Proxy;
 use crate::sds::{self, TLS_SOCKET};
-use crate::tls_params;
+use crate::tls_params::{self, Refused};
 use crate::world::scope::Scope;
 
 /// Where the settings stand.
@@ -33,75 +32,44 @@ impl Place<'_> {
 
 /// Restrictions that the proxy could not keep: without them it would let clients in that are to
 /// be kept out, so that the server is not opened at all.
-fn unenforceable(
+fn enforceable(
+    scope: &Scope<'_>,
     proxy: &Proxy,
     place: &Place<'_>,
     settings: &ServerTlsSettings,
     issues: &mut Issues,
-) -> bool {
+) -> Option<TlsParameters> {
     let by_secret = !settings.credential_name.is_empty() || !settings.credential_names.is_empty();
-    let wants_client = matches!(
+    let refused = match tls_params::of_server(settings, &scope.world.mesh, proxy.flavor) {
+        Ok(_) if wants_client(settings) && by_secret && !settings.ca_crl.is_empty() => {
+            Refused::new("caCrl", "not supported beside credentialName")
+        }
+        Ok(params) => return Some(params),
+        Err(refused) => refused,
+    };
+    let reason = refused.reason;
+    issues.add(
+        place.object,
+        place.field(refused.field),
+        format!("{reason}; the server refuses connections until it is removed"),
+    );
+    None
+}
+
+fn wants_client(settings: &ServerTlsSettings) -> bool {
+    matches!(
         settings.mode,
         ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual
-    );
-    let mut found = Vec::new();
-    if wants_client && by_secret && !settings.ca_crl.is_empty() {
-        found.push(("caCrl", "not supported beside credentialName".to_owned()));
-    }
-    if wants_client {
-        let not = |what: &str, value: &String| format!("{value:?} is not a SHA-256 hash in {what}");
-        let hashes = &settings.verify_certificate_hash;
-        if let Some(bad) = hashes.iter().find(|hash| !is_hex_hash(hash)) {
-            let reason = not("hex (64 digits)", bad);
-            found.push(("verifyCertificateHash", reason));
-        }
-        let keys = &settings.verify_certificate_spki;
-        if let Some(bad) = keys.iter().find(|hash| !is_base64_hash(hash)) {
-            let reason = not("base64 (44 characters)", bad);
-            found.push(("verifyCertificateSpki", reason));
-        }
-    }
-    let curves = &settings.ecdh_curves;
-    let none_spoken = !curves.is_empty() && !curves.iter().any(|name| SPOKEN.contains(&&**name));
-    if proxy.flavor == Flavor::Meltemi && none_spoken {
-        let reason = format!(
-            "none of {} is supported; name {}",
-            curves.join(", "),
-            SPOKEN.join(", ")
-        );
-        found.push(("ecdhCurves", reason));
-    }
-    for (name, reason) in &found {
-        issues.add(
-            place.object,
-            place.field(name),
-            format!("{reason}; the server refuses connections until it is removed"),
-        );
-    }
-    !found.is_empty()
-}
-
-/// Key exchange groups that our proxy speaks.
-const SPOKEN: [&str; 4] = ["P-256", "P-384", "X25519", "X25519MLKEM768"];
-
-fn is_hex_hash(text: &str) -> bool {
-    let digits = text.replace(':', "");
-    digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
-}
-
-fn is_base64_hash(text: &str) -> bool {
-    STANDARD.decode(text).is_ok_and(|hash| hash.len() == 32)
+    )
 }
 
 /// What clients' certificates have to be, whoever issued them.
-fn clients(
-    settings: &ServerTlsSettings,
-    names: Vec<pb::matcher::StringMatcher>,
-) -> tls::CertificateValidationContext {
+fn clients(settings: &ServerTlsSettings) -> tls::CertificateValidationContext {
+    let names = settings.subject_alt_names.iter();
     tls::CertificateValidationContext {
         verify_certificate_spki: settings.verify_certificate_spki.clone(),
         verify_certificate_hash: settings.verify_certificate_hash.clone(),
-        ..sds::validation(names)
+        ..sds::validation(names.map(|name| pb::exact(name)).collect())
     }
 }
 
@@ -122,14 +90,19 @@ pub fn terminate(
         } else {
             &["istio-peer-exchange", "h2", "http/1.1"]
         };
-        let domains = std::slice::from_ref(&mesh.trust_domain);
-        let params = tls_params::of_sidecar(mesh);
-        let context = sds::mesh_server(domains, alpn, params);
+        let mut clients = clients(settings);
+        if settings.subject_alt_names.is_empty() {
+            let domain = sds::validation(sds::of_trust_domains([&mesh.trust_domain]));
+            clients = tls::CertificateValidationContext {
+                verify_certificate_spki: clients.verify_certificate_spki,
+                verify_certificate_hash: clients.verify_certificate_hash,
+                ..domain
+            };
+        }
+        let context = sds::mesh_server(clients, alpn, tls_params::of_sidecar(mesh));
         return Some(pb::transport_socket(TLS_SOCKET, &context));
     }
-    if unenforceable(proxy, place, settings, issues) {
-        return None;
-    }
+    let params = enforceable(scope, proxy, place, settings, issues)?;
     if settings.insecure_skip_verify == Some(true) {
         issues.add(
             key,
@@ -137,22 +110,14 @@ pub fn terminate(
             "not supported and not in force; remove it",
         );
     }
-    let wants_client = matches!(
-        settings.mode,
-        ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual
-    );
+    let wants_client = wants_client(settings);
     let mut common = tls::CommonTlsContext {
-        tls_params: tls_params::of_server(settings, &scope.world.mesh),
+        tls_params: (params != TlsParameters::default()).then_some(params),
         ..Default::default()
     };
     if http {
         common.alpn_protocols = vec!["h2".to_owned(), "http/1.1".to_owned()];
     }
-    let names: Vec<_> = settings
-        .subject_alt_names
-        .iter()
-        .map(|name| pb::exact(name))
-        .collect();
     let secrets: Vec<&String> = std::iter::once(&settings.credential_name)
         .chain(&settings.credential_names)
         .filter(|name| !name.is_empty())
@@ -195,10 +160,8 @@ pub fn terminate(
             } else {
                 settings.ca_cert_credential_name.clone()
             };
-            common.validation_context_type = Some(sds::combined(
-                clients(settings, names),
-                sds::kubernetes(&roots),
-            ));
+            common.validation_context_type =
+                Some(sds::combined(clients(settings), sds::kubernetes(&roots)));
         }
         for name in &secrets {
             let namespace = scope.namespace.clone();
@@ -235,7 +198,7 @@ pub fn terminate(
                     tls::CertificateValidationContext {
                         trusted_ca: Some(sds::file(&settings.ca_certificates)),
                         crl: (!settings.ca_crl.is_empty()).then(|| sds::file(&settings.ca_crl)),
-                        ..clients(settings, names)
+                        ..clients(settings)
                     },
                 ),
             );

@@ -59,10 +59,12 @@ pub fn server(value: proto::DownstreamTlsContext, cx: &mut Cx<'_>) -> Result<Arc
     if common.certificates.is_empty() {
         return Err(Error::new("needs a certificate").at_field("common_tls_context"));
     }
-    // As in Envoy: who is to show a certain certificate has to show one.
-    let pinned = !common.validation.pins.is_empty() && !common.validation.accept_untrusted;
+    // As in Envoy: who is to show a certain certificate, or name, has to show one.
+    let validation = &common.validation;
+    let certain = !validation.pins.is_empty() || !validation.names.is_empty();
+    let asked = certain && !validation.accept_untrusted;
     let tls = Arc::new(ServerTls {
-        requires_client_cert: bool_or(require_client_certificate, false) || pinned,
+        requires_client_cert: bool_or(require_client_certificate, false) || asked,
         config: ArcSwapOption::empty(),
         spec: ServerTlsSpec {
             common,
@@ -272,21 +274,23 @@ pub(super) fn validation(
     })
 }
 
-/// Hex, with colons or without.
+/// Hex, with colons between all pairs of digits or without, as Envoy takes it.
 fn certificate_pin(value: &str) -> Result<Pin> {
-    let plain = value.replace(':', "");
-    let digits = plain.as_bytes();
-    let byte = |pair: &[u8]| {
-        let digit = |digit: u8| char::from(digit).to_digit(16);
-        Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)
+    let pair = |pair: &str| match pair.len() {
+        2 => u8::from_str_radix(pair, 16).ok(),
+        _ => None,
     };
-    let bytes: Option<Vec<u8>> = digits.chunks_exact(2).map(byte).collect();
+    let bytes: Option<Vec<u8>> = match value.is_ascii() && value.len() == 64 {
+        true => (0..32).map(|i| pair(&value[2 * i..2 * i + 2])).collect(),
+        false => value.split(':').map(pair).collect(),
+    };
     let hash = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    hash.filter(|_| digits.len() == 64)
+    // `from_str_radix` takes a sign.
+    hash.filter(|_| !value.contains('+'))
         .map(Pin::Certificate)
         .ok_or_else(|| {
             Error::new(format!(
-                "{value:?} is not a SHA-256 hash in hex (64 digits)"
+                "{value:?} is not a SHA-256 hash in hex (64 digits, or pairs with colons between)"
             ))
         })
 }

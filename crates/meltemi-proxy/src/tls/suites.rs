@@ -1,4 +1,4 @@
-//! Protocol versions and cipher suites by Envoy's (OpenSSL's) names.
+//! Protocol versions, cipher suites and key exchange groups by Envoy's (OpenSSL's) names.
 
 use crate::model::{CommonTls, TlsVersion};
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, default_provider, kx_group};
@@ -85,7 +85,14 @@ const GROUPS: &[([&str; 2], &dyn SupportedKxGroup)] = &[
 ];
 
 /// Groups that BoringSSL knows, or knew, and that are left out here, as suites are.
-const GROUPS_NEVER_USED: &[&str] = &["P-224", "secp224r1", "P-521", "secp521r1", "CECPQ2"];
+const GROUPS_NEVER_USED: &[&str] = &[
+    "P-224",
+    "secp224r1",
+    "P-521",
+    "secp521r1",
+    "CECPQ2",
+    "X25519Kyber768Draft00",
+];
 
 /// Key exchange groups in the order of the context's list.
 fn groups(common: &CommonTls) -> Result<Vec<&'static dyn SupportedKxGroup>, String> {

@@ -19,8 +19,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// Verifies clients.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
-    /// `None` takes any certificate (Envoy without a trusted CA); that the peer holds its
-    /// key is verified all the same.
+    /// `None` takes whoever issued it (Envoy without a trusted CA); the names, the pins, and that
+    /// the peer holds its key are verified all the same.
     pub inner: Option<Arc<dyn ClientCertVerifier>>,
     /// `None`: every chain is verified anew.
     pub known: Option<KnownChains>,

@@ -2,6 +2,7 @@
 //! that end with the suite, their ports, waiting for conditions, running meshes and talking to them.
 #![allow(dead_code, reason = "each suite uses its own part")]
 
+pub mod certificates;
 pub mod envoy;
 pub mod http;
 pub mod load;

@@ -7,9 +7,10 @@ mod proxy;
 use super::destination_rule::{locality, traffic_policy};
 use super::names::{is_label, trust_domain, wildcard_domain};
 use super::report::Report;
-use super::tls::{cipher_suites, curves};
+use super::tls::{mesh_cipher_suites, mesh_curves};
 use super::virtual_service::retries;
 use crate::mesh::MeshConfig;
+use crate::networking::TlsProtocol;
 use crate::{Duration, FieldPath};
 
 pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
@@ -113,11 +114,18 @@ pub(super) fn validate(spec: &MeshConfig, at: &FieldPath, report: &mut Report) {
             let at = at.field("ecdhCurves");
             report.error(&at, "cannot be chosen between workloads", "remove it");
         }
-        cipher_suites(&tls.cipher_suites, &at.field("cipherSuites"), report);
+        if matches!(
+            tls.min_protocol_version,
+            TlsProtocol::TlsV10 | TlsProtocol::TlsV11
+        ) {
+            let message = "workloads speak TLS 1.2 and 1.3 alone";
+            report.warning(&at.field("minProtocolVersion"), message, "remove it");
+        }
+        mesh_cipher_suites(&tls.cipher_suites, &at.field("cipherSuites"), report);
     }
     if let Some(tls) = &spec.tls_defaults {
         let at = at.field("tlsDefaults");
-        cipher_suites(&tls.cipher_suites, &at.field("cipherSuites"), report);
-        curves(&tls.ecdh_curves, &at.field("ecdhCurves"), report);
+        mesh_cipher_suites(&tls.cipher_suites, &at.field("cipherSuites"), report);
+        mesh_curves(&tls.ecdh_curves, &at.field("ecdhCurves"), report);
     }
 }

@@ -3,15 +3,10 @@
 use crate::bootstrap::{Config, any_host, clusters, http_listener, typed};
 use crate::case::{Case, Group};
 use crate::client_tls;
+use crate::common::certificates::{Authority, Certificate};
 use crate::upstream::Upstreams;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    PublicKeyData,
-};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use std::path::Path;
 
 pub fn group() -> Group {
     Group {
@@ -28,70 +23,28 @@ macro_rules! file {
     };
 }
 
-struct Certificate {
-    pem: String,
-    key: String,
-    /// SHA-256 of the certificate, in hex.
-    hash: String,
-    /// SHA-256 of its public key, in base64.
-    spki: String,
-}
-
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    params.distinguished_name.push(DnType::CommonName, name);
-    let key = KeyPair::generate().expect("a key");
-    CertifiedIssuer::self_signed(params, key).expect("an authority")
-}
-
-impl Certificate {
-    fn issue(name: &str, authority: &CertifiedIssuer<'_, KeyPair>) -> Self {
-        let mut params = CertificateParams::new(vec![name.into()]).expect("a name");
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, authority).expect("a certificate");
-        let hex = |byte: &u8| format!("{byte:02x}");
-        Self {
-            hash: Sha256::digest(certificate.der()).iter().map(hex).collect(),
-            spki: STANDARD.encode(Sha256::digest(key.subject_public_key_info())),
-            pem: certificate.pem(),
-            key: key.serialize_pem(),
-        }
-    }
-
-    /// A client's, in its file.
-    fn client(file: &str, name: &str, authority: &CertifiedIssuer<'_, KeyPair>) -> Self {
-        let certificate = Self::issue(name, authority);
-        let both = format!("{}{}", certificate.pem, certificate.key);
-        std::fs::write(file, both).expect("written");
-        certificate
-    }
-
-    /// The hash in capitals, with colons.
-    fn with_colons(&self) -> String {
-        let pairs: Vec<_> = self.hash.as_bytes().chunks(2).collect();
-        let pairs = pairs.join(&b':');
-        String::from_utf8(pairs).expect("hex").to_uppercase()
-    }
+/// A client's certificate, in its file.
+fn client(file: &str, name: &str, authority: &Authority) -> Certificate {
+    let certificate = authority.issue(name);
+    certificate.write(Path::new(file));
+    certificate
 }
 
 fn config(upstreams: &Upstreams) -> Config {
     let mut listeners = Vec::new();
     if client_tls::available() {
-        let (mesh, foreign) = (authority("mesh"), authority("foreign"));
-        let server = Certificate::issue("server.test", &mesh);
-        let one = Certificate::client(file!("one"), "one.test", &mesh);
-        let other = Certificate::client(file!("other"), "other.test", &mesh);
-        Certificate::client(file!("third"), "third.test", &mesh);
-        let stranger = Certificate::client(file!("stranger"), "stranger.test", &foreign);
+        let (mesh, foreign) = (Authority::new("mesh"), Authority::new("foreign"));
+        let server = mesh.issue("server.test");
+        let one = client(file!("one"), "one.test", &mesh);
+        let other = client(file!("other"), "other.test", &mesh);
+        client(file!("third"), "third.test", &mesh);
+        let stranger = client(file!("stranger"), "stranger.test", &foreign);
         let mut listener = |required: bool, validation: Value, curves: Value| {
             let routes = json!([{ "match": { "prefix": "/" }, "route": { "cluster": "a" } }]);
             let mut listener = http_listener(any_host(routes), json!({}));
             let mut common = json!({
                 "tls_certificates": [{
-                    "certificate_chain": { "inline_string": server.pem },
+                    "certificate_chain": { "inline_string": server.chain },
                     "private_key": { "inline_string": server.key },
                 }],
                 "tls_params": { "ecdh_curves": curves },
@@ -113,10 +66,10 @@ fn config(upstreams: &Upstreams) -> Config {
             pins
         };
         let hash = json!({ "verify_certificate_hash": [one.hash] });
-        let spki = json!({ "verify_certificate_spki": [one.spki] });
+        let spki = json!({ "verify_certificate_spki": [one.key_hash] });
         let both = json!({
-            "verify_certificate_hash": [other.with_colons()],
-            "verify_certificate_spki": [stranger.spki, one.spki],
+            "verify_certificate_hash": [other.hash_with_colons()],
+            "verify_certificate_spki": [stranger.key_hash, one.key_hash],
         });
         let mut untrusted = trusting(hash.clone());
         untrusted["trust_chain_verification"] = "ACCEPT_UNTRUSTED".into();
@@ -134,6 +87,16 @@ fn config(upstreams: &Upstreams) -> Config {
         listener(false, Value::Null, json!(["P-384"]));
         listener(false, Value::Null, json!(["P-256", "X25519"]));
         listener(false, Value::Null, json!(["X25519:P-256"]));
+        let named = json!({
+            "match_typed_subject_alt_names": [{
+                "san_type": "DNS",
+                "matcher": { "exact": "one.test" },
+            }],
+        });
+        listener(false, trusting(named.clone()), json!([]));
+        let mut named = trusting(named);
+        named["trust_chain_verification"] = "ACCEPT_UNTRUSTED".into();
+        listener(false, named, json!([]));
     }
     Config {
         listeners,
@@ -172,6 +135,7 @@ fn cases() -> Vec<Case> {
         (2, "both"),
         (3, "no trust"),
         (4, "not required"),
+        (11, "name, not required"),
     ] {
         cases.extend(asked(listener, validation));
     }
@@ -185,7 +149,12 @@ fn cases() -> Vec<Case> {
         "ssl.connection_error",
     ];
     cases.push(Case::statistics("what was counted", COUNTED));
-    for (listener, validation) in [(5, "untrusted"), (6, "any"), (7, "any, no trust")] {
+    for (listener, validation) in [
+        (5, "untrusted"),
+        (6, "any"),
+        (7, "any, no trust"),
+        (12, "untrusted name"),
+    ] {
         cases.extend(asked(listener, validation));
     }
     let groups: [(&str, &[&str]); 6] = [

@@ -1,4 +1,4 @@
-//! Certificates of a gateway's servers and of its clients.
+//! Certificates of servers and of their clients, by authorities that nobody knows.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,8 +12,9 @@ use std::path::Path;
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 pub struct Certificate {
-    chain: String,
-    key: String,
+    pub chain: String,
+    /// PEM.
+    pub key: String,
     serial: SerialNumber,
     /// SHA-256 of the certificate in hex.
     pub hash: String,
@@ -90,6 +91,13 @@ impl Certificate {
             "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: istio-system}}\ntype: kubernetes.io/tls\ndata: {{{}}}\n",
             data.join(", ")
         )
+    }
+
+    /// The hash in capitals, with colons.
+    pub fn hash_with_colons(&self) -> String {
+        let pairs: Vec<_> = self.hash.as_bytes().chunks(2).collect();
+        let pairs = pairs.join(&b':');
+        String::from_utf8(pairs).expect("hex").to_uppercase()
     }
 
     /// For `openssl s_client -cert`, the key included.
