@@ -263,6 +263,8 @@ impl Offline {
             direction: listener.direction,
             filter_chain: chain.name.clone(),
             tls,
+            transport_failure: None,
+            spoken: std::sync::OnceLock::new(),
         };
         let denied = chain.filters.iter().find_map(|filter| filter.denies(&info));
         if let Some(details) = denied {

@@ -9,8 +9,8 @@ use super::pb::{accesslog, core, loggers};
 use super::presence::{harmless, refuse};
 use super::{At, Error, Result, access_service};
 use crate::model::{AccessLog, Comparison, LogFilter, LogFormat, LogOutput, LogSink};
-use crate::telemetry::ALL_FLAGS;
 use crate::telemetry::log::{parse_json, parse_text};
+use crate::telemetry::{ALL_FLAGS, Ending};
 use envoy_types::pb::envoy::data::accesslog::v3::AccessLogType;
 use loggers::filters::cel::v3::ExpressionFilter;
 use meltemi_cel::{Attribute, Options, Program};
@@ -253,12 +253,15 @@ fn compile_filter(value: accesslog::AccessLogFilter, cx: &mut Cx<'_>) -> Result<
             }
         }
         Specifier::LogTypeFilter(accesslog::LogTypeFilter { types, exclude }) => {
-            use AccessLogType::{DownstreamEnd, TcpConnectionEnd};
-            let has = |kind: AccessLogType| types.contains(&(kind as i32)) != exclude;
-            LogFilter::Kind {
-                http: has(DownstreamEnd),
-                tcp: has(TcpConnectionEnd),
-            }
+            let endings = [
+                (AccessLogType::DownstreamEnd, Ending::Request),
+                (AccessLogType::TcpConnectionEnd, Ending::Connection),
+                (AccessLogType::NotSet, Ending::AtListener),
+            ];
+            let chosen = endings
+                .into_iter()
+                .filter(|(kind, _)| types.contains(&(*kind as i32)) != exclude);
+            LogFilter::Ending(chosen.map(|(_, ending)| ending).collect())
         }
     }))
 }

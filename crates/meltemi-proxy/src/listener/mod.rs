@@ -4,24 +4,27 @@
 mod chain;
 mod filters;
 pub mod inspect;
+pub mod log;
 mod stats;
 
 pub use chain::select;
 pub use filters::NetworkFilter;
 use filters::{Admitted, Closed};
+use log::{Logged, Opened};
 pub use stats::ListenerStats;
 
 use crate::model::{ConnectionFacts, FilterChain, Listener, ListenerTable, Terminal, Transport};
 use crate::net::original_dst::{canonical, original_destination};
 use crate::net::{Socket, Stream};
 use crate::overload::Timer;
-use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
+use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo, TlsInfo};
+use crate::tls::TlsError;
 use crate::worker::{DrainSignal, ListenerStates, Worker, next_connection_id};
 use crate::{http, tcp, tls};
 use inspect::proxy_protocol::Ends;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpStream;
 
 /// What the accepting socket knows of a connection.
@@ -59,52 +62,71 @@ pub async fn serve(
     stats.active.inc();
     let _active = stats::Active(stats);
 
-    let Some((stream, source, destination)) = announced(
-        stream,
-        (peer, destination),
-        &listener,
-        stats,
-        &state.drain(),
-    )
-    .await
-    else {
+    let mut facts = ConnectionFacts {
+        destination,
+        source: peer,
+        peer,
+        server_name: None,
+        transport: Transport::RawBuffer,
+        application_protocols: Vec::new(),
+    };
+    let opened = Opened::now();
+    let ends = (peer, destination);
+    let announced = announced(stream, ends, &listener, stats, &state.drain()).await;
+    let Some((stream, source, destination)) = announced else {
+        let info = info(&listener, "", facts, local);
+        drop(Logged::new(&listener, info.into(), opened));
         return;
     };
+    (facts.source, facts.destination) = (source, destination);
     let wanted = inspect::Wanted {
         tls: enabled(listener.tls_inspector.as_ref(), destination),
         http: enabled(listener.http_inspector.as_ref(), destination),
     };
-    let Some((stream, seen)) = inspected(stream, wanted, &listener, stats, &state.drain()).await
-    else {
+    let inspected = inspected(stream, wanted, &listener, stats, &state.drain()).await;
+    let Some((stream, seen)) = inspected else {
+        let info = info(&listener, "", facts, local);
+        drop(Logged::new(&listener, info.into(), opened));
         return;
     };
-    let facts = ConnectionFacts {
-        destination,
-        source,
-        peer,
-        server_name: seen.server_name,
-        transport: seen.transport,
-        application_protocols: seen.protocols,
-    };
+    facts.server_name = seen.server_name;
+    facts.transport = seen.transport;
+    facts.application_protocols = seen.protocols;
     let Some(chain) = select(&listener.chains, &facts).cloned() else {
         stats.no_chain.inc();
-        let info = info(&listener, "", facts, local, None);
-        let mut ended = StreamInfo::new(info, Protocol::Tcp);
-        ended.flags.insert(Flags::NO_ROUTE_FOUND);
-        ended.details = "filter_chain_not_found".into();
-        telemetry::finish_tcp(&ended, &listener.access_logs, None);
+        let info = info(&listener, "", facts, local);
+        let mut logged = Logged::new(&listener, info.into(), opened);
+        logged.flags.insert(Flags::NO_ROUTE_FOUND);
+        logged.details = "filter_chain_not_found".into();
         return;
     };
     let drain = state.drain_of_chain(chain.hash);
-    let connection = connection(stream, &chain, &listener, facts, local, stats, &worker);
-    let Some((stream, info)) = connection.await else {
-        return;
+    let mut info = info(&listener, &chain.name, facts, local);
+    let secured = secured(stream, &chain, &listener, &info, stats, &worker).await;
+    let stream = match secured {
+        Ok((stream, peer)) => {
+            info.tls = peer;
+            stream
+        }
+        Err(error) => {
+            info.transport_failure = Some(error.to_string().into());
+            drop(Logged::new(&listener, info.into(), opened));
+            return;
+        }
     };
+    let info = Arc::new(info);
     let _admitted = match admit(&chain, &info) {
         Ok(admitted) => admitted,
-        Err(closed) => return close(stream, closed, &chain, info, &drain).await,
+        Err(closed) => {
+            let logged = Logged::new(&listener, info.clone(), opened);
+            return close(stream, closed, logged, &chain, info, &drain).await;
+        }
     };
-    let work = terminal(stream, &chain, info, &worker, &drain);
+    let is_http = matches!(chain.terminal, Terminal::Http(_));
+    let has_logs = !listener.access_logs.is_empty();
+    let _logged =
+        (is_http && has_logs).then(|| Box::new(Logged::new(&listener, info.clone(), opened)));
+    let work = terminal(stream, &listener, &chain, info, &worker, &drain);
     tokio::select! {
         biased;
         () = work => {}
@@ -233,34 +255,32 @@ fn info(
     chain: &str,
     facts: ConnectionFacts,
     local: SocketAddr,
-    tls: Option<telemetry::TlsInfo>,
-) -> Arc<ConnectionInfo> {
-    Arc::new(ConnectionInfo {
+) -> ConnectionInfo {
+    ConnectionInfo {
         id: next_connection_id(),
         facts,
         local,
         direction: listener.direction,
         filter_chain: chain.into(),
-        tls,
-    })
+        tls: None,
+        transport_failure: None,
+        spoken: OnceLock::new(),
+    }
 }
 
-/// The decrypted stream, or `None` after a failed handshake.
-async fn connection(
+/// The decrypted stream and what TLS showed of the peer, where the chain ends TLS.
+async fn secured(
     stream: TcpStream,
     chain: &FilterChain,
     listener: &Listener,
-    facts: ConnectionFacts,
-    local: SocketAddr,
+    info: &ConnectionInfo,
     stats: ListenerStats,
     worker: &Worker,
-) -> Option<(Stream, Arc<ConnectionInfo>)> {
+) -> Result<(Stream, Option<TlsInfo>), TlsError> {
     let Some(context) = &chain.tls else {
-        return Some((
-            stream.into(),
-            info(listener, &chain.name, facts, local, None),
-        ));
+        return Ok((stream.into(), None));
     };
+    let facts = &info.facts;
     let plaintext = facts.transport == Transport::RawBuffer && listener.tls_inspector.is_some();
     let limit = chain.handshake_timeout.unwrap_or(tls::HANDSHAKE);
     let limit = worker.overload.reduced(Timer::Handshake, limit);
@@ -270,10 +290,7 @@ async fn connection(
     match accepted {
         Ok((stream, peer)) => {
             stats.tls_ok(&peer);
-            Some((
-                stream,
-                info(listener, &chain.name, facts, local, Some(peer)),
-            ))
+            Ok((stream, Some(peer)))
         }
         Err(error) => {
             stats.tls_failed(&error);
@@ -281,12 +298,7 @@ async fn connection(
                 listener = %listener.name, chain = %chain.name, peer = %facts.source, plaintext, %error,
                 "TLS handshake failed"
             );
-            let info = info(listener, &chain.name, facts, local, None);
-            let mut ended = StreamInfo::new(info, Protocol::Tcp);
-            ended.flags.insert(Flags::DOWNSTREAM_PROTOCOL_ERROR);
-            ended.details = "tls_handshake_failed".into();
-            telemetry::finish_tcp(&ended, &listener.access_logs, None);
-            None
+            Err(error)
         }
     }
 }
@@ -303,12 +315,14 @@ fn admit(chain: &FilterChain, info: &ConnectionInfo) -> Result<Vec<Admitted>, Cl
 async fn close(
     stream: Stream,
     closed: Closed,
+    mut logged: Logged<'_>,
     chain: &FilterChain,
     info: Arc<ConnectionInfo>,
     drain: &DrainSignal,
 ) {
     let mut ended = StreamInfo::new(info, Protocol::Tcp);
-    ended.termination = closed.details;
+    ended.termination = closed.details.clone();
+    logged.termination = closed.details;
     if !closed.delay.is_zero() {
         tokio::select! {
             () = tokio::time::sleep(closed.delay) => {}
@@ -316,6 +330,7 @@ async fn close(
         }
     }
     drop(stream);
+    drop(logged);
     // A connection manager logs requests, and there was none.
     if let Terminal::Tcp(proxy) = &chain.terminal {
         telemetry::finish_tcp(&ended, &proxy.access_logs, chain.istio_stats.as_deref());
@@ -324,6 +339,7 @@ async fn close(
 
 async fn terminal(
     stream: Stream,
+    listener: &Listener,
     chain: &Arc<FilterChain>,
     info: Arc<ConnectionInfo>,
     worker: &Rc<Worker>,
@@ -333,6 +349,8 @@ async fn terminal(
         Terminal::Http(manager) => {
             http::serve(stream, manager.clone(), info, worker.clone(), drain.clone()).await
         }
-        Terminal::Tcp(proxy) => tcp::serve(stream, chain, proxy, info, worker, drain).await,
+        Terminal::Tcp(proxy) => {
+            tcp::serve(stream, listener, chain, proxy, info, worker, drain).await
+        }
     }
 }

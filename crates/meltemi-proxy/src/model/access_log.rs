@@ -1,6 +1,7 @@
 //! Access logs: compiled formats and filters.
 
 use super::{Feed, HeaderMatch, SpanTag};
+use crate::telemetry::Ending;
 use envoy_types::pb::opentelemetry::proto::common::v1::AnyValue;
 use http::HeaderName;
 use meltemi_cel::Program;
@@ -106,11 +107,17 @@ pub enum LogOperator {
     LogType,
     Protocol,
     ResponseCode,
-    ResponseCodeDetails,
+    ResponseCodeDetails {
+        /// As they are; else white space becomes `_`, as Envoy has it.
+        spaced: bool,
+    },
     ConnectionTerminationDetails,
     ResponseFlags,
     ResponseFlagsLong,
-    UpstreamTransportFailureReason,
+    /// Why the handshake with the client, or that with the upstream, failed.
+    TransportFailureReason(Side),
+    /// Of QUIC: never.
+    Retransmitted,
     BytesReceived,
     BytesSent,
     /// Milliseconds.
@@ -124,6 +131,7 @@ pub enum LogOperator {
     UpstreamCluster,
     UpstreamClusterRaw,
     UpstreamHostName,
+    UpstreamHostNameWithoutPort,
     UpstreamProtocol,
     UpstreamRequestAttemptCount,
     Address(End, AddressPart),
@@ -156,6 +164,8 @@ pub enum End {
 pub enum AddressPart {
     Whole,
     Ip,
+    /// The first bits of the address, and how many they are.
+    Network(u8),
     Port,
 }
 
@@ -260,11 +270,8 @@ pub enum LogFilter {
     Traced,
     /// CEL.
     Expression(Box<Program>),
-    /// The ends of requests, and of connections.
-    Kind {
-        http: bool,
-        tcp: bool,
-    },
+    /// Lines about one of these.
+    Ending(Box<[Ending]>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,10 @@ use super::relay::{End, Limits, Relayed, relay};
 use super::stats::TcpStats;
 use super::tunnel;
 use crate::dns::{CacheError, host_key};
+use crate::listener;
 use crate::model::{
-    Cluster, ClusterId, Direction, FilterChain, HashPolicy, Snapshot, StandardMetrics, TcpProxy,
+    Cluster, ClusterId, Direction, FilterChain, HashPolicy, Listener, Snapshot, StandardMetrics,
+    TcpProxy,
 };
 use crate::net::Stream;
 use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
@@ -19,6 +21,7 @@ use std::sync::Arc;
 /// Serves a connection until both sides are done; then logs it, once.
 pub async fn serve(
     downstream: Stream,
+    listener: &Listener,
     chain: &FilterChain,
     proxy: &TcpProxy,
     connection: Arc<ConnectionInfo>,
@@ -29,6 +32,7 @@ pub async fn serve(
     stats.total.inc();
     let mut ended = Ended {
         info: StreamInfo::new(connection, Protocol::Tcp),
+        listener,
         proxy,
         metrics: chain.istio_stats.as_deref(),
     };
@@ -57,12 +61,14 @@ pub async fn serve(
 /// Logs the connection when it is dropped: also when its task is cancelled or panics.
 struct Ended<'a> {
     info: StreamInfo,
+    listener: &'a Listener,
     proxy: &'a TcpProxy,
     metrics: Option<&'a StandardMetrics>,
 }
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
+        listener::log::write(self.listener, &mut self.info);
         telemetry::finish_tcp(&self.info, &self.proxy.access_logs, self.metrics);
     }
 }

@@ -308,6 +308,8 @@ mod tests {
             direction: Direction::Outbound,
             filter_chain: "".into(),
             tls: None,
+            transport_failure: None,
+            spoken: std::sync::OnceLock::new(),
         };
         StreamInfo::new(Arc::new(connection), Protocol::Tcp)
     }

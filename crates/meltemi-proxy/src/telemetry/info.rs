@@ -7,7 +7,7 @@ use crate::clock;
 use crate::model::{ClusterConfig, ConnectionFacts, Endpoint, Route, VirtualHost, Workload};
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 /// Facts of a downstream connection, shared by its exchanges.
@@ -21,6 +21,10 @@ pub struct ConnectionInfo {
     pub filter_chain: Box<str>,
     /// `Some` once TLS is established.
     pub tls: Option<TlsInfo>,
+    /// Why it was not.
+    pub transport_failure: Option<Box<str>>,
+    /// What an HTTP codec found to be spoken.
+    pub spoken: OnceLock<Protocol>,
 }
 
 /// The peer as TLS showed it.
@@ -71,9 +75,21 @@ impl Protocol {
     }
 }
 
+/// What a log's line is about (`%ACCESS_LOG_TYPE%`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// `DownstreamEnd`
+    Request,
+    /// `TcpConnectionEnd`
+    Connection,
+    /// Of any connection, in its listener's own logs; Envoy sets no type there.
+    AtListener,
+}
+
 /// One HTTP exchange or one TCP connection.
 pub struct StreamInfo {
     pub connection: Arc<ConnectionInfo>,
+    pub ending: Ending,
     pub protocol: Protocol,
     pub started: Instant,
     pub started_at: SystemTime,
@@ -130,6 +146,10 @@ impl StreamInfo {
         Self {
             client: connection.facts.source,
             connection,
+            ending: match protocol {
+                Protocol::Tcp => Ending::Connection,
+                _ => Ending::Request,
+            },
             protocol,
             started: clock::now(),
             started_at: SystemTime::now(),

@@ -88,7 +88,8 @@ pub fn bootstrap(config: &Config, place: &Place, log: &Path) -> Value {
 /// Stands for the file of the access log.
 pub const LOG: &str = "{log}";
 
-/// Puts the access log into every terminal filter, behind those that it has.
+/// Puts the access log into every terminal filter, behind those that it has; the listener keeps
+/// its own.
 fn put_log(listener: &mut Value, path: &Path) {
     let fields: Vec<String> = LOG_FIELDS
         .iter()
@@ -101,19 +102,25 @@ fn put_log(listener: &mut Value, path: &Path) {
             "log_format": { "text_format_source": { "inline_string": fields.join("\t") + "\n" } },
         })),
     }]);
+    placed(&mut listener["access_log"], path);
     let chains = listener["filter_chains"]
         .as_array_mut()
         .into_iter()
         .flatten();
     for filter in chains.filter_map(|chain| chain["filters"].as_array_mut()?.last_mut()) {
         let mut own = filter["typed_config"]["access_log"].take();
-        for log in own.as_array_mut().into_iter().flatten() {
-            if log["typed_config"]["path"] == LOG {
-                log["typed_config"]["path"] = json!(path);
-            }
-        }
+        placed(&mut own, path);
         let logs = [own, log.clone()].map(|logs| logs.as_array().cloned().unwrap_or_default());
         filter["typed_config"]["access_log"] = logs.concat().into();
+    }
+}
+
+/// Gives logs their file.
+fn placed(logs: &mut Value, path: &Path) {
+    for log in logs.as_array_mut().into_iter().flatten() {
+        if log["typed_config"]["path"] == LOG {
+            log["typed_config"]["path"] = json!(path);
+        }
     }
 }
 

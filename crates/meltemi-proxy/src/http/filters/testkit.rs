@@ -125,6 +125,8 @@ impl Bench {
             direction: Direction::Inbound,
             filter_chain: "".into(),
             tls: None,
+            transport_failure: None,
+            spoken: std::sync::OnceLock::new(),
         };
         let (info, drain) = (Arc::new(info), DrainSignal::new());
         let downstream = Downstream::new(manager.clone(), info, Rc::new(worker), &drain);

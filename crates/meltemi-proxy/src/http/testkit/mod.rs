@@ -227,6 +227,8 @@ impl Proxy {
                         direction: Direction::Inbound,
                         filter_chain: "".into(),
                         tls: None,
+                        transport_failure: None,
+                        spoken: std::sync::OnceLock::new(),
                     };
                     open.set(open.get() + 1);
                     let (manager, worker) = (manager.clone(), worker.clone());

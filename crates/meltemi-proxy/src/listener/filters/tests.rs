@@ -37,6 +37,8 @@ fn connection(from: &str, identity: Option<&str>) -> ConnectionInfo {
             peer_uri: Some(identity.into()),
             ..TlsInfo::default()
         }),
+        transport_failure: None,
+        spoken: std::sync::OnceLock::new(),
     }
 }
 

@@ -4,8 +4,13 @@ use crate::model::{
     AddressPart, End, LogOperator, Moment, PathForm, PathOf, Side, StatusForm, TlsPart,
 };
 
-/// `DOWNSTREAM_LOCAL_ADDRESS`, `UPSTREAM_REMOTE_PORT` and their kin.
-pub(super) fn address(name: &str) -> Option<LogOperator> {
+/// `DOWNSTREAM_LOCAL_ADDRESS`, `UPSTREAM_REMOTE_PORT` and their kin; an address without a port can
+/// be cut to its network's bits.
+pub(super) fn address(
+    text: &str,
+    name: &str,
+    argument: Option<&str>,
+) -> Result<Option<LogOperator>, String> {
     const ENDS: [(&str, End); 6] = [
         ("UPSTREAM_REMOTE_", End::UpstreamRemote),
         ("UPSTREAM_LOCAL_", End::UpstreamLocal),
@@ -15,14 +20,23 @@ pub(super) fn address(name: &str) -> Option<LogOperator> {
         ("DOWNSTREAM_DIRECT_LOCAL_", End::DirectLocal),
     ];
     let mut ends = ENDS.iter();
-    let (end, part) = ends.find_map(|(prefix, end)| Some((*end, name.strip_prefix(prefix)?)))?;
-    let part = match part {
-        "ADDRESS" => AddressPart::Whole,
-        "ADDRESS_WITHOUT_PORT" => AddressPart::Ip,
-        "PORT" => AddressPart::Port,
-        _ => return None,
+    let found = ends.find_map(|(prefix, end)| Some((*end, name.strip_prefix(prefix)?)));
+    let Some((end, part)) = found else {
+        return Ok(None);
     };
-    Some(LogOperator::Address(end, part))
+    let part = match (part, argument) {
+        ("ADDRESS", _) => AddressPart::Whole,
+        ("ADDRESS_WITHOUT_PORT", None) => AddressPart::Ip,
+        ("ADDRESS_WITHOUT_PORT", Some(bits)) => AddressPart::Network(
+            bits.parse()
+                .ok()
+                .filter(|bits| *bits <= 128)
+                .ok_or_else(|| format!("operator \"%{text}%\": {bits:?} is no number of bits"))?,
+        ),
+        ("PORT", _) => AddressPart::Port,
+        _ => return Ok(None),
+    };
+    Ok(Some(LogOperator::Address(end, part)))
 }
 
 /// `DOWNSTREAM_TLS_VERSION`, `UPSTREAM_PEER_ISSUER` and their kin. The argument is a time format.
@@ -127,6 +141,7 @@ mod tests {
 
     #[test]
     fn ends_and_parts_of_addresses() {
+        let address = |name| address("", name, None).unwrap();
         let local = LogOperator::Address(End::Local, AddressPart::Whole);
         assert_eq!(address("DOWNSTREAM_LOCAL_ADDRESS"), Some(local));
         let port = LogOperator::Address(End::DirectRemote, AddressPart::Port);

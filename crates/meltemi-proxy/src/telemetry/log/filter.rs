@@ -2,7 +2,7 @@
 
 use crate::http::matching;
 use crate::model::{Comparison, HeaderMatch, LogFilter, MatchName};
-use crate::telemetry::{ALL_FLAGS, Protocol, StreamInfo, attributes};
+use crate::telemetry::{ALL_FLAGS, StreamInfo, attributes};
 
 /// Whether it reads headers, so that the data path must keep them.
 pub(super) fn needs_headers(filter: &LogFilter) -> bool {
@@ -19,7 +19,7 @@ pub(super) fn needs_headers(filter: &LogFilter) -> bool {
         | LogFilter::Duration(..)
         | LogFilter::ResponseFlags(_)
         | LogFilter::Traced
-        | LogFilter::Kind { .. } => false,
+        | LogFilter::Ending(_) => false,
     }
 }
 
@@ -66,10 +66,7 @@ pub(super) fn accepts(filter: &LogFilter, info: &StreamInfo) -> bool {
             statuses.contains(&status) != *exclude
         }
         LogFilter::Expression(program) => program.holds(&attributes::Of(info)),
-        LogFilter::Kind { http, tcp } => match info.protocol {
-            Protocol::Tcp => *tcp,
-            _ => *http,
-        },
+        LogFilter::Ending(endings) => endings.contains(&info.ending),
     }
 }
 

@@ -106,6 +106,7 @@ fn is_number(operator: &LogOperator) -> bool {
         Op::ResponseCode
             | Op::BytesReceived
             | Op::BytesSent
+            | Op::Retransmitted
             | Op::Duration
             | Op::RequestDuration
             | Op::ResponseDuration

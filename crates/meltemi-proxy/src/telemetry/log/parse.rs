@@ -1,7 +1,9 @@
 //! Envoy's access-log format strings to [`LogFormat`].
 
 use super::arguments;
-use crate::model::{JsonField, JsonValue, LogFormat, LogHeader, LogOperator, LogPart, StatusForm};
+use crate::model::{
+    JsonField, JsonValue, LogFormat, LogHeader, LogOperator, LogPart, Side, StatusForm,
+};
 use http::HeaderName;
 use serde_json::Value;
 
@@ -87,6 +89,31 @@ fn operator_end(text: &str) -> Option<usize> {
     None
 }
 
+/// The operators that take, or need, an argument.
+const WITH_ARGUMENT: [&str; 21] = [
+    "START_TIME",
+    "EMIT_TIME",
+    "COMMON_DURATION",
+    "QUERY_PARAM",
+    "PATH",
+    "REQ",
+    "RESP",
+    "RESPONSE_CODE_DETAILS",
+    "TRAILER",
+    "GRPC_STATUS",
+    "ENVIRONMENT",
+    "DOWNSTREAM_PEER_CERT_V_START",
+    "DOWNSTREAM_PEER_CERT_V_END",
+    "UPSTREAM_PEER_CERT_V_START",
+    "UPSTREAM_PEER_CERT_V_END",
+    "DYNAMIC_METADATA",
+    "FILTER_STATE",
+    "CLUSTER_METADATA",
+    "UPSTREAM_METADATA",
+    "METADATA",
+    "UPSTREAM_FILTER_STATE",
+];
+
 fn operator(text: &str) -> Result<LogPart, String> {
     let (name, argument, tail) = match text.split_once('(') {
         Some((name, rest)) => {
@@ -153,11 +180,15 @@ fn operator(text: &str) -> Result<LogPart, String> {
         "TRAILER" => headers().map(|(name, other)| Op::Trailer(name, other))?,
         "PROTOCOL" => Op::Protocol,
         "RESPONSE_CODE" => Op::ResponseCode,
-        "RESPONSE_CODE_DETAILS" => Op::ResponseCodeDetails,
+        "RESPONSE_CODE_DETAILS" => Op::ResponseCodeDetails {
+            spaced: argument == Some("ALLOW_WHITESPACES"),
+        },
         "CONNECTION_TERMINATION_DETAILS" => Op::ConnectionTerminationDetails,
         "RESPONSE_FLAGS" => Op::ResponseFlags,
         "RESPONSE_FLAGS_LONG" => Op::ResponseFlagsLong,
-        "UPSTREAM_TRANSPORT_FAILURE_REASON" => Op::UpstreamTransportFailureReason,
+        "UPSTREAM_TRANSPORT_FAILURE_REASON" => Op::TransportFailureReason(Side::Upstream),
+        "DOWNSTREAM_TRANSPORT_FAILURE_REASON" => Op::TransportFailureReason(Side::Downstream),
+        "BYTES_RETRANSMITTED" | "PACKETS_RETRANSMITTED" => Op::Retransmitted,
         "BYTES_RECEIVED" => Op::BytesReceived,
         "BYTES_SENT" => Op::BytesSent,
         "DURATION" => Op::Duration,
@@ -166,6 +197,7 @@ fn operator(text: &str) -> Result<LogPart, String> {
         "RESPONSE_TX_DURATION" => Op::ResponseTxDuration,
         "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => Op::UpstreamHost,
         "UPSTREAM_HOST_NAME" => Op::UpstreamHostName,
+        "UPSTREAM_HOST_NAME_WITHOUT_PORT" => Op::UpstreamHostNameWithoutPort,
         "UPSTREAM_PROTOCOL" => Op::UpstreamProtocol,
         "UPSTREAM_CLUSTER" => Op::UpstreamCluster,
         "UPSTREAM_CLUSTER_RAW" => Op::UpstreamClusterRaw,
@@ -187,14 +219,24 @@ fn operator(text: &str) -> Result<LogPart, String> {
         | "CLUSTER_METADATA"
         | "UPSTREAM_METADATA"
         | "METADATA"
-        | "UPSTREAM_FILTER_STATE" => Op::Absent(text.into()),
-        _ => arguments::address(name)
+        | "UPSTREAM_FILTER_STATE"
+        | "TLS_JA3_FINGERPRINT"
+        | "TLS_JA4_FINGERPRINT" => Op::Absent(text.into()),
+        _ => arguments::address(text, name, argument)?
             .or_else(|| arguments::tls(name, argument.unwrap_or("")))
             .ok_or_else(|| {
                 let remedy = "remove it from the format";
                 format!("access-log operator \"%{name}%\" is not supported; {remedy}")
             })?,
     };
+    if let Some(argument) = argument
+        && !WITH_ARGUMENT.contains(&name)
+        && !name.ends_with("_ADDRESS_WITHOUT_PORT")
+    {
+        return Err(format!(
+            "operator \"%{text}%\" takes no argument: remove ({argument})"
+        ));
+    }
     Ok(LogPart::Operator(operator, limit))
 }
 
@@ -243,6 +285,10 @@ mod tests {
             ("%REQ()%", "header name"),
             ("%RESP(a b)%", "a b"),
             ("%DURATION:x%", "no number"),
+            ("%PROTOCOL(x)%", "takes no argument"),
+            ("%DOWNSTREAM_REMOTE_ADDRESS(24)%", "takes no argument"),
+            ("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(x)%", "bits"),
+            ("%NOPE(x)%", "not supported"),
             ("100%", "closing"),
         ] {
             let error = parse_text(format).unwrap_err();

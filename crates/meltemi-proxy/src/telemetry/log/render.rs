@@ -2,7 +2,7 @@
 
 use super::{certificate, json, service, time, values};
 use crate::clock;
-use crate::model::{Address, LogFormat, LogHeader, LogOperator, LogPart};
+use crate::model::{Address, AddressPart, End, LogFormat, LogHeader, LogOperator, LogPart, Side};
 use crate::telemetry::{Protocol, StreamInfo};
 use crate::text::{number, socket};
 use std::fmt::Write;
@@ -96,22 +96,25 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         }
         Op::Protocol if info.protocol != Protocol::Tcp => out.push_str(info.protocol.as_str()),
         Op::ResponseCode => number(out, info.status.into()),
-        Op::ResponseCodeDetails if !info.details.is_empty() => {
-            return text(out, Some(&info.details));
+        Op::ResponseCodeDetails { spaced } if !info.details.is_empty() => {
+            return match spaced {
+                true => text(out, Some(&info.details)),
+                false => one_word(out, Some(&info.details)),
+            };
         }
         Op::ConnectionTerminationDetails if !info.termination.is_empty() => {
             return text(out, Some(&info.termination));
         }
         Op::ResponseFlags => info.flags.write_short(out),
         Op::ResponseFlagsLong => info.flags.write_long(out),
-        // One word, as Envoy writes it.
-        Op::UpstreamTransportFailureReason => {
-            let reason = info.upstream_failure.as_ref();
-            return text(
-                out,
-                reason.map(|reason| reason.replace(' ', "_")).as_deref(),
-            );
+        Op::TransportFailureReason(side) => {
+            let reason = match side {
+                Side::Upstream => info.upstream_failure.as_deref(),
+                Side::Downstream => connection.transport_failure.as_deref(),
+            };
+            return one_word(out, reason);
         }
+        Op::Retransmitted => number(out, 0),
         Op::BytesReceived => number(out, info.bytes_received),
         Op::BytesSent => number(out, info.bytes_sent),
         Op::Duration => return millis(out, info.started, Some(clock::now())),
@@ -135,11 +138,14 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
         Op::Between(from, to, unit) => return values::between(out, (*from, *to), *unit, info),
         Op::UpstreamProtocol => return text(out, info.upstream_protocol.map(|p| p.as_str())),
         Op::UpstreamHostName => {
-            let named = info.endpoint.as_ref().map(|endpoint| &*endpoint.hostname);
-            if !text(out, named.filter(|name| !name.is_empty())) {
+            if !text(out, values::host_name(info)) {
                 return write(out, &Op::UpstreamHost, info);
             }
         }
+        Op::UpstreamHostNameWithoutPort => match values::host_name(info) {
+            Some(name) => return text(out, Some(values::without_port(name))),
+            None => return values::address(out, End::UpstreamRemote, AddressPart::Ip, info),
+        },
         Op::Address(end, part) => return values::address(out, *end, *part, info),
         Op::UpstreamHost => match (&info.endpoint, info.upstream_remote) {
             (_, Some(address)) => socket(out, address),
@@ -180,6 +186,17 @@ pub(super) fn text(out: &mut String, value: Option<&str>) -> bool {
     let Some(value) = value else { return false };
     clean(out, value.as_bytes());
     true
+}
+
+/// White space becomes `_`, as Envoy has it.
+fn one_word(out: &mut String, value: Option<&str>) -> bool {
+    let start = out.len();
+    let written = text(out, value);
+    if out[start..].contains(char::is_whitespace) {
+        let word = out.split_off(start).replace(char::is_whitespace, "_");
+        out.push_str(&word);
+    }
+    written
 }
 
 fn millis(out: &mut String, from: Instant, to: Option<Instant>) -> bool {

@@ -3,7 +3,7 @@
 
 use crate::model::{Address, ServiceLog};
 use crate::telemetry::trace::tags;
-use crate::telemetry::{Flags, Protocol, StreamInfo, TlsInfo};
+use crate::telemetry::{Ending, Flags, Protocol, StreamInfo, TlsInfo};
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::data::accesslog::v3 as proto;
 use envoy_types::pb::google::protobuf::{Duration, Timestamp, UInt32Value};
@@ -87,9 +87,10 @@ fn common(log: &ServiceLog, info: &StreamInfo) -> proto::AccessLogCommon {
         Some(duration(took))
     };
     let cluster = info.cluster.as_ref();
-    let kind = match info.protocol {
-        Protocol::Tcp => proto::AccessLogType::TcpConnectionEnd,
-        _ => proto::AccessLogType::DownstreamEnd,
+    let kind = match info.ending {
+        Ending::Request => proto::AccessLogType::DownstreamEnd,
+        Ending::Connection => proto::AccessLogType::TcpConnectionEnd,
+        Ending::AtListener => proto::AccessLogType::NotSet,
     };
     let started = info
         .started_at
@@ -114,6 +115,7 @@ fn common(log: &ServiceLog, info: &StreamInfo) -> proto::AccessLogCommon {
         upstream_cluster: cluster.map_or("", |cluster| cluster.stat_name()).to_owned(),
         response_flags: (!info.flags.is_empty()).then(|| flags(info.flags)),
         upstream_transport_failure_reason: owned(info.upstream_failure.as_deref()),
+        downstream_transport_failure_reason: owned(info.connection.transport_failure.as_deref()),
         route_name: owned(info.route.as_ref().map(|route| &*route.name)),
         upstream_request_attempt_count: info.attempts,
         connection_termination_details: info.termination.clone().into_owned(),

@@ -4,9 +4,9 @@ use super::render::clean;
 use crate::clock;
 use crate::model::{Address, AddressPart, End, Moment, PathForm, PathOf, StatusForm};
 use crate::telemetry::trace::Context;
-use crate::telemetry::{Protocol, StreamInfo};
+use crate::telemetry::{Ending, StreamInfo};
 use crate::text::{ip, number, socket};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// Names of gRPC's statuses by their number.
@@ -55,9 +55,27 @@ pub(super) fn address(out: &mut String, end: End, part: AddressPart, info: &Stre
     match part {
         AddressPart::Whole => socket(out, address),
         AddressPart::Ip => ip(out, address.ip()),
+        AddressPart::Network(bits) => network(out, address.ip(), bits),
         AddressPart::Port => number(out, address.port().into()),
     }
     true
+}
+
+fn network(out: &mut String, address: IpAddr, bits: u8) {
+    let (masked, bits) = match address {
+        IpAddr::V4(address) => {
+            let bits = bits.min(32);
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            (IpAddr::V4((address.to_bits() & mask).into()), bits)
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+            (IpAddr::V6((address.to_bits() & mask).into()), bits)
+        }
+    };
+    ip(out, masked);
+    out.push('/');
+    number(out, bits.into());
 }
 
 pub(super) fn between(
@@ -143,10 +161,22 @@ pub(super) fn trace(
 }
 
 pub(super) fn log_type(info: &StreamInfo) -> &'static str {
-    match info.protocol {
-        Protocol::Tcp => "TcpConnectionEnd",
-        _ => "DownstreamEnd",
+    match info.ending {
+        Ending::Request => "DownstreamEnd",
+        Ending::Connection => "TcpConnectionEnd",
+        Ending::AtListener => "NotSet",
     }
+}
+
+/// The endpoint's name, where it has one.
+pub(super) fn host_name(info: &StreamInfo) -> Option<&str> {
+    let name = info.endpoint.as_ref().map(|endpoint| &*endpoint.hostname);
+    name.filter(|name| !name.is_empty())
+}
+
+/// As Envoy cuts it: at the last colon.
+pub(super) fn without_port(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(host, _)| host)
 }
 
 pub(super) fn grpc_status(out: &mut String, form: StatusForm, info: &StreamInfo) -> bool {

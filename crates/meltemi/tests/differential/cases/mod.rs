@@ -13,6 +13,7 @@ mod grpc_web;
 mod headers;
 mod http2;
 mod limits;
+mod listener_logs;
 mod local;
 mod log_filters;
 mod mutation;
@@ -60,6 +61,7 @@ pub fn groups() -> Vec<Group> {
         names::group(),
         tracing::group(),
         access_service::group(),
+        listener_logs::group(),
         log_filters::group(),
     ];
     groups.extend(overload::groups());

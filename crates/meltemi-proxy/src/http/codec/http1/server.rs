@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     downstream: Rc<Downstream>,
     drain: DrainSignal,
 ) {
-    downstream.stats.cx_http1_total.inc();
+    downstream.speaks(Protocol::Http11);
     let server = Server {
         connection: Rc::new(RefCell::new(Connection::new(stream, read))),
         limits: Limits {

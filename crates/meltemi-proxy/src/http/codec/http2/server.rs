@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     downstream: Rc<Downstream>,
     drain: DrainSignal,
 ) {
-    downstream.stats.cx_http2_total.inc();
+    downstream.speaks(Protocol::Http2);
     let options = &downstream.manager.http2;
     let own = Own {
         max_streams: Some(options.max_concurrent_streams),
