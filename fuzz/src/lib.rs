@@ -192,13 +192,6 @@ pub fn plain_facts(any: SocketAddr) -> ConnectionFacts {
 pub fn exchange() -> StreamInfo {
     let any = SocketAddr::from(([127, 0, 0, 1], 80));
     let facts = plain_facts(any);
-    let connection = ConnectionInfo {
-        id: 1,
-        facts,
-        local: any,
-        direction: Direction::Outbound,
-        filter_chain: "".into(),
-        tls: None,
-    };
+    let connection = ConnectionInfo::new(facts, any, Direction::Outbound, "");
     StreamInfo::new(Arc::new(connection), Protocol::Http11)
 }

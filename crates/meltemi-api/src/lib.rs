@@ -37,4 +37,7 @@ pub use object::{Meta, Object, ObjectKey, Origin, Spec};
 pub use proto::{Bytes, Duration};
 pub use suggest::{did_you_mean, nearest};
 pub use typed::Typed;
-pub use validate::{SPOKEN_CURVES, allowed_cipher_suites, allowed_curves, is_bool, validate};
+pub use validate::{
+    COMMON_CIPHER_SUITES, COMMON_CURVES, ENVOY_CURVES, allowed_cipher_suites, allowed_curves,
+    is_bool, validate,
+};

@@ -209,3 +209,76 @@ fn what_a_pod_is_run_with_is_honoured_for_init_containers_and_stateful_sets_too(
         ]
     );
 }
+
+fn server(tls: Value) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+        "metadata": {"name": "g", "namespace": "n"},
+        "spec": {"servers": [{
+            "port": {"number": 443, "name": "tls", "protocol": "TLS"}, "hosts": ["a.test"], "tls": tls,
+        }]},
+    })
+}
+
+#[test]
+fn tls_settings_without_effect_and_lists_that_leave_nothing_are_told() {
+    let mesh = |spec: Value| {
+        json!({
+            "apiVersion": "mesh.istio.io/v1alpha1", "kind": "MeshConfig",
+            "metadata": {"name": "istio", "namespace": "istio-system"}, "spec": spec,
+        })
+    };
+    let tls = "spec.servers[0].tls";
+    for (object, severity, field, part) in [
+        (
+            server(json!({"mode": "SIMPLE", "credentialName": "c", "subjectAltNames": ["a"]})),
+            Severity::Warning,
+            format!("{tls}.subjectAltNames"),
+            "has no effect with SIMPLE",
+        ),
+        (
+            server(json!({"mode": "PASSTHROUGH", "minProtocolVersion": "TLSV1_3"})),
+            Severity::Warning,
+            format!("{tls}.minProtocolVersion"),
+            "has no effect with PASSTHROUGH",
+        ),
+        (
+            server(json!({"mode": "ISTIO_MUTUAL", "cipherSuites": ["AES128-SHA"]})),
+            Severity::Warning,
+            format!("{tls}.cipherSuites"),
+            "has no effect with ISTIO_MUTUAL",
+        ),
+        (
+            server(
+                json!({"mode": "MUTUAL", "credentialName": "c", "verifyCertificateSpki": ["x"]}),
+            ),
+            Severity::Error,
+            format!("{tls}.verifyCertificateSpki[0]"),
+            "in base64",
+        ),
+        (
+            mesh(json!({"meshMTLS": {"cipherSuites": ["AES128-SHA"]}})),
+            Severity::Warning,
+            "spec.meshMTLS.cipherSuites".to_owned(),
+            "no suite that every proxy speaks",
+        ),
+        (
+            mesh(json!({"tlsDefaults": {"ecdhCurves": ["P-521"]}})),
+            Severity::Warning,
+            "spec.tlsDefaults.ecdhCurves".to_owned(),
+            "no group that every proxy speaks",
+        ),
+        (
+            mesh(json!({"meshMTLS": {"minProtocolVersion": "TLSV1_1"}})),
+            Severity::Warning,
+            "spec.meshMTLS.minProtocolVersion".to_owned(),
+            "TLS 1.2 and 1.3 alone",
+        ),
+    ] {
+        let all = said(&object);
+        let found = all.iter().any(|(level, at, message)| {
+            *level == severity && *at == field && message.contains(part)
+        });
+        assert!(found, "{field}: {all:?}");
+    }
+}

@@ -2,7 +2,9 @@
 //! MeshConfig says for all.
 
 use meltemi_api::networking::{ServerTlsSettings, TlsProtocol};
-use meltemi_api::{SPOKEN_CURVES, allowed_cipher_suites, allowed_curves};
+use meltemi_api::{
+    COMMON_CIPHER_SUITES, COMMON_CURVES, ENVOY_CURVES, allowed_cipher_suites, allowed_curves,
+};
 
 use crate::pb::tls::TlsParameters;
 use crate::pb::tls::tls_parameters::TlsProtocol as Version;
@@ -19,16 +21,13 @@ const MESH_CIPHERS: [&str; 6] = [
     "AES128-GCM-SHA256",
 ];
 
-/// Suites of TLS 1.2 that our proxy speaks (its `tls::suites` has the same): the others lack
-/// forward secrecy or authenticated encryption.
-const SPOKEN_SUITES: [&str; 6] = [
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-];
+/// What becomes of a server's settings.
+#[derive(Debug, PartialEq)]
+pub struct Chosen {
+    pub params: TlsParameters,
+    /// What is less than was asked for.
+    pub restricted: Option<Refused>,
+}
 
 /// A setting that cannot be kept to.
 #[derive(Debug, PartialEq)]
@@ -53,7 +52,7 @@ pub fn of_server(
     settings: &ServerTlsSettings,
     mesh: &Mesh,
     flavor: Flavor,
-) -> Result<TlsParameters, Refused> {
+) -> Result<Chosen, Refused> {
     let defaults = mesh.config.tls_defaults.clone().unwrap_or_default();
     let (mut min, max) = (settings.min_protocol_version, settings.max_protocol_version);
     if min == TlsProtocol::TlsAuto {
@@ -68,50 +67,74 @@ pub fn of_server(
         let reason = "TLS below 1.2 is not spoken";
         return Err(Refused::new("maxProtocolVersion", reason));
     }
-    let suites = first(&settings.cipher_suites, &defaults.cipher_suites);
-    let cipher_suites = allowed_cipher_suites(suites);
+    let suites = List::of(
+        "cipherSuites",
+        &settings.cipher_suites,
+        &defaults.cipher_suites,
+    );
+    let cipher_suites = allowed_cipher_suites(suites.names);
     let speaks = |rank: &String| match flavor {
-        Flavor::Meltemi => SPOKEN_SUITES.iter().any(|name| rank.contains(name)),
+        Flavor::Meltemi => COMMON_CIPHER_SUITES.iter().any(|name| rank.contains(name)),
         Flavor::Envoy => true,
     };
-    if !suites.is_empty() && !cipher_suites.iter().any(speaks) {
+    let mut restricted = None;
+    if !suites.names.is_empty() && !cipher_suites.iter().any(speaks) {
+        let mut refused = suites.refused(COMMON_CIPHER_SUITES);
         if cipher_suites.is_empty() || max == TlsProtocol::TlsV12 {
-            return Err(none_of("cipherSuites", suites, &SPOKEN_SUITES));
+            return Err(refused);
         }
-        // Of TLS 1.2 nothing may be used.
         min = TlsProtocol::TlsV13;
+        refused.reason += "; clients of TLS 1.2 are refused until then";
+        restricted = Some(refused);
     }
-    let curves = first(&settings.ecdh_curves, &defaults.ecdh_curves);
-    let ecdh_curves = spoken_curves(curves, flavor);
-    if !curves.is_empty() && ecdh_curves.is_empty() {
-        return Err(none_of("ecdhCurves", curves, curves_of(flavor)));
+    let curves = List::of("ecdhCurves", &settings.ecdh_curves, &defaults.ecdh_curves);
+    let ecdh_curves = spoken_curves(curves.names, flavor);
+    if !curves.names.is_empty() && ecdh_curves.is_empty() {
+        return Err(curves.refused(curves_of(flavor)));
     }
-    Ok(TlsParameters {
+    let params = TlsParameters {
         tls_minimum_protocol_version: version(min) as i32,
         tls_maximum_protocol_version: version(max) as i32,
         cipher_suites,
         ecdh_curves,
         ..Default::default()
-    })
+    };
+    Ok(Chosen { params, restricted })
 }
 
-fn first<'a>(own: &'a [String], defaults: &'a [String]) -> &'a [String] {
-    if own.is_empty() { defaults } else { own }
+/// A server's own list, else that of `tlsDefaults`.
+struct List<'a> {
+    field: &'static str,
+    names: &'a [String],
+    is_own: bool,
 }
 
-fn none_of(field: &'static str, names: &[String], spoken: &[&str]) -> Refused {
-    let (names, spoken) = (names.join(", "), spoken.join(", "));
-    Refused::new(
-        field,
-        format!("none of {names} is supported; name {spoken}"),
-    )
+impl<'a> List<'a> {
+    fn of(field: &'static str, own: &'a [String], defaults: &'a [String]) -> Self {
+        let is_own = !own.is_empty();
+        let names = if is_own { own } else { defaults };
+        Self {
+            field,
+            names,
+            is_own,
+        }
+    }
+
+    fn refused(&self, spoken: &[&str]) -> Refused {
+        let whose = match self.is_own {
+            true => String::new(),
+            false => format!("MeshConfig's tlsDefaults.{}: ", self.field),
+        };
+        let (names, spoken) = (self.names.join(", "), spoken.join(", "));
+        let reason = format!("{whose}none of {names} is supported; name {spoken}");
+        Refused::new(self.field, reason)
+    }
 }
 
-/// Key exchange groups that the proxy speaks; ours all of Envoy's but P-521.
 fn curves_of(flavor: Flavor) -> &'static [&'static str] {
     match flavor {
-        Flavor::Meltemi => SPOKEN_CURVES.split_at(4).0,
-        Flavor::Envoy => SPOKEN_CURVES,
+        Flavor::Meltemi => COMMON_CURVES,
+        Flavor::Envoy => ENVOY_CURVES,
     }
 }
 
@@ -122,12 +145,16 @@ fn spoken_curves(names: &[String], flavor: Flavor) -> Vec<String> {
 }
 
 /// Of TLS to servers outside the mesh: 1.2 or 1.3, as Istio asks of clients, and `tlsDefaults`,
-/// as far as every proxy speaks it: validation sees to it that something is left.
+/// as far as every proxy speaks it.
 pub fn of_client(mesh: &Mesh) -> TlsParameters {
     let mut params = between_sidecars();
     if let Some(defaults) = &mesh.config.tls_defaults {
-        params.cipher_suites = allowed_cipher_suites(&defaults.cipher_suites);
+        allow(&mut params, &defaults.cipher_suites);
         params.ecdh_curves = spoken_curves(&defaults.ecdh_curves, Flavor::Meltemi);
+        if params.ecdh_curves.is_empty() {
+            // Proxies refuse clusters with names that they do not know, and say so.
+            params.ecdh_curves = defaults.ecdh_curves.clone();
+        }
         raise(&mut params, defaults.min_protocol_version);
     }
     params
@@ -146,13 +173,21 @@ pub fn between_sidecars() -> TlsParameters {
 pub fn of_sidecar(mesh: &Mesh) -> TlsParameters {
     let mut params = between_sidecars();
     if let Some(own) = &mesh.config.mesh_mtls {
-        params.cipher_suites = allowed_cipher_suites(&own.cipher_suites);
+        allow(&mut params, &own.cipher_suites);
         raise(&mut params, own.min_protocol_version);
     }
     if params.cipher_suites.is_empty() {
         params.cipher_suites = MESH_CIPHERS.map(str::to_owned).into();
     }
     params
+}
+
+/// These suites alone; where none is known TLS 1.3 alone, which has its own.
+fn allow(params: &mut TlsParameters, suites: &[String]) {
+    params.cipher_suites = allowed_cipher_suites(suites);
+    if params.cipher_suites.is_empty() && !suites.is_empty() {
+        raise(params, TlsProtocol::TlsV13);
+    }
 }
 
 fn raise(params: &mut TlsParameters, min: TlsProtocol) {
@@ -186,7 +221,10 @@ mod tests {
     }
 
     fn of(settings: Value, mesh: &Mesh) -> Result<TlsParameters, &'static str> {
-        of_server(&server(settings), mesh, Flavor::Meltemi).map_err(|refused| refused.field)
+        let chosen = of_server(&server(settings), mesh, Flavor::Meltemi);
+        chosen
+            .map(|chosen| chosen.params)
+            .map_err(|refused| refused.field)
     }
 
     #[test]
@@ -203,7 +241,7 @@ mod tests {
         assert_eq!(params.cipher_suites, ["ECDHE-RSA-AES128-GCM-SHA256"]);
         assert_eq!(params.ecdh_curves, ["P-384"]);
         let envoys = of_server(&server(json!({})), &mesh, Flavor::Envoy).unwrap();
-        assert_eq!(envoys.ecdh_curves, ["P-521", "P-384"]);
+        assert_eq!(envoys.params.ecdh_curves, ["P-521", "P-384"]);
         let own = json!({
             "minProtocolVersion": "TLSV1_2",
             "maxProtocolVersion": "TLSV1_2",
@@ -232,8 +270,10 @@ mod tests {
             assert_eq!(of(json!({field: names}), &plain), Err(field));
         }
         // TLS 1.3 has suites of its own, 1.2 none that may be used.
-        let params = of(json!({"cipherSuites": ["AES128-SHA"]}), &plain).unwrap();
+        let unspoken = server(json!({"cipherSuites": ["AES128-SHA"]}));
+        let Chosen { params, restricted } = of_server(&unspoken, &plain, Flavor::Meltemi).unwrap();
         assert_eq!(params.tls_minimum_protocol_version, Version::TlSv13 as i32);
+        assert_eq!(restricted.unwrap().field, "cipherSuites");
         let old = json!({"cipherSuites": ["AES128-SHA"], "maxProtocolVersion": "TLSV1_2"});
         assert_eq!(of(old, &plain), Err("cipherSuites"));
     }
@@ -251,5 +291,25 @@ mod tests {
         assert_eq!(sidecar.tls_minimum_protocol_version, Version::TlSv13 as i32);
         assert_eq!(sidecar.cipher_suites, MESH_CIPHERS);
         assert!(sidecar.ecdh_curves.is_empty());
+    }
+
+    #[test]
+    fn what_the_mesh_cannot_keep_to_closes() {
+        let unknown = json!(["nonsense"]);
+        let mesh = mesh(json!({
+            "tlsDefaults": {"cipherSuites": unknown, "ecdhCurves": ["P-521"]},
+            "meshMTLS": {"cipherSuites": unknown},
+        }));
+        let client = of_client(&mesh);
+        assert_eq!(client.tls_minimum_protocol_version, Version::TlSv13 as i32);
+        assert_eq!(client.ecdh_curves, ["P-521"]);
+        let sidecar = of_sidecar(&mesh);
+        assert_eq!(sidecar.tls_minimum_protocol_version, Version::TlSv13 as i32);
+        let refused = of_server(&server(json!({})), &mesh, Flavor::Meltemi).unwrap_err();
+        assert!(
+            refused
+                .reason
+                .starts_with("MeshConfig's tlsDefaults.cipherSuites")
+        );
     }
 }

@@ -256,16 +256,9 @@ impl Offline {
             }),
         };
         let encrypted = call.tls.is_some() && tls.is_none();
-        let info = ConnectionInfo {
-            id: 0,
-            facts,
-            local: call.destination,
-            direction: listener.direction,
-            filter_chain: chain.name.clone(),
-            tls,
-            transport_failure: None,
-            spoken: std::sync::OnceLock::new(),
-        };
+        let mut info =
+            ConnectionInfo::new(facts, call.destination, listener.direction, &chain.name);
+        info.tls = tls;
         let denied = chain.filters.iter().find_map(|filter| filter.denies(&info));
         if let Some(details) = denied {
             return Outcome::Denied(details);

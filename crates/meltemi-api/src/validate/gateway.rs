@@ -230,20 +230,22 @@ fn without_effect(tls: &ServerTlsSettings, at: &FieldPath, report: &mut Report) 
     ];
     let (unused, fix) = match tls.mode {
         Mode::Mutual | Mode::OptionalMutual => return,
-        Mode::Simple | Mode::Passthrough | Mode::AutoPassthrough => (
-            &clients[..],
+        Mode::Simple => (
+            clients.to_vec(),
             "remove it, or let clients show certificates with MUTUAL",
         ),
+        Mode::Passthrough | Mode::AutoPassthrough => (
+            [&clients[..], &parameters].concat(),
+            "remove it; the server behind the gateway ends TLS",
+        ),
         Mode::IstioMutual => (
-            &parameters[..],
+            parameters.to_vec(),
             "remove it; MeshConfig's meshMTLS has it for all workloads",
         ),
     };
-    for (name, set) in unused {
-        if *set {
-            let message = format!("has no effect with {}", tls.mode);
-            report.warning(&at.field(*name), message, fix);
-        }
+    for (name, _) in unused.into_iter().filter(|(_, set)| *set) {
+        let message = format!("has no effect with {}", tls.mode);
+        report.warning(&at.field(name), message, fix);
     }
 }
 

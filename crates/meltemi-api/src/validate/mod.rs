@@ -24,7 +24,9 @@ mod virtual_service;
 mod workload;
 
 pub use dry_run::is_bool;
-pub use tls::{SPOKEN_CURVES, allowed_cipher_suites, allowed_curves};
+pub use tls::{
+    COMMON_CIPHER_SUITES, COMMON_CURVES, ENVOY_CURVES, allowed_cipher_suites, allowed_curves,
+};
 
 use report::Report;
 

@@ -5,7 +5,8 @@ use crate::FieldPath;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Suites that Istio accepts: TLS 1.2 by OpenSSL's names.
+/// Suites that Istio accepts: TLS 1.2 by OpenSSL's names. Those after the sixth lack forward
+/// secrecy or authenticated encryption, and our proxy does not speak them (its `tls::suites`).
 const CIPHER_SUITES: [&str; 14] = [
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-RSA-AES256-GCM-SHA384",
@@ -35,8 +36,12 @@ const CURVES: [&str; 7] = [
     "CECPQ2",
 ];
 
+/// The suites that every proxy speaks.
+pub const COMMON_CIPHER_SUITES: &[&str] = CIPHER_SUITES.split_at(6).0;
 /// The groups that Envoy speaks.
-pub const SPOKEN_CURVES: &[&str] = CURVES.split_at(5).0;
+pub const ENVOY_CURVES: &[&str] = CURVES.split_at(5).0;
+/// The groups that every proxy speaks: ours does not P-521.
+pub const COMMON_CURVES: &[&str] = CURVES.split_at(4).0;
 
 /// What a list of cipher suites comes to, most preferred first; several of the same rank in one
 /// item (`[A|B]`). The signs are BoringSSL's: `+A` moves to the end, `-A` takes away, `!A` for
@@ -92,7 +97,7 @@ fn remove(ranks: &mut [Vec<&str>], names: &[&str]) {
 pub fn allowed_curves(list: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for name in list {
-        if SPOKEN_CURVES.contains(&name.as_str()) && !kept.contains(name) {
+        if ENVOY_CURVES.contains(&name.as_str()) && !kept.contains(name) {
             kept.push(name.clone());
         }
     }
@@ -112,22 +117,26 @@ fn bare(suite: &str) -> &str {
         .trim_end_matches(']')
 }
 
-/// A list that the whole mesh has to keep to must leave something.
+/// What the whole mesh is to keep to.
 pub(super) fn mesh_cipher_suites(suites: &[String], at: &FieldPath, report: &mut Report) {
     cipher_suites(suites, at, report);
-    if !suites.is_empty() && allowed_cipher_suites(suites).is_empty() {
-        let fix = format!("name one of {}", CIPHER_SUITES.join(", "));
-        report.error(at, "allows no cipher suite", fix);
+    let allowed = allowed_cipher_suites(suites);
+    let common = |rank: &String| COMMON_CIPHER_SUITES.iter().any(|name| rank.contains(name));
+    if !suites.is_empty() && !allowed.iter().any(common) {
+        let message = "has no suite that every proxy speaks: TLS 1.2 is not spoken where none is";
+        let fix = format!("name one of {}", COMMON_CIPHER_SUITES.join(", "));
+        report.warning(at, message, fix);
     }
 }
 
-/// A list that the whole mesh has to keep to must have something that all proxies speak.
+/// What the whole mesh is to keep to.
 pub(super) fn mesh_curves(names: &[String], at: &FieldPath, report: &mut Report) {
-    const ALL_SPEAK: &[&str] = SPOKEN_CURVES.split_at(4).0;
     curves(names, at, report);
-    if !names.is_empty() && !names.iter().any(|name| ALL_SPEAK.contains(&&**name)) {
-        let fix = format!("name one of {}", ALL_SPEAK.join(", "));
-        report.error(at, "has no group that every proxy speaks", fix);
+    let common = |name: &String| COMMON_CURVES.contains(&name.as_str());
+    if !names.is_empty() && !names.iter().any(common) {
+        let message = "has no group that every proxy speaks: TLS of gateways and to hosts outside the mesh fails where none is";
+        let fix = format!("name one of {}", COMMON_CURVES.join(", "));
+        report.warning(at, message, fix);
     }
 }
 

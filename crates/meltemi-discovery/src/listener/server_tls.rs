@@ -40,20 +40,28 @@ fn enforceable(
     issues: &mut Issues,
 ) -> Option<TlsParameters> {
     let by_secret = !settings.credential_name.is_empty() || !settings.credential_names.is_empty();
-    let refused = match tls_params::of_server(settings, &scope.world.mesh, proxy.flavor) {
-        Ok(_) if wants_client(settings) && by_secret && !settings.ca_crl.is_empty() => {
-            Refused::new("caCrl", "not supported beside credentialName")
-        }
-        Ok(params) => return Some(params),
-        Err(refused) => refused,
+    let chosen = match tls_params::of_server(settings, &scope.world.mesh, proxy.flavor) {
+        Ok(_) if wants_client(settings) && by_secret && !settings.ca_crl.is_empty() => Err(
+            Refused::new("caCrl", "not supported beside credentialName; remove it"),
+        ),
+        chosen => chosen,
     };
-    let reason = refused.reason;
-    issues.add(
-        place.object,
-        place.field(refused.field),
-        format!("{reason}; the server refuses connections until it is removed"),
-    );
-    None
+    let mut tell = |refused: Refused, more: &str| {
+        let message = refused.reason + more;
+        issues.add(place.object, place.field(refused.field), message);
+    };
+    match chosen {
+        Ok(chosen) => {
+            if let Some(restricted) = chosen.restricted {
+                tell(restricted, "");
+            }
+            Some(chosen.params)
+        }
+        Err(refused) => {
+            tell(refused, "; the server refuses connections until then");
+            None
+        }
+    }
 }
 
 fn wants_client(settings: &ServerTlsSettings) -> bool {

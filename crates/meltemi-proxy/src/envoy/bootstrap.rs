@@ -168,6 +168,7 @@ mod tests {
             "node": {"id": "n", "metadata": {"MELTEMI_VERSION": "1", "ISTIO_VERSION": "1", "NAMESPACE": "a"}},
             "dynamic_resources": {"ads_config": {"api_type": "DELTA_GRPC", "grpc_services": [
                 {"envoy_grpc": {"cluster_name": "xds"}},
+                {"envoy_grpc": {"cluster_name": "xds", "retry_policy": {"num_retries": 1}}},
             ]}},
             "static_resources": {"clusters": [
                 {"name": "xds", "type": "STRICT_DNS", "transport_socket": {"name": "tls"}},
@@ -185,7 +186,10 @@ mod tests {
         let derived = derive(given, &derivation);
         assert_eq!(derived["node"]["metadata"], json!({"NAMESPACE": "a"}));
         assert_eq!(derived["admin"]["address"]["pipe"]["path"], "/run/admin");
-        let service = &derived["dynamic_resources"]["ads_config"]["grpc_services"][0]["envoy_grpc"];
+        let services = &derived["dynamic_resources"]["ads_config"]["grpc_services"];
+        let given = &services[1]["envoy_grpc"]["retry_policy"];
+        assert_eq!(*given, json!({"num_retries": 1}));
+        let service = &services[0]["envoy_grpc"];
         assert_eq!(
             service["retry_policy"]["retry_back_off"]["max_interval"],
             "10s"

@@ -3,7 +3,7 @@
 use super::stats::HttpStats;
 use super::timeouts::Timers;
 use crate::model::HttpManager;
-use crate::telemetry::{ConnectionInfo, Protocol, log};
+use crate::telemetry::{ConnectionInfo, log};
 use crate::worker::{DrainSignal, Worker};
 use http::HeaderValue;
 use std::cell::{Cell, OnceCell};
@@ -100,16 +100,6 @@ impl Downstream {
             idle_since: Cell::new(now),
             timers: Timers::default(),
         }
-    }
-
-    /// Which codec serves the connection.
-    pub fn speaks(&self, protocol: Protocol) {
-        match protocol {
-            Protocol::Http2 => self.stats.cx_http2_total.inc(),
-            _ => self.stats.cx_http1_total.inc(),
-        }
-        // A connection has one codec.
-        let _ = self.info.spoken.set(protocol);
     }
 
     /// Whether the client opens streams in order to reset them (CVE-2023-44487): more than

@@ -55,6 +55,7 @@ pub(crate) fn run(
     protocol: Protocol,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<ResponseBody>> {
+    downstream.info.speaks(protocol);
     let mut exchange = Exchange::new(downstream, protocol, &request);
     let (parts, body) = request.into_parts();
     let has_body = !body.is_end_stream();

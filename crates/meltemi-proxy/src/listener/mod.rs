@@ -10,21 +10,21 @@ mod stats;
 pub use chain::select;
 pub use filters::NetworkFilter;
 use filters::{Admitted, Closed};
-use log::{Logged, Opened};
+use log::{Lines, Logged};
 pub use stats::ListenerStats;
 
 use crate::model::{ConnectionFacts, FilterChain, Listener, ListenerTable, Terminal, Transport};
 use crate::net::original_dst::{canonical, original_destination};
 use crate::net::{Socket, Stream};
 use crate::overload::Timer;
-use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo, TlsInfo};
+use crate::telemetry::{self, ConnectionInfo, Flags, TlsInfo};
 use crate::tls::TlsError;
-use crate::worker::{DrainSignal, ListenerStates, Worker, next_connection_id};
+use crate::worker::{DrainSignal, ListenerStates, Worker};
 use crate::{http, tcp, tls};
 use inspect::proxy_protocol::Ends;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tokio::net::TcpStream;
 
 /// What the accepting socket knows of a connection.
@@ -57,6 +57,7 @@ pub async fn serve(
         listener
     };
     let state = states.of(&listener);
+    let lines = Lines::new(&listener);
     let stats = state.stats;
     stats.total.inc();
     stats.active.inc();
@@ -70,12 +71,11 @@ pub async fn serve(
         transport: Transport::RawBuffer,
         application_protocols: Vec::new(),
     };
-    let opened = Opened::now();
     let ends = (peer, destination);
     let announced = announced(stream, ends, &listener, stats, &state.drain()).await;
     let Some((stream, source, destination)) = announced else {
-        let info = info(&listener, "", facts, local);
-        drop(Logged::new(&listener, info.into(), opened));
+        let info = ConnectionInfo::new(facts, local, listener.direction, "");
+        drop(Logged::new(lines, info.into()));
         return;
     };
     (facts.source, facts.destination) = (source, destination);
@@ -85,8 +85,8 @@ pub async fn serve(
     };
     let inspected = inspected(stream, wanted, &listener, stats, &state.drain()).await;
     let Some((stream, seen)) = inspected else {
-        let info = info(&listener, "", facts, local);
-        drop(Logged::new(&listener, info.into(), opened));
+        let info = ConnectionInfo::new(facts, local, listener.direction, "");
+        drop(Logged::new(lines, info.into()));
         return;
     };
     facts.server_name = seen.server_name;
@@ -94,14 +94,14 @@ pub async fn serve(
     facts.application_protocols = seen.protocols;
     let Some(chain) = select(&listener.chains, &facts).cloned() else {
         stats.no_chain.inc();
-        let info = info(&listener, "", facts, local);
-        let mut logged = Logged::new(&listener, info.into(), opened);
-        logged.flags.insert(Flags::NO_ROUTE_FOUND);
+        let info = ConnectionInfo::new(facts, local, listener.direction, "");
+        info.ends_for(Flags::NO_ROUTE_FOUND);
+        let mut logged = Logged::new(lines, info.into());
         logged.details = "filter_chain_not_found".into();
         return;
     };
     let drain = state.drain_of_chain(chain.hash);
-    let mut info = info(&listener, &chain.name, facts, local);
+    let mut info = ConnectionInfo::new(facts, local, listener.direction, &chain.name);
     let secured = secured(stream, &chain, &listener, &info, stats, &worker).await;
     let stream = match secured {
         Ok((stream, peer)) => {
@@ -110,7 +110,7 @@ pub async fn serve(
         }
         Err(error) => {
             info.transport_failure = Some(error.to_string().into());
-            drop(Logged::new(&listener, info.into(), opened));
+            drop(Logged::new(lines, info.into()));
             return;
         }
     };
@@ -118,15 +118,13 @@ pub async fn serve(
     let _admitted = match admit(&chain, &info) {
         Ok(admitted) => admitted,
         Err(closed) => {
-            let logged = Logged::new(&listener, info.clone(), opened);
-            return close(stream, closed, logged, &chain, info, &drain).await;
+            return close(stream, closed, lines, &chain, info, &drain).await;
         }
     };
     let is_http = matches!(chain.terminal, Terminal::Http(_));
     let has_logs = !listener.access_logs.is_empty();
-    let _logged =
-        (is_http && has_logs).then(|| Box::new(Logged::new(&listener, info.clone(), opened)));
-    let work = terminal(stream, &listener, &chain, info, &worker, &drain);
+    let _logged = (is_http && has_logs).then(|| Box::new(Logged::new(lines, info.clone())));
+    let work = terminal(stream, lines, &chain, info, &worker, &drain);
     tokio::select! {
         biased;
         () = work => {}
@@ -250,24 +248,6 @@ async fn inspected(
     }
 }
 
-fn info(
-    listener: &Listener,
-    chain: &str,
-    facts: ConnectionFacts,
-    local: SocketAddr,
-) -> ConnectionInfo {
-    ConnectionInfo {
-        id: next_connection_id(),
-        facts,
-        local,
-        direction: listener.direction,
-        filter_chain: chain.into(),
-        tls: None,
-        transport_failure: None,
-        spoken: OnceLock::new(),
-    }
-}
-
 /// The decrypted stream and what TLS showed of the peer, where the chain ends TLS.
 async fn secured(
     stream: TcpStream,
@@ -315,14 +295,15 @@ fn admit(chain: &FilterChain, info: &ConnectionInfo) -> Result<Vec<Admitted>, Cl
 async fn close(
     stream: Stream,
     closed: Closed,
-    mut logged: Logged<'_>,
+    lines: Lines<'_>,
     chain: &FilterChain,
     info: Arc<ConnectionInfo>,
     drain: &DrainSignal,
 ) {
-    let mut ended = StreamInfo::new(info, Protocol::Tcp);
-    ended.termination = closed.details.clone();
-    logged.termination = closed.details;
+    let mut logged = Logged::new(lines, info.clone());
+    logged.termination = closed.details.clone();
+    let mut ended = lines.begin(info);
+    ended.termination = closed.details;
     if !closed.delay.is_zero() {
         tokio::select! {
             () = tokio::time::sleep(closed.delay) => {}
@@ -339,7 +320,7 @@ async fn close(
 
 async fn terminal(
     stream: Stream,
-    listener: &Listener,
+    lines: Lines<'_>,
     chain: &Arc<FilterChain>,
     info: Arc<ConnectionInfo>,
     worker: &Rc<Worker>,
@@ -349,8 +330,6 @@ async fn terminal(
         Terminal::Http(manager) => {
             http::serve(stream, manager.clone(), info, worker.clone(), drain.clone()).await
         }
-        Terminal::Tcp(proxy) => {
-            tcp::serve(stream, listener, chain, proxy, info, worker, drain).await
-        }
+        Terminal::Tcp(proxy) => tcp::serve(stream, lines, chain, proxy, info, worker, drain).await,
     }
 }

@@ -5,13 +5,12 @@ use super::relay::{End, Limits, Relayed, relay};
 use super::stats::TcpStats;
 use super::tunnel;
 use crate::dns::{CacheError, host_key};
-use crate::listener;
+use crate::listener::log::Lines;
 use crate::model::{
-    Cluster, ClusterId, Direction, FilterChain, HashPolicy, Listener, Snapshot, StandardMetrics,
-    TcpProxy,
+    Cluster, ClusterId, Direction, FilterChain, HashPolicy, Snapshot, StandardMetrics, TcpProxy,
 };
 use crate::net::Stream;
-use crate::telemetry::{self, ConnectionInfo, Flags, Protocol, StreamInfo};
+use crate::telemetry::{self, ConnectionInfo, Flags, StreamInfo};
 use crate::upstream::{NamedHost, PickContext, UpstreamError, UpstreamTcp};
 use crate::worker::{DrainSignal, Worker};
 use std::hash::Hasher;
@@ -21,7 +20,7 @@ use std::sync::Arc;
 /// Serves a connection until both sides are done; then logs it, once.
 pub async fn serve(
     downstream: Stream,
-    listener: &Listener,
+    lines: Lines<'_>,
     chain: &FilterChain,
     proxy: &TcpProxy,
     connection: Arc<ConnectionInfo>,
@@ -31,8 +30,8 @@ pub async fn serve(
     let stats = TcpStats::of(&proxy.stat_prefix);
     stats.total.inc();
     let mut ended = Ended {
-        info: StreamInfo::new(connection, Protocol::Tcp),
-        listener,
+        info: lines.begin(connection),
+        lines,
         proxy,
         metrics: chain.istio_stats.as_deref(),
     };
@@ -61,14 +60,14 @@ pub async fn serve(
 /// Logs the connection when it is dropped: also when its task is cancelled or panics.
 struct Ended<'a> {
     info: StreamInfo,
-    listener: &'a Listener,
+    lines: Lines<'a>,
     proxy: &'a TcpProxy,
     metrics: Option<&'a StandardMetrics>,
 }
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        listener::log::write(self.listener, &mut self.info);
+        self.lines.write(&mut self.info);
         telemetry::finish_tcp(&self.info, &self.proxy.access_logs, self.metrics);
     }
 }

@@ -294,9 +294,8 @@ mod tests {
 
     fn info() -> StreamInfo {
         let address = "127.0.0.1:80".parse().unwrap();
-        let connection = ConnectionInfo {
-            id: 1,
-            facts: ConnectionFacts {
+        let connection = ConnectionInfo::new(
+            ConnectionFacts {
                 destination: address,
                 source: "10.0.0.9:4711".parse().unwrap(),
                 peer: "10.0.0.9:4711".parse().unwrap(),
@@ -304,13 +303,10 @@ mod tests {
                 transport: Transport::RawBuffer,
                 application_protocols: Vec::new(),
             },
-            local: address,
-            direction: Direction::Outbound,
-            filter_chain: "".into(),
-            tls: None,
-            transport_failure: None,
-            spoken: std::sync::OnceLock::new(),
-        };
+            address,
+            Direction::Outbound,
+            "",
+        );
         StreamInfo::new(Arc::new(connection), Protocol::Tcp)
     }
 

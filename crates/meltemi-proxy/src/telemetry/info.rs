@@ -4,9 +4,13 @@
 use super::Flags;
 use super::trace::Trace;
 use crate::clock;
-use crate::model::{ClusterConfig, ConnectionFacts, Endpoint, Route, VirtualHost, Workload};
+use crate::model::{
+    ClusterConfig, ConnectionFacts, Direction, Endpoint, Route, VirtualHost, Workload,
+};
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
@@ -17,14 +21,59 @@ pub struct ConnectionInfo {
     pub facts: ConnectionFacts,
     /// The socket's own local address (after redirection).
     pub local: SocketAddr,
-    pub direction: crate::model::Direction,
+    pub direction: Direction,
     pub filter_chain: Box<str>,
     /// `Some` once TLS is established.
     pub tls: Option<TlsInfo>,
     /// Why it was not.
     pub transport_failure: Option<Box<str>>,
-    /// What an HTTP codec found to be spoken.
-    pub spoken: OnceLock<Protocol>,
+    /// What its first request was in.
+    codec: OnceLock<Protocol>,
+    /// Why a codec ended it ([`Flags`]).
+    flags: AtomicU32,
+}
+
+impl ConnectionInfo {
+    /// A connection that does not speak TLS, or not yet.
+    pub fn new(
+        facts: ConnectionFacts,
+        local: SocketAddr,
+        direction: Direction,
+        filter_chain: &str,
+    ) -> Self {
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+        Self {
+            id: CONNECTIONS.fetch_add(1, Relaxed),
+            facts,
+            local,
+            direction,
+            filter_chain: filter_chain.into(),
+            tls: None,
+            transport_failure: None,
+            codec: OnceLock::new(),
+            flags: AtomicU32::new(0),
+        }
+    }
+
+    /// An HTTP codec has received something that it understands.
+    pub fn speaks(&self, protocol: Protocol) {
+        // Once: a connection does not change it.
+        let _ = self.codec.set(protocol);
+    }
+
+    /// `None` where nothing was understood, or is not HTTP.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.codec.get().copied()
+    }
+
+    /// A codec ends the connection for this.
+    pub fn ends_for(&self, flags: Flags) {
+        self.flags.fetch_or(flags.0, Relaxed);
+    }
+
+    pub fn flags(&self) -> Flags {
+        Flags(self.flags.load(Relaxed))
+    }
 }
 
 /// The peer as TLS showed it.

@@ -19,8 +19,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// Verifies clients.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
-    /// `None` takes whoever issued it (Envoy without a trusted CA); the names, the pins, and that
-    /// the peer holds its key are verified all the same.
+    /// `None` looks at neither issuer nor names (Envoy without a trusted CA; names without one
+    /// are refused in the configuration); the pins, and that the peer holds its key, are verified
+    /// all the same.
     pub inner: Option<Arc<dyn ClientCertVerifier>>,
     /// `None`: every chain is verified anew.
     pub known: Option<KnownChains>,

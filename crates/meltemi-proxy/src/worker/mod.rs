@@ -23,7 +23,6 @@ use crate::upstream::Upstreams;
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -86,10 +85,4 @@ pub fn process_start() -> Instant {
 /// Milliseconds since the process started, never 0 (0 means "never" where it is kept).
 pub fn millis_since_start() -> u64 {
     clock::now().duration_since(process_start()).as_millis() as u64 + 1
-}
-
-/// A connection's number, unique in the process.
-pub fn next_connection_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -10,6 +10,7 @@ use crate::http::downstream::Downstream;
 use crate::model::CodecType;
 use crate::net::Stream;
 use crate::overload::Timer;
+use crate::telemetry::Flags;
 use crate::worker::DrainSignal;
 use bytes::{Bytes, BytesMut};
 use std::rc::Rc;
@@ -26,6 +27,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) async fn serve(stream: Stream, downstream: Rc<Downstream>, drain: DrainSignal) {
     if downstream.worker.overload.refuses_http() {
         downstream.stats.rq_overload_close.inc();
+        downstream.info.ends_for(Flags::OVERLOAD_MANAGER);
         return turn_away(stream).await;
     }
     let alpn = stream.alpn().map(|name| name == b"h2");

@@ -111,9 +111,8 @@ impl Bench {
         let connector = Connector::own();
         let worker = Worker::new(0, Snapshot::default(), connector, Arc::default());
         let address = "127.0.0.1:80".parse().unwrap();
-        let info = ConnectionInfo {
-            id: 1,
-            facts: crate::model::ConnectionFacts {
+        let info = ConnectionInfo::new(
+            crate::model::ConnectionFacts {
                 destination: address,
                 source: "10.0.0.9:4711".parse().unwrap(),
                 peer: "10.0.0.9:4711".parse().unwrap(),
@@ -121,13 +120,10 @@ impl Bench {
                 transport: Transport::RawBuffer,
                 application_protocols: Vec::new(),
             },
-            local: address,
-            direction: Direction::Inbound,
-            filter_chain: "".into(),
-            tls: None,
-            transport_failure: None,
-            spoken: std::sync::OnceLock::new(),
-        };
+            address,
+            Direction::Inbound,
+            "",
+        );
         let (info, drain) = (Arc::new(info), DrainSignal::new());
         let downstream = Downstream::new(manager.clone(), info, Rc::new(worker), &drain);
         Ok(Self {

@@ -19,7 +19,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -207,15 +206,13 @@ impl Proxy {
         {
             let (worker, drain, open) = (worker.clone(), drain.clone(), open.clone());
             tokio::task::spawn_local(async move {
-                static ID: AtomicU64 = AtomicU64::new(1);
                 loop {
                     let Ok((stream, source)) = listener.accept().await else {
                         return;
                     };
                     stream.set_nodelay(true).unwrap();
-                    let mut info = ConnectionInfo {
-                        id: ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
-                        facts: ConnectionFacts {
+                    let mut info = ConnectionInfo::new(
+                        ConnectionFacts {
                             destination: address,
                             source,
                             peer: source,
@@ -223,13 +220,10 @@ impl Proxy {
                             transport: Transport::RawBuffer,
                             application_protocols: Vec::new(),
                         },
-                        local: address,
-                        direction: Direction::Inbound,
-                        filter_chain: "".into(),
-                        tls: None,
-                        transport_failure: None,
-                        spoken: std::sync::OnceLock::new(),
-                    };
+                        address,
+                        Direction::Inbound,
+                        "",
+                    );
                     open.set(open.get() + 1);
                     let (manager, worker) = (manager.clone(), worker.clone());
                     let (drain, open, tls) = (drain.clone(), open.clone(), tls.clone());

@@ -19,9 +19,8 @@ fn compile(names: &mut Names, kind: &str, fields: Value) -> Result<NetworkFilter
 
 fn connection(from: &str, identity: Option<&str>) -> ConnectionInfo {
     let local = "10.1.0.1:9000".parse().unwrap();
-    ConnectionInfo {
-        id: 1,
-        facts: ConnectionFacts {
+    let mut info = ConnectionInfo::new(
+        ConnectionFacts {
             destination: local,
             source: from.parse().unwrap(),
             // As if a load balancer had announced the client.
@@ -31,15 +30,14 @@ fn connection(from: &str, identity: Option<&str>) -> ConnectionInfo {
             application_protocols: Vec::new(),
         },
         local,
-        direction: Direction::Inbound,
-        filter_chain: "".into(),
-        tls: identity.map(|identity| TlsInfo {
-            peer_uri: Some(identity.into()),
-            ..TlsInfo::default()
-        }),
-        transport_failure: None,
-        spoken: std::sync::OnceLock::new(),
-    }
+        Direction::Inbound,
+        "",
+    );
+    info.tls = identity.map(|identity| TlsInfo {
+        peer_uri: Some(identity.into()),
+        ..TlsInfo::default()
+    });
+    info
 }
 
 fn rbac(prefix: &str, rules: Value) -> Value {

@@ -90,7 +90,7 @@ fn operator_end(text: &str) -> Option<usize> {
 }
 
 /// The operators that take, or need, an argument.
-const WITH_ARGUMENT: [&str; 21] = [
+const WITH_ARGUMENT: [&str; 20] = [
     "START_TIME",
     "EMIT_TIME",
     "COMMON_DURATION",
@@ -98,7 +98,6 @@ const WITH_ARGUMENT: [&str; 21] = [
     "PATH",
     "REQ",
     "RESP",
-    "RESPONSE_CODE_DETAILS",
     "TRAILER",
     "GRPC_STATUS",
     "ENVIRONMENT",
@@ -114,6 +113,13 @@ const WITH_ARGUMENT: [&str; 21] = [
     "UPSTREAM_FILTER_STATE",
 ];
 
+/// The only arguments of other operators.
+const ARGUMENTS: [(&str, &str); 2] = [
+    ("RESPONSE_CODE_DETAILS", "ALLOW_WHITESPACES"),
+    // Which is the default; SNI_FIRST and HOST_FIRST are not supported.
+    ("REQUESTED_SERVER_NAME", "SNI_ONLY"),
+];
+
 fn operator(text: &str) -> Result<LogPart, String> {
     let (name, argument, tail) = match text.split_once('(') {
         Some((name, rest)) => {
@@ -127,6 +133,8 @@ fn operator(text: &str) -> Result<LogPart, String> {
             None => (text, None, ""),
         },
     };
+    // As in Envoy, where `%PROTOCOL()%` is `%PROTOCOL%`.
+    let argument = argument.filter(|argument| !argument.is_empty());
     let limit = match tail.strip_prefix(':') {
         Some(length) => Some(
             length
@@ -136,8 +144,29 @@ fn operator(text: &str) -> Result<LogPart, String> {
         None if tail.is_empty() => None,
         None => return Err(format!("operator \"%{text}%\": unexpected \"{tail}\"")),
     };
+    let operator = match name {
+        // No filter sets any.
+        "CUSTOM_FLAGS" => None,
+        _ => Some(named(text, name, argument)?),
+    };
+    if let Some(argument) = argument
+        && !WITH_ARGUMENT.contains(&name)
+        && !name.ends_with("_ADDRESS_WITHOUT_PORT")
+        && !ARGUMENTS.contains(&(name, argument))
+    {
+        return Err(format!(
+            "operator \"%{text}%\" does not take ({argument}): remove it"
+        ));
+    }
+    Ok(match operator {
+        Some(operator) => LogPart::Operator(operator, limit),
+        None => LogPart::Text("".into()),
+    })
+}
+
+fn named(text: &str, name: &str, argument: Option<&str>) -> Result<LogOperator, String> {
+    use LogOperator as Op;
     let headers = || -> Result<(LogHeader, Option<LogHeader>), String> {
-        let argument = argument.filter(|argument| !argument.is_empty());
         let argument =
             argument.ok_or_else(|| format!("operator \"%{text}%\" needs a header name"))?;
         let header = |name: &str| {
@@ -149,12 +178,7 @@ fn operator(text: &str) -> Result<LogPart, String> {
             None => (header(argument)?, None),
         })
     };
-    use LogOperator as Op;
-    if name == "CUSTOM_FLAGS" {
-        // No filter sets any.
-        return Ok(LogPart::Text("".into()));
-    }
-    let operator = match name {
+    Ok(match name {
         "START_TIME" => Op::StartTime(argument.unwrap_or("").into()),
         "EMIT_TIME" => Op::EmitTime(argument.unwrap_or("").into()),
         "COMMON_DURATION" => arguments::between(text, argument.unwrap_or(""))?,
@@ -181,7 +205,7 @@ fn operator(text: &str) -> Result<LogPart, String> {
         "PROTOCOL" => Op::Protocol,
         "RESPONSE_CODE" => Op::ResponseCode,
         "RESPONSE_CODE_DETAILS" => Op::ResponseCodeDetails {
-            spaced: argument == Some("ALLOW_WHITESPACES"),
+            spaced: argument.is_some(),
         },
         "CONNECTION_TERMINATION_DETAILS" => Op::ConnectionTerminationDetails,
         "RESPONSE_FLAGS" => Op::ResponseFlags,
@@ -228,16 +252,7 @@ fn operator(text: &str) -> Result<LogPart, String> {
                 let remedy = "remove it from the format";
                 format!("access-log operator \"%{name}%\" is not supported; {remedy}")
             })?,
-    };
-    if let Some(argument) = argument
-        && !WITH_ARGUMENT.contains(&name)
-        && !name.ends_with("_ADDRESS_WITHOUT_PORT")
-    {
-        return Err(format!(
-            "operator \"%{text}%\" takes no argument: remove ({argument})"
-        ));
-    }
-    Ok(LogPart::Operator(operator, limit))
+    })
 }
 
 fn header(name: &str) -> Option<LogHeader> {
@@ -285,8 +300,11 @@ mod tests {
             ("%REQ()%", "header name"),
             ("%RESP(a b)%", "a b"),
             ("%DURATION:x%", "no number"),
-            ("%PROTOCOL(x)%", "takes no argument"),
-            ("%DOWNSTREAM_REMOTE_ADDRESS(24)%", "takes no argument"),
+            ("%PROTOCOL(x)%", "does not take (x)"),
+            ("%CUSTOM_FLAGS(x)%", "does not take (x)"),
+            ("%DOWNSTREAM_REMOTE_ADDRESS(24)%", "does not take (24)"),
+            ("%RESPONSE_CODE_DETAILS(ALLOW)%", "does not take (ALLOW)"),
+            ("%REQUESTED_SERVER_NAME(HOST_FIRST)%", "HOST_FIRST"),
             ("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(x)%", "bits"),
             ("%NOPE(x)%", "not supported"),
             ("100%", "closing"),

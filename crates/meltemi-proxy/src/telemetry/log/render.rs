@@ -2,7 +2,7 @@
 
 use super::{certificate, json, service, time, values};
 use crate::clock;
-use crate::model::{Address, AddressPart, End, LogFormat, LogHeader, LogOperator, LogPart, Side};
+use crate::model::{Address, LogFormat, LogHeader, LogOperator, LogPart, Side};
 use crate::telemetry::{Protocol, StreamInfo};
 use crate::text::{number, socket};
 use std::fmt::Write;
@@ -142,10 +142,13 @@ fn write(out: &mut String, operator: &LogOperator, info: &StreamInfo) -> bool {
                 return write(out, &Op::UpstreamHost, info);
             }
         }
-        Op::UpstreamHostNameWithoutPort => match values::host_name(info) {
-            Some(name) => return text(out, Some(values::without_port(name))),
-            None => return values::address(out, End::UpstreamRemote, AddressPart::Ip, info),
-        },
+        Op::UpstreamHostNameWithoutPort => {
+            let start = out.len();
+            if !write(out, &Op::UpstreamHostName, info) {
+                return false;
+            }
+            out.truncate(start + values::without_port(&out[start..]).len());
+        }
         Op::Address(end, part) => return values::address(out, *end, *part, info),
         Op::UpstreamHost => match (&info.endpoint, info.upstream_remote) {
             (_, Some(address)) => socket(out, address),

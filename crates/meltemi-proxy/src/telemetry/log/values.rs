@@ -174,9 +174,12 @@ pub(super) fn host_name(info: &StreamInfo) -> Option<&str> {
     name.filter(|name| !name.is_empty())
 }
 
-/// As Envoy cuts it: at the last colon.
-pub(super) fn without_port(name: &str) -> &str {
-    name.rsplit_once(':').map_or(name, |(host, _)| host)
+/// A host without its port, if it has one: colons within brackets belong to the address.
+pub(super) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u32>().is_ok() => name,
+        _ => host,
+    }
 }
 
 pub(super) fn grpc_status(out: &mut String, form: StatusForm, info: &StreamInfo) -> bool {
@@ -198,4 +201,33 @@ pub(super) fn grpc_status(out: &mut String, form: StatusForm, info: &StreamInfo)
         (StatusForm::Number, _) | (_, None) => number(out, status.into()),
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_without_ports_and_networks() {
+        for (host, bare) in [
+            ("service.test:80", "service.test"),
+            ("service.test", "service.test"),
+            ("[2001:db8::1]:80", "[2001:db8::1]"),
+            ("[2001:db8::1]", "[2001:db8::1]"),
+            ("/run/a:b", "/run/a:b"),
+        ] {
+            assert_eq!(without_port(host), bare);
+        }
+        for (address, bits, wanted) in [
+            ("10.1.2.3", 8, "10.0.0.0/8"),
+            ("10.1.2.3", 0, "0.0.0.0/0"),
+            ("10.1.2.3", 128, "10.1.2.3/32"),
+            ("2001:db8::1", 32, "2001:db8::/32"),
+            ("2001:db8::1", 0, "::/0"),
+        ] {
+            let mut out = String::new();
+            network(&mut out, address.parse().unwrap(), bits);
+            assert_eq!(out, wanted);
+        }
+    }
 }

@@ -130,7 +130,18 @@ fn config(upstreams: &Upstreams) -> Config {
 }
 
 /// Bytes of a connection's requests and answers are not counted here.
-const BYTES: &[&str] = &["log#2.received", "log#2.sent", "log#2.failure"];
+const BYTES: &[&str] = &["log#2.received", "log#2.sent"];
+/// Envoy tells also that its inspector saw no handshake.
+const INSPECTED: &[&str] = &["log#2.received", "log#2.sent", "log#2.failure"];
+/// How the client is told has its own suite.
+const BROKEN: &[&str] = &[
+    "end",
+    "log.details",
+    "log.received",
+    "log.sent",
+    "log#2.received",
+    "log#2.sent",
+];
 /// Each library has its own words for what was wrong with a handshake, and Envoy tells as one
 /// that its inspector saw none.
 const WORDS: &[&str] = &["log.failure", "end"];
@@ -155,7 +166,16 @@ fn cases() -> Vec<Case> {
         Case::get("a request, inspected", "/")
             .on(1)
             .logs(2)
-            .loose(BYTES),
+            .loose(INSPECTED),
+        Case::opaque("no HTTP", "nonsense\r\n\r\n")
+            .logs(2)
+            .loose(BROKEN),
+        Case::opaque(
+            "a frame too large",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x01\0\0\x04\0\0\0\0\0",
+        )
+        .logs(1)
+        .loose(BROKEN),
         Case::opaque("TCP", "hello").on(2).logs(2),
         // The order of flags, and whether an endpoint that refused was one.
         Case::opaque("TCP to nobody", "hello")

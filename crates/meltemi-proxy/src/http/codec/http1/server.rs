@@ -12,7 +12,7 @@ use crate::http::downstream::Downstream;
 use crate::http::head::has_token;
 use crate::http::{exchange, refused};
 use crate::net::Stream;
-use crate::telemetry::Protocol;
+use crate::telemetry::{Flags, Protocol};
 use crate::worker::DrainSignal;
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     downstream: Rc<Downstream>,
     drain: DrainSignal,
 ) {
-    downstream.speaks(Protocol::Http11);
+    downstream.stats.cx_http1_total.inc();
     let server = Server {
         connection: Rc::new(RefCell::new(Connection::new(stream, read))),
         limits: Limits {
@@ -57,13 +57,17 @@ pub(crate) async fn serve(
     } = server;
     let refusal = match ended {
         Ok(Ended::HeadLate) => Some(refused::head_timeout(&downstream)),
-        Ok(Ended::Aborted) => Some(refused::aborted(&downstream)),
+        Ok(Ended::Aborted) => {
+            downstream.info.ends_for(Flags::OVERLOAD_MANAGER);
+            Some(refused::aborted(&downstream))
+        }
         Ok(Ended::Done) => None,
         Err(fault) => {
             // Who went away, or must see that its answer is incomplete, gets no orderly end.
             let Some(status) = fault.status_line() else {
                 return;
             };
+            downstream.info.ends_for(Flags::DOWNSTREAM_PROTOCOL_ERROR);
             let framing = fault.framing();
             refused::codec_error(&downstream, &fault.into(), framing);
             let head =

@@ -96,6 +96,8 @@ pub(super) struct Connection {
     /// Nobody will open another stream.
     pub is_unused: bool,
     pub ended: Option<Failure>,
+    /// For what the peer did.
+    pub is_broken: bool,
     /// The connection's task, and whether it is to be woken when there is output.
     task: Waker,
     is_asleep: bool,
@@ -143,6 +145,7 @@ impl Connection {
             is_leaving: false,
             is_unused: false,
             ended: None,
+            is_broken: false,
             task: Waker::noop().clone(),
             is_asleep: false,
         }
@@ -232,6 +235,7 @@ impl Connection {
     /// Ends the connection at once, for what the peer did.
     pub fn break_off(&mut self, broken: &Broken) {
         frame::goaway(self.last_peer_id, broken.reason, self.output.bytes());
+        self.is_broken = true;
         self.end(Failure::Ended(broken.why));
     }
 

@@ -14,7 +14,7 @@ use crate::http::downstream::Downstream;
 use crate::http::exchange;
 use crate::http::stats::HttpStats;
 use crate::net::Stream;
-use crate::telemetry::Protocol;
+use crate::telemetry::{Flags, Protocol};
 use crate::worker::DrainSignal;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     downstream: Rc<Downstream>,
     drain: DrainSignal,
 ) {
-    downstream.speaks(Protocol::Http2);
+    downstream.stats.cx_http2_total.inc();
     let options = &downstream.manager.http2;
     let own = Own {
         max_streams: Some(options.max_concurrent_streams),
@@ -61,6 +61,7 @@ pub(crate) async fn serve(
                     downstream.abandoned_unseen(connection.borrow_mut().take_unseen_resets());
                     while let Some(accepted) = next_request(&connection) {
                         if downstream.worker.overload.closes_connection() {
+                            downstream.info.ends_for(Flags::OVERLOAD_MANAGER);
                             connection.borrow_mut().leave_before(&accepted);
                             break;
                         }
@@ -126,6 +127,16 @@ pub(crate) async fn serve(
                 }
             }
         }
+    }
+    let (is_broken, has_begun) = {
+        let connection = connection.borrow();
+        (connection.is_broken, connection.preface.is_empty())
+    };
+    if is_broken {
+        let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;
+        downstream.info.ends_for(flags);
+    } else if has_begun {
+        downstream.info.speaks(Protocol::Http2);
     }
     drop(exchanges);
     transport.close(&connection).await;
