@@ -173,7 +173,7 @@ fn clusters() {
                 "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
                 "common_tls_context": {"validation_context": {"verify_certificate_hash": ["ab:cd"]}}}}}),
             "transport_socket.typed_config.common_tls_context.validation_context.verify_certificate_hash[0]: \
-             \"ab:cd\" is not a SHA-256 hash in hex (64 digits)",
+             \"ab:cd\" is not a SHA-256 hash in hex (64 digits, or pairs with colons between)",
         ),
         (
             json!({"name": "c", "transport_socket": {"name": "tls", "typed_config": {
