@@ -68,9 +68,28 @@ fn application() -> u16 {
     port
 }
 
+/// Waits until the proxy is not ready for want of health checks, then answers one.
+fn pass_the_first_check(health: SocketAddr, endpoint: &TcpListener) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let last = request(health, "GET", "/healthz/ready");
+        if matches!(&last, Ok((503, why)) if why.contains("first health checks of cluster checked"))
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{last:?}");
+        std::thread::yield_now();
+    }
+    let (mut check, _) = endpoint.accept().unwrap();
+    let _ = check.read(&mut [0; 1024]).unwrap();
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    check.write_all(answer).unwrap();
+}
+
 #[test]
 fn a_process_starts_serves_answers_for_itself_and_ends() {
     let (listener, admin, health, agent) = (free(), free(), free(), free());
+    let endpoint = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let bootstrap = dir.path().join("bootstrap.yaml");
     let text = format!(
@@ -78,6 +97,16 @@ fn a_process_starts_serves_answers_for_itself_and_ends() {
 node: {{id: "sidecar~10.98.0.2~a-1.default~default.svc.cluster.local", cluster: a.default}}
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
 static_resources:
+  clusters:
+  - name: checked
+    type: STATIC
+    load_assignment:
+      cluster_name: checked
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {checked}}}}}}}
+    health_checks:
+    - {{timeout: 60s, interval: 600s, healthy_threshold: 1, unhealthy_threshold: 1, http_health_check: {{path: /}}}}
   listeners:
   - name: direct
     address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
@@ -100,6 +129,7 @@ static_resources:
               "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
 "#,
         admin = admin.port(),
+        checked = endpoint.local_addr().unwrap().port(),
         port = listener.port(),
     );
     std::fs::write(&bootstrap, text).unwrap();
@@ -116,6 +146,7 @@ static_resources:
     options.drain_time = Duration::from_secs(1);
     let process = std::thread::spawn(move || run(options));
 
+    pass_the_first_check(health, &endpoint);
     wait_for(health, "/healthz/ready", 200);
     assert_eq!(wait_for(admin, "/ready", 200), "LIVE\n");
     assert_eq!(get(listener, "/tea"), (418, "short and stout".into()));

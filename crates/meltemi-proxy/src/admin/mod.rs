@@ -20,12 +20,14 @@ pub use server::{Incoming, ServerError, serve_tcp, serve_unix};
 use crate::config;
 use crate::lifecycle::Control;
 use crate::logging::Levels;
+use crate::model::{CheckResult, Endpoint, Snapshot};
 use crate::options::ApplicationMetrics;
 use crate::worker;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What the servers answer from.
 pub struct Admin {
@@ -38,7 +40,7 @@ pub struct Admin {
     pub application_metrics: Option<ApplicationMetrics>,
     /// Where the application is scraped.
     pub namespace: Option<OwnedFd>,
-    /// Set once the workers have the first complete configuration.
+    /// Set once the workers have the first complete configuration and its endpoints were checked.
     pub warm: Cell<bool>,
 }
 
@@ -64,11 +66,19 @@ impl Admin {
         let readiness = self.config.readiness().borrow().clone();
         match readiness {
             config::Readiness::Live => {
-                let applied = *self.workers.applied().borrow();
-                if !self.warm.get() && applied < self.config.snapshot().generation {
+                if self.warm.get() {
+                    return None;
+                }
+                let snapshot = self.config.snapshot();
+                if *self.workers.applied().borrow() < snapshot.generation {
                     return Some(
                         "the workers have not taken the configuration over yet".to_owned(),
                     );
+                }
+                if let Some(cluster) = unchecked(&snapshot) {
+                    return Some(format!(
+                        "the first health checks of cluster {cluster} are under way"
+                    ));
                 }
                 self.warm.set(true);
                 None
@@ -79,6 +89,20 @@ impl Admin {
             }
         }
     }
+}
+
+/// A cluster with endpoints that were never checked: until they were, they count as unhealthy.
+fn unchecked(snapshot: &Snapshot) -> Option<&str> {
+    let pending = |endpoint: &Arc<Endpoint>| {
+        !endpoint.check.disabled && endpoint.state.checked() == CheckResult::Pending
+    };
+    let mut clusters = snapshot.clusters.iter().flatten();
+    let found = clusters.find(|cluster| {
+        let mut priorities = cluster.endpoints.priorities.iter();
+        cluster.config.health_check.is_some()
+            && priorities.any(|priority| priority.endpoints.iter().any(pending))
+    });
+    found.map(|cluster| &*cluster.config.name)
 }
 
 /// What stands behind the servers: our own data plane, or one that we look after.

@@ -3,7 +3,8 @@
 //! What a check finds is kept in the endpoint's shared state; a change moves the cluster's
 //! health epoch, and every worker rebuilds what it balances over. An endpoint that was never
 //! checked counts as unhealthy, as in Envoy; a cluster is not kept back until its first
-//! checks are done, panic routing serves it meanwhile.
+//! checks are done, panic routing serves it meanwhile. A process is not ready before those of
+//! its first configuration are.
 
 mod probe;
 mod verdict;
